@@ -1,0 +1,62 @@
+"""Losses of one joint's heatmap, unreduced: means over joints, views and devices are the caller's."""
+
+import jax
+import jax.numpy as jnp
+
+from epipolar_jax.geometry import linalg
+
+
+def heatmap_cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array:
+  """Cross-entropy between the softmax over all pixels and a target that is scaled to sum to one.
+
+  Args:
+    logits: [h, w].
+    target: [h, w], at least 0 (`heatmaps.gaussian_target` without floor).
+
+  Returns:
+    [], in nats; 0, with zero gradient, when the target is empty (joint outside the map).
+  """
+  total = jnp.sum(target)
+  share = linalg.safe_divide(target, total, tiny=1e-6)
+  log_probability = jax.nn.log_softmax(logits.reshape(-1))
+  return -jnp.sum(share.reshape(-1) * log_probability)
+
+
+def mse(prediction: jax.Array, target: jax.Array, weight: jax.Array | None = None) -> jax.Array:
+  """Mean over pixels of the squared difference of weighted maps, the reference's `joint` loss.
+
+  The reference averages this over the batch, adds the joints up, and divides by their number when
+  LOSS_PER_JOINT is False; its `mse` loss is the mean of it over everything.
+
+  Args:
+    prediction, target: [h, w].
+    weight: [], multiplies both maps, so it counts squared; or [h, w], a mask. None is 1.
+
+  Returns:
+    [].
+  """
+  difference = prediction - target
+  return jnp.mean(jnp.square(difference if weight is None else difference * weight))
+
+
+def smooth_mse(prediction: jax.Array, target: jax.Array, *, threshold: float = 400.0) -> jax.Array:
+  """Squared difference that grows only as its 0.1th power above a threshold; mean over pixels.
+
+  The reference multiplies by the joint's weight before the threshold; for weights 0 and 1, the only ones
+  there are, that is the same as after. It then adds up the joints and divides by max(1, Σ weights).
+
+  Args:
+    prediction, target: [h, w].
+    threshold: of the squared difference.
+
+  Returns:
+    [].
+
+  References:
+    Iskakov et al., Learnable Triangulation of Human Pose, ICCV 2019, section 3.1.
+  """
+  squared = jnp.square(prediction - target)
+  large = squared > threshold
+  # The power's slope is infinite at zero, where it is not used: keep it away from there.
+  tail = jnp.where(large, squared, threshold) ** 0.1 * threshold**0.9
+  return jnp.mean(jnp.where(large, tail, squared))
