@@ -38,7 +38,9 @@ def gaussian_target(
     [h, w] in [0, 1].
   """
   height, width = size_hw
-  column, row = (map_to_image(jnp.arange(n, dtype=uv.dtype), stride=stride) for n in (width, height))
+  column, row = (
+    map_to_image(jnp.arange(n, dtype=uv.dtype), stride=stride) for n in (width, height)
+  )
   squared = jnp.square(row - uv[1])[:, None] + jnp.square(column - uv[0])[None, :]
   exponent = squared / (2.0 * sigma**2)
   return jnp.exp(-(jnp.minimum(exponent, _FLOOR_EXPONENT) if floor else exponent))
@@ -54,7 +56,7 @@ def decode_peak(
 
   Args:
     heatmap: [h, w].
-    radius: of the window in map px, rounded; the reference passes its sigma (of image px!).
+    radius: half side of the window, map px, at least 0.5; the reference passes its sigma (image px!).
     stride: image pixels per map pixel.
     align_corners: which PyTorch: True up to 1.2, False (a window that is squeezed and shifted) from 1.3.
 
@@ -67,7 +69,8 @@ def decode_peak(
   row, column = jnp.unravel_index(jnp.argmax(heatmap), heatmap.shape)
   peak = jnp.stack([column, row]).astype(heatmap.dtype)
   r = int(radius + 0.5)
-  offsets = jnp.arange(-r, r + 1, dtype=heatmap.dtype)
+  # 2r + 1 samples spread over ±radius: they are a pixel apart only when the radius is whole.
+  offsets = jnp.arange(-r, r + 1, dtype=heatmap.dtype) * (radius / r)
   if align_corners:
     at = peak[:, None] + offsets[None, :]
   else:

@@ -39,15 +39,21 @@ def mse(prediction: jax.Array, target: jax.Array, weight: jax.Array | None = Non
   return jnp.mean(jnp.square(difference if weight is None else difference * weight))
 
 
-def smooth_mse(prediction: jax.Array, target: jax.Array, *, threshold: float = 400.0) -> jax.Array:
+def smooth_mse(
+  prediction: jax.Array,
+  target: jax.Array,
+  weight: jax.Array | None = None,
+  *,
+  threshold: float = 400.0,
+) -> jax.Array:
   """Squared difference that grows only as its 0.1th power above a threshold; mean over pixels.
 
-  The reference multiplies by the joint's weight before the threshold; for weights 0 and 1, the only ones
-  there are, that is the same as after. It then adds up the joints and divides by max(1, Σ weights).
+  The reference adds up the joints and divides by max(1, Σ weights).
 
   Args:
     prediction, target: [h, w].
-    threshold: of the squared difference.
+    weight: [], multiplies the squared difference before it meets the threshold. None is 1.
+    threshold: of the weighted squared difference.
 
   Returns:
     [].
@@ -56,6 +62,8 @@ def smooth_mse(prediction: jax.Array, target: jax.Array, *, threshold: float = 4
     Iskakov et al., Learnable Triangulation of Human Pose, ICCV 2019, section 3.1.
   """
   squared = jnp.square(prediction - target)
+  if weight is not None:
+    squared = squared * weight
   large = squared > threshold
   # The power's slope is infinite at zero, where it is not used: keep it away from there.
   tail = jnp.where(large, squared, threshold) ** 0.1 * threshold**0.9

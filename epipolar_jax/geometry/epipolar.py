@@ -7,7 +7,7 @@ from epipolar_jax.geometry import linalg
 
 # A line may run along the border of the map: rounding must not cut it. The clip is done this far
 # outside, and the samples are then brought back on the map.
-_SLACK_PX = 1e-3
+_SLACK_PX = 1e-4
 
 
 def to_map(intrinsics: jax.Array, stride: int) -> jax.Array:

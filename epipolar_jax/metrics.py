@@ -1,0 +1,165 @@
+"""Metrics of one pose as (sum, count), so that padding and invalid joints cannot bias a mean.
+
+Add both up over frames and devices, divide once. `valid` is bool, True = counts. Distances keep the unit
+of what goes in: mm in 3D, px in 2D. Keywords reproduce the reference's protocol where it differs; the
+defaults are right.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from epipolar_jax.geometry import linalg, rigid
+
+SumCount = tuple[jax.Array, jax.Array]
+
+
+def position_errors(
+  prediction: jax.Array, target: jax.Array, *, clamp: float | None = None
+) -> jax.Array:
+  """Euclidean distance of every joint.
+
+  Args:
+    prediction, target: [j, d].
+    clamp: largest distance that is told; the reference clamps at 150 mm. None: as it is.
+
+  Returns:
+    [j].
+  """
+  errors = linalg.safe_norm(prediction - target)
+  return errors if clamp is None else jnp.minimum(errors, clamp)
+
+
+def masked(values: jax.Array, valid: jax.Array) -> SumCount:
+  """Sum of the valid values [...] and their number; what is not valid may be NaN."""
+  return jnp.sum(jnp.where(valid, values, 0.0)), jnp.sum(valid).astype(values.dtype)
+
+
+def mpjpe(
+  prediction: jax.Array, target: jax.Array, valid: jax.Array, *, clamp: float | None = None
+) -> SumCount:
+  """Position error in absolute coordinates: Σ over valid joints and their number.
+
+  The reference's number: clamp=150 and every joint valid (it averages invisible joints too).
+
+  Args:
+    prediction, target: [j, 3], mm.
+    valid: [j].
+    clamp: as in `position_errors`.
+  """
+  return masked(position_errors(prediction, target, clamp=clamp), valid)
+
+
+def root_relative_mpjpe(
+  prediction: jax.Array, target: jax.Array, valid: jax.Array, *, root: int
+) -> SumCount:
+  """Position error after both roots are moved to the origin (protocol 1 of Human3.6M).
+
+  Args:
+    prediction, target: [j, 3], mm.
+    valid: [j]; nothing counts when the root is not valid.
+    root: index of the root, which counts as a joint (its error is 0), as is the custom.
+  """
+  moved = prediction - prediction[root : root + 1], target - target[root : root + 1]
+  return mpjpe(*moved, valid & jnp.broadcast_to(valid[root], valid.shape))
+
+
+def pa_mpjpe(prediction: jax.Array, target: jax.Array, valid: jax.Array) -> SumCount:
+  """Position error after the best similarity (rotation, translation, scale) of the valid joints.
+
+  Args:
+    prediction, target: [j, 3], mm.
+    valid: [j].
+  """
+  prediction = jnp.where(valid[:, None], prediction, 0.0)
+  target = jnp.where(valid[:, None], target, 0.0)
+  weight = valid.astype(prediction.dtype)
+  rotation, translation, scale = rigid.procrustes(
+    prediction, target, with_scale=True, weight=weight
+  )
+  aligned = scale * linalg.einsum("ij,nj->ni", rotation, prediction) + translation[None]
+  return mpjpe(aligned, target, valid)
+
+
+def epe_2d(prediction: jax.Array, target: jax.Array, valid: jax.Array) -> SumCount:
+  """End-point error in the image: [j, 2] px against [j, 2] px, valid [j]."""
+  return masked(position_errors(prediction, target), valid)
+
+
+def pck(
+  prediction: jax.Array,
+  target: jax.Array,
+  valid: jax.Array,
+  *,
+  thresholds: tuple[float, ...],
+  x_only: bool = False,
+) -> SumCount:
+  """Joints closer than each threshold; 2D or 3D.
+
+  Args:
+    prediction, target: [j, d].
+    valid: [j].
+    thresholds: k distances, in the unit of the points.
+    x_only: reproduces the reference, whose distance is that of the first coordinate.
+
+  Returns:
+    sum: [k], joints within (at most at) each threshold.
+    count: [], valid joints.
+  """
+  if x_only:
+    prediction, target = prediction[:, :1], target[:, :1]
+  errors = position_errors(prediction, target)
+  near = errors[None, :] <= jnp.asarray(thresholds, errors.dtype)[:, None]
+  near = near & jnp.broadcast_to(valid[None, :], near.shape)
+  return jnp.sum(near, axis=1).astype(errors.dtype), jnp.sum(valid).astype(errors.dtype)
+
+
+def pck_auc(
+  prediction: jax.Array,
+  target: jax.Array,
+  valid: jax.Array,
+  *,
+  max_distance: float = 150.0,
+  num_thresholds: int = 31,
+) -> SumCount:
+  """Area under the PCK curve from 0 to max_distance, as Σ over joints of the share of thresholds passed.
+
+  The default is the custom for 3D: thresholds 0, 5, ..., 150 mm.
+  """
+  step = max_distance / (num_thresholds - 1)
+  thresholds = tuple(i * step for i in range(num_thresholds))
+  near, count = pck(prediction, target, valid, thresholds=thresholds)
+  return jnp.mean(near), count
+
+
+def jdr(
+  prediction: jax.Array, target: jax.Array, valid: jax.Array, *, reference_axes: bool = False
+) -> SumCount:
+  """Joint detection rate: the maxima of two heatmaps lie within half a tenth of the map's size.
+
+  Per joint, because the reference averages over frames first and over joints after.
+
+  Args:
+    prediction, target: [j, h, w].
+    valid: [j]; joints whose target has its maximum in the first two columns or rows, or none above zero,
+      do not count either.
+    reference_axes: reproduces the reference, which divides x by the height and y by the width; only
+      matters for maps that are not square.
+
+  Returns:
+    sum: [j], 1 where the joint is detected.
+    count: [j], 1 where the joint counts.
+  """
+  height, width = target.shape[1:]
+  size = (height, width) if reference_axes else (width, height)
+  found, wanted = jax.vmap(_peak)(prediction), jax.vmap(_peak)(target)
+  unit = jnp.array(size, found.dtype)[None] / 10.0
+  distance = linalg.safe_norm((found - wanted) / jnp.broadcast_to(unit, found.shape))
+  counts = valid & (wanted[:, 0] > 1) & (wanted[:, 1] > 1)
+  return ((distance < 0.5) & counts).astype(distance.dtype), counts.astype(distance.dtype)
+
+
+def _peak(heatmap: jax.Array) -> jax.Array:
+  """(x, y) [2] of the first maximum of [h, w]; (0, 0) when it is not positive."""
+  row, column = jnp.unravel_index(jnp.argmax(heatmap), heatmap.shape)
+  peak = jnp.stack([column, row]).astype(heatmap.dtype)
+  return jnp.where(jnp.max(heatmap) > 0, peak, 0.0)
