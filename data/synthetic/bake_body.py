@@ -213,7 +213,7 @@ def region_labels(names: list[str], dominant: np.ndarray, rest: np.ndarray) -> n
   Scalp is where hair grows. With `up` 0 at the chin and 1 at the crown, and `back` 0 at the nose
   tip and 1 at the back of the head, a head vertex is scalp when it lies above the hairline, a line
   that falls from the forehead (up 0.86 at back 0.2) to above the ears (0.62 at 0.5) and then drops
-  to the nape (0.16 at 0.75 and behind).
+  to the nape (0.16 at 0.75 and behind). The outermost points are the ears, and bare.
   """
   region_of_bone = {
     name: next(region for prefix, region in REGION_OF_BONE if name.startswith(prefix))
@@ -225,7 +225,8 @@ def region_labels(names: list[str], dominant: np.ndarray, rest: np.ndarray) -> n
   up = (rest[:, 2] - low[2]) / (high[2] - low[2])
   back = (rest[:, 1] - low[1]) / (high[1] - low[1])
   hairline = np.interp(back, [0.0, 0.2, 0.5, 0.62, 0.75, 1.0], [0.95, 0.86, 0.62, 0.5, 0.16, 0.1])
-  label[head & (up > hairline)] = REGIONS.index("scalp")
+  ear = (np.abs(rest[:, 0]) > 0.86 * high[0]) & (up < 0.75)
+  label[head & (up > hairline) & ~ear] = REGIONS.index("scalp")
   return label.astype(np.uint8)
 
 

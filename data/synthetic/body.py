@@ -18,8 +18,8 @@ from epipolar_jax.geometry import linalg
 
 ASSET = pathlib.Path(__file__).parent / "assets" / "body.npz"
 
-# The bone whose head is the joint, in the order of Human3.6M's 17. The mean of the two hips is the
-# root; nose and head are vertices (tip of the nose, crown), as the markers of Human3.6M sit on skin.
+# The bone whose head is the joint. The root is the middle of the hips; nose and head are vertices
+# (tip of the nose, crown), because Human3.6M puts them on the surface.
 JOINT_BONES = {
   "rhip": "upperleg01.R",
   "rkne": "lowerleg01.R",
@@ -40,11 +40,23 @@ JOINT_BONES = {
 
 @functools.partial(
   jax.tree_util.register_dataclass,
-  data_fields=(
-    "rest_vertices rest_heads rest_tails shape_vertices shape_heads shape_tails skin_indices"
-    " skin_weights skin_matrix triangles uv_triangles uv group region"
-  ).split(),
-  meta_fields="bone_names parents region_names nose_vertex crown_vertex".split(),
+  data_fields=[
+    "rest_vertices",
+    "rest_heads",
+    "rest_tails",
+    "shape_vertices",
+    "shape_heads",
+    "shape_tails",
+    "skin_indices",
+    "skin_weights",
+    "skin_matrix",
+    "triangles",
+    "uv_triangles",
+    "uv",
+    "group",
+    "region",
+  ],
+  meta_fields=["bone_names", "parents", "region_names", "nose_vertex", "crown_vertex"],
 )
 @dataclasses.dataclass(frozen=True)
 class Body:
