@@ -38,7 +38,7 @@ class EpipolarFusion(nn.Module):
   """
 
   num_samples: int = 64
-  options: attention.Options = attention.Options()
+  options: attention.Options = attention.DEFAULT_OPTIONS
   prior_views: int = 4
   embeddings: tuple[str, ...] = ("z",)
   bottleneck: int = 1
@@ -86,13 +86,16 @@ class EpipolarFusion(nn.Module):
     same = set(self.other_grad) in (set(), set(OTHER_GRADS))
     values = None if same and not set(self.embeddings) & {"phi", "g"} else values
     samples = misplace(samples, source.shape[1:3], self.sampling)
-    attend = jax.vmap(
-      lambda q, k, v, s, ok, prior: attention.epipolar_attention(
-        q, k, v, s, ok, prior=prior, options=self.options, algorithm=self.algorithm
-      )
+    attended = attention.attend_pairs(
+      query,
+      keys,
+      values,
+      samples,
+      valid,
+      prior=self._prior(samples.shape, pair),
+      options=self.options,
+      algorithm=self.algorithm,
     )
-    prior = self._prior(samples.shape, pair)
-    attended = attend(query, keys, values, samples, valid, prior)
     fused = attended.out
     if "z" in self.embeddings:
       z = layers.Conv(c, 1, use_bias=True, dtype=self.dtype, name="z")(fused)
