@@ -1,6 +1,7 @@
 """Heatmaps: joint positions (image px) to maps and back. One joint; vmap it.
 
-Map index i is image pixel s·i + (s - 1)/2 with stride s, so a map's pixel centres lie between image ones.
+Map index i is image pixel s·i + (s - 1)/2 with stride s, so a map's pixel centres lie between
+image ones.
 """
 
 import jax
@@ -51,14 +52,16 @@ def decode_peak(
 ) -> tuple[jax.Array, jax.Array]:
   """The reference's decoder: the maximum, refined by the mean of a window around it.
 
-  Biased where the background is not zero or the window is cut by the border; `decode_softmax` is better
-  for maps that are trained with a cross-entropy.
+  Biased where the background is not zero or the window is cut by the border; `decode_softmax` is
+  better for maps that are trained with a cross-entropy.
 
   Args:
     heatmap: [h, w].
-    radius: half side of the window, map px, at least 0.5; the reference passes its sigma (image px!).
+    radius: half side of the window, map px, at least 0.5; the reference passes its sigma (image
+      px!).
     stride: image pixels per map pixel.
-    align_corners: which PyTorch: True up to 1.2, False (a window that is squeezed and shifted) from 1.3.
+    align_corners: which PyTorch: True up to 1.2, False (a window that is squeezed and shifted)
+      from 1.3.
 
   Returns:
     uv: [2], image px.
@@ -74,7 +77,8 @@ def decode_peak(
   if align_corners:
     at = peak[:, None] + offsets[None, :]
   else:
-    # affine_grid spreads 2r + 1 cell centres over the box; grid_sample maps [-1, 1] to the pixels' edges.
+    # affine_grid spreads 2r + 1 cell centres over the box; grid_sample maps [-1, 1] to the pixels'
+    # edges.
     shrunk = offsets * (2 * r / (2 * r + 1))
     unit = (peak[:, None] + shrunk[None, :]) * (2.0 / (size - 1.0))[:, None] - 1.0
     at = ((unit + 1.0) * size[:, None] - 1.0) * 0.5
@@ -93,9 +97,9 @@ def decode_softmax(
 ) -> tuple[jax.Array, jax.Array]:
   """The mean of the probability around its mode, without the bias of a window on whole pixels.
 
-  A window centred on the maximum pixel pulls its own mean to that pixel. The window here has soft edges
-  and moves to the mean it finds (mean shift), so a symmetric peak is found exactly, wherever it lies
-  between pixels. Other modes outside the window do not count; gathers are not needed.
+  A window centred on the maximum pixel pulls its own mean to that pixel. The window here has soft
+  edges and moves to the mean it finds (mean shift), so a symmetric peak is found exactly, wherever
+  it lies between pixels. Other modes outside the window do not count; gathers are not needed.
 
   Args:
     logits: [h, w]; softmax over all pixels is the probability of the joint's position.

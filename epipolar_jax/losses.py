@@ -1,4 +1,4 @@
-"""Losses of one joint's heatmap, unreduced: means over joints, views and devices are the caller's."""
+"""Losses of one joint's heatmap, unreduced: means over joints and devices are the caller's."""
 
 import jax
 import jax.numpy as jnp

@@ -1,8 +1,8 @@
 """Metrics of one pose as (sum, count), so that padding and invalid joints cannot bias a mean.
 
-Add both up over frames and devices, divide once. `valid` is bool, True = counts. Distances keep the unit
-of what goes in: mm in 3D, px in 2D. Keywords reproduce the reference's protocol where it differs; the
-defaults are right.
+Add both up over frames and devices, divide once. `valid` is bool, True = counts. Distances keep
+the unit of what goes in: mm in 3D, px in 2D. Keywords reproduce the reference's protocol where it
+differs; the defaults are right.
 """
 
 import jax
@@ -121,7 +121,7 @@ def pck_auc(
   max_distance: float = 150.0,
   num_thresholds: int = 31,
 ) -> SumCount:
-  """Area under the PCK curve from 0 to max_distance, as Σ over joints of the share of thresholds passed.
+  """Area under the PCK curve: Σ over joints of the share of thresholds passed, and their number.
 
   The default is the custom for 3D: thresholds 0, 5, ..., 150 mm.
   """
@@ -140,8 +140,8 @@ def jdr(
 
   Args:
     prediction, target: [j, h, w].
-    valid: [j]; joints whose target has its maximum in the first two columns or rows, or none above zero,
-      do not count either.
+    valid: [j]; joints whose target has its maximum in the first two columns or rows, or none above
+      zero, do not count either.
     reference_axes: reproduces the reference, which divides x by the height and y by the width; only
       matters for maps that are not square.
 

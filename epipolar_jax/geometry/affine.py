@@ -14,8 +14,8 @@ def crop_transform(
 ) -> jax.Array:
   """The map from the whole image to a crop: a similarity about the box centre.
 
-  The reference sends three points through cv2.getAffineTransform after rounding them to float32; this is
-  the similarity they define, so the two differ by that rounding.
+  The reference sends three points through cv2.getAffineTransform after rounding them to float32;
+  this is the similarity they define, so the two differ by that rounding.
 
   Args:
     center: [2], centre of the person box, px of the whole image.
@@ -42,7 +42,7 @@ def apply(transform: jax.Array, points: jax.Array) -> jax.Array:
 
 
 def compose(outer: jax.Array, inner: jax.Array) -> jax.Array:
-  """The map that applies `inner` first: apply(compose(a, b), x) = apply(a, apply(b, x)); all [2, 3]."""
+  """The map that applies `inner` first: apply(compose(a, b), x) = apply(a, apply(b, x))."""
   linear = linalg.matmul(outer[:, :2], inner[:, :2])
   return jnp.concatenate([linear, apply(outer, inner[:, 2])[:, None]], axis=1)
 

@@ -1,4 +1,4 @@
-"""Two-view geometry: fundamental matrices, and the samples along an epipolar line of a feature map."""
+"""Two-view geometry: fundamental matrices, and samples along the epipolar lines of a map."""
 
 import jax
 import jax.numpy as jnp
@@ -29,16 +29,16 @@ def fundamental(
 ) -> jax.Array:
   """The fundamental matrix from view 1 to view 2: x2ᵀ F x1 = 0, l2 = F x1.
 
-  Built from the relative pose, K2⁻ᵀ [t]× R K1⁻¹, so no pseudo-inverse of a projection in px and mm. Use
-  the K of the pixels the lines are wanted in (`to_map`).
+  Built from the relative pose, K2⁻ᵀ [t]× R K1⁻¹, so no pseudo-inverse of a projection in px and
+  mm. Use the K of the pixels the lines are wanted in (`to_map`).
 
   Args:
     intrinsics1, rotation1, translation1: [3, 3], [3, 3], [3] (mm): reference view.
     intrinsics2, rotation2, translation2: the same of the source view.
 
   Returns:
-    [3, 3], unit Frobenius norm; zeros when the centres coincide (to float precision) and there are no
-    epipolar lines, or when a K is singular.
+    [3, 3], unit Frobenius norm; zeros when the centres coincide (to float precision) and there are
+    no epipolar lines, or when a K is singular.
 
   References:
     Hartley and Zisserman, Multiple View Geometry, 2nd ed., section 9.6.
@@ -61,7 +61,7 @@ def epipole(
   translation2: jax.Array,
   center1: jax.Array,
 ) -> jax.Array:
-  """The image of camera 1's centre in view 2, homogeneous [3]; the last entry is 0 for parallel cameras.
+  """The image of camera 1's centre in view 2, homogeneous; parallel cameras have it at infinity.
 
   Args:
     intrinsics2, rotation2, translation2: [3, 3], [3, 3], [3] (mm): the view the epipole lies in.
@@ -79,13 +79,15 @@ def sample_line(
 ) -> tuple[jax.Array, jax.Array]:
   """Samples points along the epipolar line of one reference pixel.
 
-  The line is clipped to the source map by the slab method: no branches, one shape for every pixel. Right
-  for every line: parallel cameras, the epipole inside the map, a line through corners or along a border.
-  All lines of a pair run the same way round their epipole. Written for a single pixel; vmap it.
+  The line is clipped to the source map by the slab method: no branches, one shape for every pixel.
+  Right for every line: parallel cameras, the epipole inside the map, a line through corners or
+  along a border. All lines of a pair run the same way round their epipole. Written for a single
+  pixel; vmap it.
 
   Args:
     point: [2], (u, v) in the reference feature map; integers are pixel centres.
-    fundamental: [3, 3], unit norm; reference points to source lines, in feature-map pixels of both views.
+    fundamental: [3, 3], unit norm; reference points to source lines, in feature-map pixels of both
+      views.
     size_wh: (width, height) of the source map.
     num_samples: k, both ends of the visible segment included. 64 in the paper.
 
@@ -132,7 +134,7 @@ def _unit_line(point: jax.Array, fundamental: jax.Array) -> tuple[jax.Array, jax
 def _clip_slab(
   foot: jax.Array, direction: jax.Array, far_corner: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """Clips foot + s·direction to [0, far_corner]: s at both ends, and whether any of it is inside."""
+  """Clips foot + s·direction to [0, far_corner]: s at both ends, and whether any is inside."""
   # A line along an axis never leaves the other slab; its limits are then this far away (in px).
   tilted = jnp.abs(direction) > 1e-9
   slope = jnp.where(tilted, direction, 1.0)
@@ -154,12 +156,12 @@ def sample_line_reference(
   num_samples: int,
   stride: int = 4,
 ) -> tuple[jax.Array, jax.Array]:
-  """The PyTorch reference's samples, for numerical agreement with it; `sample_line` is the right one.
+  """The PyTorch reference's samples, to agree with it in numbers; `sample_line` is the right one.
 
-  Differences to `sample_line`: the order of the ends (the first two hits among bottom, left, right, top,
-  in that order), a line through two opposite corners counts as a miss, a miss lies far outside instead of
-  at (-2, -2). Not reproduced: the reference loses exactly parallel cameras, whose epipole it divides by
-  zero.
+  Differences to `sample_line`: the order of the ends (the first two hits among bottom, left,
+  right, top, in that order), a line through two opposite corners counts as a miss, a miss lies far
+  outside instead of at (-2, -2). Not reproduced: the reference loses exactly parallel cameras,
+  whose epipole it divides by zero.
 
   Args:
     point, fundamental, size_wh, num_samples: as in `sample_line`.

@@ -7,7 +7,7 @@ _HIGHEST = jax.lax.Precision.HIGHEST
 
 
 def matmul(a: jax.Array, b: jax.Array) -> jax.Array:
-  """Matrix product at highest precision: TF32 or bf16 passes would move a projection by 0.2-1.5 px."""
+  """Matrix product at highest precision: TF32 or bf16 would move a projection by 0.2-1.5 px."""
   return jnp.matmul(a, b, precision=_HIGHEST)
 
 
@@ -52,8 +52,9 @@ def cross_matrix(x: jax.Array) -> jax.Array:
 def smallest_eigenpairs(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
   """Eigenvalues (ascending) of a symmetric matrix and the eigenvector of the smallest.
 
-  `jnp.linalg.eigh` differentiates every eigenvector, so one pair of equal eigenvalues anywhere makes
-  the gradient NaN. Here only the gaps to the smallest count, and a closed gap passes no gradient.
+  `jnp.linalg.eigh` differentiates every eigenvector, so one pair of equal eigenvalues anywhere
+  makes the gradient NaN. Here only the gaps to the smallest count, and a closed gap passes no
+  gradient.
 
   Args:
     matrix: [n, n], symmetric; only one triangle is trusted to be read.

@@ -68,7 +68,7 @@ def procrustes(
 
 
 def _horn_matrix(s: jax.Array) -> jax.Array:
-  """Horn's symmetric [4, 4] matrix of a covariance s_ij = Σ x_i y_j; its top eigenvector is the answer."""
+  """Horn's symmetric [4, 4] matrix of s_ij = Σ x_i y_j; its top eigenvector is the quaternion."""
   trace = s[0, 0] + s[1, 1] + s[2, 2]
   vector = jnp.array([s[1, 2] - s[2, 1], s[2, 0] - s[0, 2], s[0, 1] - s[1, 0]])
   block = s + s.T - trace * jnp.eye(3, dtype=s.dtype)

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 def bilinear(feature: jax.Array, points: jax.Array) -> jax.Array:
   """Samples a map bilinearly; outside, the map is zero.
 
-  The map is extended by zeros, so a value fades out over the pixel beyond the border (grid_sample with
-  padding_mode="zeros"). Differentiable in both arguments; points may lie anywhere.
+  The map is extended by zeros, so a value fades out over the pixel beyond the border (grid_sample
+  with padding_mode="zeros"). Differentiable in both arguments; points may lie anywhere.
 
   Args:
     feature: [h, w, c], any float type.

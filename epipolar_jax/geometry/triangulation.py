@@ -16,9 +16,10 @@ def dlt(
 ) -> tuple[jax.Array, jax.Array]:
   """Triangulates one point linearly, weighted, from any number of views.
 
-  Image points go through K⁻¹ and the world is centred and scaled on the cameras before the homogeneous
-  least squares; in raw px and mm float32 would be off by 230 mm. Rows are weighted by the focal length
-  again, so the error that is minimised is one of pixels. Written for a single joint; vmap it.
+  Image points go through K⁻¹ and the world is centred and scaled on the cameras before the
+  homogeneous least squares; in raw px and mm float32 would be off by 230 mm. Rows are weighted by
+  the focal length again, so the error that is minimised is one of pixels. Written for a single
+  joint; vmap it.
 
   Args:
     points: [v, 2], px.
@@ -29,8 +30,9 @@ def dlt(
 
   Returns:
     point: [3], world, mm; zeros when not valid.
-    valid: [], False with fewer than two positive weights, with rays that do not meet (parallel, one and
-      the same) or when the point is at infinity. Whether it lies in front of the cameras is not checked.
+    valid: [], False with fewer than two positive weights, with rays that do not meet (parallel,
+      one and the same) or when the point is at infinity. Whether it lies in front of the cameras
+      is not checked.
 
   References:
     Hartley and Zisserman, Multiple View Geometry, 2nd ed., sections 4.4 and 12.2.
