@@ -1,0 +1,428 @@
+"""Rooms: floor, walls, ceiling and furniture, ray cast per pixel in true perspective.
+
+The host paints one picture per surface (boards, tiles, carpet, wallpaper, windows, doors, posters)
+and places boxes; the device finds, for each pixel's ray, the surface or box it meets first. Boxes
+are analytic, so the same slab test that draws an occluder tells which joints it hides.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+TEXTURE_SIZE = 512
+SHADOW_SIZE = 256
+# A box that is not there: far below the floor, without size.
+_NOWHERE = np.array([0.0, 0.0, -1e6])
+
+
+@dataclasses.dataclass(frozen=True)
+class Boxes:
+  """Upright boxes.
+
+  Attributes:
+    center: [n, 3] mm.
+    half: [n, 3] mm, half the sides in the box's own axes.
+    yaw: [n] radians about z.
+    color: [n, 3] in 0..1.
+    pattern: [n, 2] mm, spacing of the grooves along its width and height; 0 for none.
+  """
+
+  center: np.ndarray
+  half: np.ndarray
+  yaw: np.ndarray
+  color: np.ndarray
+  pattern: np.ndarray
+
+  @classmethod
+  def empty(cls, count: int) -> "Boxes":
+    """`count` boxes that are not there."""
+    zeros = np.zeros((count, 3))
+    return cls(zeros + _NOWHERE, zeros, zeros[:, 0], zeros + 0.5, zeros[:, :2])
+
+  def __len__(self) -> int:
+    return len(self.yaw)
+
+  def __getitem__(self, index) -> "Boxes":
+    return Boxes(*(getattr(self, field.name)[index] for field in dataclasses.fields(self)))
+
+  @classmethod
+  def concatenate(cls, parts: "list[Boxes]") -> "Boxes":
+    """All boxes of `parts`, in order."""
+    fields = [field.name for field in dataclasses.fields(cls)]
+    return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
+
+
+@dataclasses.dataclass(frozen=True)
+class Room:
+  """An empty room.
+
+  Attributes:
+    low: [3] mm, corner with the smallest coordinates; z = 0 is the floor.
+    high: [3] mm, the opposite corner.
+    textures: [6, s, s, 3] uint8: walls at low x, high x, low y, high y, then floor, ceiling.
+  """
+
+  low: np.ndarray
+  high: np.ndarray
+  textures: np.ndarray
+
+
+class Light(NamedTuple):
+  """Light of one frame: towards it [3], its colour [3], and the colour of the rest [3]."""
+
+  direction: np.ndarray
+  sun: np.ndarray
+  ambient: np.ndarray
+
+
+def sample_room(rng: np.random.Generator, reach: np.ndarray) -> Room:
+  """Draws a room that holds everything within `reach` [2] mm of the middle, and paints it."""
+  low = np.append(-reach - rng.uniform(400, 1600, 2), 0.0)
+  high = np.append(reach + rng.uniform(400, 1600, 2), rng.uniform(3200, 4000))
+  span = high - low
+  wall = _paint_color(rng)
+  plan = _wallpaper(rng)
+  walls = [
+    _paint_wall(rng, (span[axis], span[2]), wall * rng.uniform(0.9, 1.05), plan)
+    for axis in (1, 1, 0, 0)
+  ]
+  ceiling = np.full((TEXTURE_SIZE, TEXTURE_SIZE, 3), rng.uniform(200, 250))
+  floor = _paint_floor(rng, span[:2])
+  textures = np.clip(np.stack([*walls, floor, ceiling]), 0, 255).astype(np.uint8)
+  return Room(low, high, textures)
+
+
+def sample_light(rng: np.random.Generator, amount: float) -> Light:
+  """Draws the light of a frame; `amount` 0 gives the same light every time."""
+  azimuth = amount * rng.uniform(0, 2 * np.pi) + (1 - amount)
+  elevation = np.radians(55 + amount * rng.uniform(-30, 25))
+  direction = np.array(
+    [
+      np.cos(azimuth) * np.cos(elevation),
+      np.sin(azimuth) * np.cos(elevation),
+      np.sin(elevation),
+    ]
+  )
+  share = 0.5 + amount * rng.uniform(-0.2, 0.2)
+  tint = 1 + amount * rng.uniform(-0.08, 0.08, 3)
+  return Light(direction, share * tint, (1.05 - share) * (2 - tint))
+
+
+def floor_shadow(room: Room, vertices: np.ndarray, boxes: Boxes, light: Light) -> np.ndarray:
+  """Soft shadow of a body and of furniture on the floor.
+
+  Args:
+    room: gives the extent of the map.
+    vertices: [v, 3] mm, the body.
+    boxes: furniture; those that stand on the floor darken it around them.
+    light: the body's shadow falls away from it.
+
+  Returns:
+    [s, s] uint8, 255 where nothing is in the way; rows along y, columns along x.
+  """
+  to_cells = SHADOW_SIZE / (room.high[:2] - room.low[:2])
+  fall = vertices[:, :2] - vertices[:, 2:] * light.direction[:2] / light.direction[2]
+  cells = ((fall - room.low[:2]) * to_cells).astype(int)
+  inside = ((cells >= 0) & (cells < SHADOW_SIZE)).all(1)
+  flat = cells[inside, 1] * SHADOW_SIZE + cells[inside, 0]
+  cast = np.minimum(np.bincount(flat, minlength=SHADOW_SIZE**2), 4) * 0.25
+  shadow = cv2.GaussianBlur(cast.reshape(SHADOW_SIZE, -1).astype(np.float32), (0, 0), 1.2)
+  contact_cells = ((vertices[vertices[:, 2] < 120, :2] - room.low[:2]) * to_cells).astype(int)
+  contact = np.zeros((SHADOW_SIZE, SHADOW_SIZE), np.float32)
+  contact_cells = np.clip(contact_cells, 0, SHADOW_SIZE - 1)
+  contact[contact_cells[:, 1], contact_cells[:, 0]] = 1.0
+  stand = np.zeros_like(contact)
+  for center, half, yaw in zip(boxes.center, boxes.half, boxes.yaw):
+    if abs(center[2] - half[2]) < 50:
+      outline = (_outline(center, half + 40, yaw) - room.low[:2]) * to_cells
+      cv2.fillConvexPoly(stand, np.round(outline).astype(np.int32), 0.8)
+  dark = 0.6 * np.clip(shadow * 1.3, 0, 1)
+  dark = np.maximum(dark, 0.65 * np.clip(2 * cv2.GaussianBlur(contact, (0, 0), 1.5), 0, 1))
+  dark = np.maximum(dark, 0.6 * cv2.GaussianBlur(stand, (0, 0), 3.0))
+  return np.round(255 * (1 - dark)).astype(np.uint8)
+
+
+def hides(boxes: Boxes, origins: np.ndarray, targets: np.ndarray, grow: float = 0) -> np.ndarray:
+  """Which boxes stand between which cameras and which points.
+
+  Args:
+    boxes: n boxes.
+    origins: [v, 3] mm, camera centres.
+    targets: [j, 3] mm.
+    grow: mm added to every half side.
+
+  Returns:
+    [n, v, j] bool, True when the segment from camera to point meets the box.
+  """
+  half = boxes.half + grow * (boxes.half.sum(1, keepdims=True) > 0)
+  start = into(boxes, origins)[:, :, None]
+  end = into(boxes, targets)[:, None]
+  direction = end - start
+  direction = np.where(np.abs(direction) < 1e-9, 1e-9, direction)
+  limit = half[:, None, None]
+  first, second = (-limit - start) / direction, (limit - start) / direction
+  enter = np.minimum(first, second).max(-1)
+  leave = np.maximum(first, second).min(-1)
+  return (enter < leave) & (leave > 0) & (enter < 1) & (limit.sum(-1) > 0)
+
+
+def cast(
+  origin: jax.Array,
+  direction: jax.Array,
+  room: dict[str, jax.Array],
+  light: Light,
+) -> tuple[jax.Array, jax.Array]:
+  """Colour and depth of the room behind every pixel of one camera.
+
+  Args:
+    origin: [3] mm, the camera centre.
+    direction: [p, 3], rays in the world with unit step along the optical axis.
+    room: `low`, `high`, `textures` of the room, its `shadow` map, and the `center`, `half`, `yaw`,
+      `color`, `pattern` of its boxes.
+    light: of the frame.
+
+  Returns:
+    color: [p, 3] in 0..1.
+    depth: [p] mm along the optical axis.
+  """
+  direction = jnp.where(jnp.abs(direction) < 1e-9, 1e-9, direction)
+  color, depth = _cast_walls(origin, direction, room, light)
+  box_color, box_depth = _cast_boxes(origin, direction, room, light)
+  nearer = box_depth < depth
+  return jnp.where(nearer[:, None], box_color, color), jnp.minimum(depth, box_depth)
+
+
+def _cast_walls(origin, direction, room, light):
+  low, high, textures = room["low"], room["high"], room["textures"]
+  positive = direction > 0
+  exits = (jnp.where(positive, high, low) - origin) / direction
+  depth = exits.min(-1)
+  is_x = (exits[:, 0] <= exits[:, 1]) & (exits[:, 0] <= exits[:, 2])
+  is_z = ~is_x & (exits[:, 2] <= exits[:, 1])
+  point = origin + depth[:, None] * direction
+  place = jnp.clip((point - low) / (high - low), 0.0, 1.0 - 1e-6)
+  across = jnp.where(is_x, place[:, 1], place[:, 0])
+  up = jnp.where(is_z, place[:, 1], 1 - place[:, 2])
+  side = positive.astype(jnp.int32)
+  face = jnp.where(is_x, side[:, 0], jnp.where(is_z, 4 + side[:, 2], 2 + side[:, 1]))
+  size = textures.shape[1]
+  row, column = (up * size).astype(jnp.int32), (across * size).astype(jnp.int32)
+  flat = textures.reshape(-1, 3)
+  color = flat[(face * size + row) * size + column].astype(jnp.float32) / 255
+  # Light falls on the floor and on the walls that face it; corners are darker.
+  facing = jnp.where(positive, -light.direction, light.direction)
+  facing = jnp.where(is_x, facing[:, 0], jnp.where(is_z, facing[:, 2], facing[:, 1]))
+  shade = light.ambient + light.sun * (0.25 + 0.75 * jnp.maximum(facing, 0.0))[:, None]
+  gap = jnp.minimum(point - low, high - point)
+  second = jnp.where(gap == gap.min(-1, keepdims=True), jnp.inf, gap).min(-1)
+  corner = 1 - 0.3 * jnp.exp(-second / 350)
+  shadow = room["shadow"]
+  cells = shadow.shape[0]
+  cell = (place[:, 1] * cells).astype(jnp.int32) * cells + (place[:, 0] * cells).astype(jnp.int32)
+  on_floor = is_z & ~positive[:, 2]
+  lit = shadow.reshape(-1)[jnp.where(on_floor, cell, 0)].astype(jnp.float32) / 255
+  corner = corner * jnp.where(on_floor, lit, 1.0)
+  return color * shade * corner[:, None], depth
+
+
+def _cast_boxes(origin, direction, room, light):
+  best = jnp.full(direction.shape[:1], jnp.inf)
+  winner = jnp.zeros(direction.shape[:1], jnp.int32)
+  cos, sin = jnp.cos(room["yaw"]), jnp.sin(room["yaw"])
+  for number in range(room["yaw"].shape[0]):
+    start, ray = _turn(origin - room["center"][number], direction, cos[number], sin[number])
+    enter, leave = _slabs(start, ray, room["half"][number])
+    hit = (enter.max(-1) < leave.min(-1)) & (enter.max(-1) > 0) & (enter.max(-1) < best)
+    best = jnp.where(hit, enter.max(-1), best)
+    winner = jnp.where(hit, number, winner)
+  table = jnp.concatenate(
+    [
+      room["center"],
+      room["half"],
+      cos[:, None],
+      sin[:, None],
+      room["color"],
+      room["pattern"],
+    ],
+    -1,
+  )[winner]
+  center, half, color = table[:, :3], table[:, 3:6], table[:, 8:11]
+  start, ray = _turn(origin - center, direction, table[:, 6], table[:, 7])
+  enter, _ = _slabs(start, ray, half)
+  depth = jnp.where(jnp.isfinite(best), best, 0.0)
+  local = start + depth[:, None] * ray
+  on_face = enter == enter.max(-1, keepdims=True)
+  sun = jnp.stack(
+    [
+      table[:, 6] * light.direction[0] + table[:, 7] * light.direction[1],
+      table[:, 6] * light.direction[1] - table[:, 7] * light.direction[0],
+      jnp.broadcast_to(jnp.asarray(light.direction[2], local.dtype), winner.shape),
+    ],
+    -1,
+  )
+  facing = jnp.where(on_face, -jnp.sign(ray) * sun, 0.0).sum(-1)
+  shade = light.ambient + light.sun * (0.15 + 0.85 * jnp.maximum(facing, 0.0))[:, None]
+  edge = jnp.where(on_face, jnp.inf, half - jnp.abs(local)).min(-1)
+  mark = jnp.where(edge < 14, 0.72, 1.0)
+  for axis, spacing in ((0, table[:, 11]), (2, table[:, 12])):
+    phase = jnp.abs((local[:, axis] + half[:, axis]) / jnp.maximum(spacing, 1.0) % 1 - 0.5)
+    groove = (spacing > 0) & (phase * spacing > spacing / 2 - 12) & ~on_face[:, axis]
+    mark = mark * jnp.where(groove, 0.68, 1.0)
+  grain = 1 + 0.04 * jnp.sin(local[:, 2] * 0.09 + 2 * jnp.sin((local[:, 0] + local[:, 1]) * 0.011))
+  return color * shade * (mark * grain)[:, None], best
+
+
+def _turn(offset, direction, cos, sin):
+  """World offset [.., 3] and directions [p, 3] in the axes of a box."""
+
+  def turn(x):
+    return jnp.stack(
+      [cos * x[..., 0] + sin * x[..., 1], cos * x[..., 1] - sin * x[..., 0], x[..., 2] + 0 * cos],
+      -1,
+    )
+
+  return turn(offset), turn(direction)
+
+
+def _slabs(start, ray, half):
+  """Where rays enter and leave the three pairs of faces: [p, 3] each."""
+  ray = jnp.where(jnp.abs(ray) < 1e-9, 1e-9, ray)
+  first, second = (-half - start) / ray, (half - start) / ray
+  return jnp.minimum(first, second), jnp.maximum(first, second)
+
+
+def into(boxes, points):
+  """World points [m, 3] in the axes of every box: [n, m, 3]."""
+  offset = points[None] - boxes.center[:, None]
+  cos, sin = np.cos(boxes.yaw)[:, None], np.sin(boxes.yaw)[:, None]
+  return np.stack(
+    [
+      cos * offset[..., 0] + sin * offset[..., 1],
+      cos * offset[..., 1] - sin * offset[..., 0],
+      offset[..., 2],
+    ],
+    -1,
+  )
+
+
+def _outline(center, half, yaw):
+  """The four corners of a box on the floor, [4, 2] mm, in order."""
+  corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half[:2]
+  cos, sin = np.cos(yaw), np.sin(yaw)
+  return center[:2] + corners @ np.array([[cos, sin], [-sin, cos]])
+
+
+def _paint_color(rng):
+  """A wall colour: light and not loud."""
+  hsv = np.array([[[rng.uniform(0, 180), rng.uniform(0, 90), rng.uniform(120, 235)]]], np.uint8)
+  return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0].astype(np.float64)
+
+
+def _wallpaper(rng):
+  """Kind, period in mm and contrast of a pattern shared by the walls of a room."""
+  kind = rng.choice(["plain", "plain", "stripes", "bricks", "panels"])
+  return kind, rng.uniform(150, 500), rng.uniform(0.85, 0.97)
+
+
+def _paint_wall(rng, span, color, wallpaper):
+  """One wall of `span` (length, height) mm with a skirting board, windows, doors and pictures."""
+  size = TEXTURE_SIZE
+  scale = size / np.asarray(span)
+  image = np.tile(color, (size, size, 1)) + _blotches(rng, 4.0)[..., None]
+  kind, period, contrast = wallpaper
+  along = np.arange(size) / scale[0]
+  down = np.arange(size) / scale[1]
+  if kind == "stripes":
+    image[:, (along / period) % 1 < 0.5] *= contrast
+  elif kind == "panels":
+    image[:, (along / (2 * period)) % 1 < 0.04] *= 0.75
+  elif kind == "bricks":
+    shift = (np.floor(down / 75) % 2) * 0.5
+    joint = ((along[None] / 240 + shift[:, None]) % 1 < 0.06) | ((down / 75) % 1 < 0.15)[:, None]
+    image[joint] *= 0.85
+  _paint_fittings(rng, image, span, scale)
+  skirting = int(size - 110 * scale[1])
+  image[skirting:] = rng.uniform(60, 240)
+  image[skirting : skirting + 3] *= 0.7
+  return image
+
+
+def _paint_fittings(rng, image, span, scale):
+  """Windows, doors, posters and shelves, left to right along the wall."""
+
+  def rectangle(left, right, bottom, top, color):
+    start = (round(left * scale[0]), round((span[1] - top) * scale[1]))
+    end = (round(right * scale[0]), round((span[1] - bottom) * scale[1]))
+    cv2.rectangle(image, start, end, tuple(float(c) for c in color), -1)
+
+  place = rng.uniform(200, 1200)
+  while place < span[0] - 1300:
+    kind = rng.choice(["window", "door", "poster", "poster", "none"])
+    width = {"window": rng.uniform(900, 1600), "door": 900}.get(kind, rng.uniform(400, 1100))
+    right = place + width
+    if kind == "window":
+      bottom, top = rng.uniform(800, 1000), rng.uniform(2100, 2500)
+      rectangle(place - 60, right + 60, bottom - 60, top + 60, [235, 235, 230])
+      sky = np.array([150, 190, 235]) * rng.uniform(0.5, 1.08)
+      rectangle(place, right, bottom, top, np.minimum(sky, 255))
+      rectangle(place, right, bottom, bottom + rng.uniform(200, 500), [80, 120, 70])
+      rectangle((place + right) / 2 - 25, (place + right) / 2 + 25, bottom, top, [235, 235, 230])
+    elif kind == "door":
+      color = rng.uniform(50, 220, 3) * [1, 0.9, 0.8]
+      rectangle(place - 80, right + 80, 0, 2130, color * 0.7)
+      rectangle(place, right, 0, 2050, color)
+      rectangle(right - 120, right - 70, 960, 1030, [210, 200, 150])
+    elif kind == "poster":
+      bottom = rng.uniform(1000, 1500)
+      top = bottom + rng.uniform(400, 1000)
+      rectangle(place, right, bottom, top, [40, 35, 30])
+      rectangle(place + 40, right - 40, bottom + 40, top - 40, rng.uniform(60, 240, 3))
+      middle = bottom + (top - bottom) * rng.uniform(0.3, 0.6)
+      rectangle(place + 40, right - 40, bottom + 40, middle, rng.uniform(40, 230, 3))
+    place = right + rng.uniform(300, 1500)
+
+
+def _paint_floor(rng, span):
+  """Boards, tiles, carpet or concrete, and perhaps a rug."""
+  size = TEXTURE_SIZE
+  scale = size / span
+  x, y = np.arange(size)[None] / scale[0], np.arange(size)[:, None] / scale[1]
+  kind = rng.choice(["boards", "tiles", "checker", "carpet", "concrete"])
+  wood = np.array([rng.uniform(90, 190), 0, 0])
+  wood[1:] = wood[0] * np.array([0.75, 0.52]) * rng.uniform(0.9, 1.1)
+  muted = rng.uniform(70, 200) * (1 + rng.uniform(-0.15, 0.15, 3))
+  image = np.tile(wood if kind == "boards" else muted, (size, size, 1))
+  if kind == "boards":
+    width, length = rng.uniform(110, 220), rng.uniform(1200, 2400)
+    row = np.floor(y / width).astype(int)
+    shift = rng.uniform(0, 1, row.max() + 1)[row]
+    board = np.floor(x / length + shift).astype(int)
+    tone = rng.uniform(0.82, 1.1, 4096)[(row * 97 + board * 31) % 4096]
+    image *= np.where((y / width) % 1 < 0.1, 0.75, tone)[..., None]
+  elif kind in ("tiles", "checker"):
+    period = rng.uniform(300, 700)
+    grout = ((x / period) % 1 < 0.06) | ((y / period) % 1 < 0.06)
+    odd = (np.floor(x / period) + np.floor(y / period)) % 2 == 1
+    image *= np.where(odd, rng.uniform(0.55, 0.85) if kind == "checker" else 0.97, 1.0)[..., None]
+    image *= np.where(grout, 0.8, 1.0)[..., None]
+  elif kind == "carpet":
+    image += rng.normal(0, 9, (size, size, 1))
+  image += _blotches(rng, 7.0)[..., None]
+  if rng.random() < 0.5:
+    center = (np.array([size, size]) / 2 + rng.uniform(-40, 40, 2)).astype(int)
+    half = (rng.uniform(900, 1900, 2) * scale).astype(int)
+    rug = rng.uniform(50, 220, 3)
+    for shrink, color in ((0, rug * 0.6), (8, rug), (24, rug * 0.8), (28, rug)):
+      low, high = center - half + shrink, center + half - shrink
+      cv2.rectangle(image, tuple(map(int, low)), tuple(map(int, high)), tuple(color), -1)
+  return image
+
+
+def _blotches(rng, amplitude):
+  """Smooth stains, [s, s]."""
+  coarse = rng.normal(0, amplitude, (24, 24)).astype(np.float32)
+  return cv2.resize(coarse, (TEXTURE_SIZE, TEXTURE_SIZE), interpolation=cv2.INTER_CUBIC)

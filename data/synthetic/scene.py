@@ -1,0 +1,224 @@
+"""One frame of the data set: who, where, seen by which cameras, behind what.
+
+A frame is a pure function of (options, split, index). The same test frame with more occluders
+before it differs in nothing else: every choice draws from a stream of its own.
+"""
+
+import dataclasses
+import functools
+import zlib
+from typing import Any
+
+import cv2
+import numpy as np
+
+from data.synthetic import appearance, furniture, motion, renderer
+from data.synthetic import body as body_lib
+from data.synthetic import options as options_lib
+from data.synthetic import rig as rig_lib
+from data.synthetic import room as room_lib
+
+# Share of the joints an occluder hides from its view, (least, most).
+HIDDEN_IN_TEST = (0.4, 0.8)
+HIDDEN_IN_TRAIN = (0.2, 0.8)
+MAX_OCCLUDERS = 2
+# The subject stays this close to the middle of the room, mm.
+_ZONE_MM = 600.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+  """One rendered frame; see `builder` for the meaning of each stored field.
+
+  Attributes:
+    images: [v, s, s, 3] uint8 RGB.
+    rig: cameras of the stored images.
+    joints_3d: [17, 3] mm, world.
+    joints_2d: [v, 17, 2] stored px.
+    visible: [v, 17] bool, inside the image and not behind an occluder.
+    box_center: [v, 2] stored px.
+    box_size: [v] stored px.
+    subject: number of the person; unique over the splits.
+    action: of the motion clip.
+    occluded: [v] bool, an occluder stands before the view.
+    picture: the clean picture, as numpy arrays.
+  """
+
+  images: np.ndarray
+  rig: rig_lib.Rig
+  joints_3d: np.ndarray
+  joints_2d: np.ndarray
+  visible: np.ndarray
+  box_center: np.ndarray
+  box_size: np.ndarray
+  subject: int
+  action: str
+  occluded: np.ndarray
+  picture: renderer.Picture
+
+
+class Generator:
+  """Makes frames; holds the body, the clips and the compiled renderer.
+
+  Args:
+    options: of the data set.
+  """
+
+  def __init__(self, options: options_lib.Options):
+    self.options = options
+    self._body = body_lib.load()
+    self._motion = motion.load()
+    self._renderer = renderer.Renderer(
+      self._body, image_size=options.image_size, supersampling=options.supersampling
+    )
+    rest = np.asarray(self._body.rest_vertices)
+    identity = np.tile(np.eye(3, dtype=np.float32), (self._body.num_bones, 1, 1))
+    vertices, joints = body_lib.pose_body(
+      self._body, np.zeros(self._body.num_shapes, np.float32), identity, np.zeros(3, np.float32)
+    )
+    # `pose_body` puts the root over the origin; garments are cut on the body as it rests.
+    self._rest_joints = np.asarray(joints) + (rest - np.asarray(vertices)).mean(0)
+    region = np.array(self._body.region_names, dtype="<U16")[self._body.region]
+    region[np.unique(self._body.triangles[self._body.group == 1])] = "eye"
+    self._sheet = appearance.make_sheet(
+      rest,
+      self._rest_joints,
+      region,
+      self._body.triangles,
+      self._body.uv,
+      self._body.uv_triangles,
+    )
+    self._look = functools.lru_cache(maxsize=256)(self._make_look)
+    self._set = functools.lru_cache(maxsize=64)(self._make_set)
+
+  def frame(self, split: str, index: int) -> Frame:
+    """Makes one frame.
+
+    Args:
+      split: one of `options.SPLITS`.
+      index: number of the frame in its split; any non-negative integer.
+    """
+    options, base = self.options, options_lib.base_split(split)
+    rng = self._rng(base, "frame", index)
+    person = int(rng.integers(_pool(options.train_identities, base)))
+    place = int(rng.integers(_pool(options.train_rigs, base)))
+    look, shape = self._look(base, person)
+    rig, room = self._set(base, place)
+    pose = motion.sample_pose(self._motion, self._rng(base, "pose", index), base)
+    translation = np.append(rng.uniform(-_ZONE_MM, _ZONE_MM, 2), pose.translation[2])
+    vertices, normals, joints = self._renderer.pose(
+      shape,
+      np.asarray(pose.bone_rotations, np.float32),
+      translation.astype(np.float32),
+      rng.uniform(0, 2 * np.pi),
+      look.thickness,
+    )
+    joints = np.asarray(joints, np.float64)
+    light = room_lib.sample_light(self._rng(base, "light", index), options.light_range)
+    centers = rig.centers
+    clutter = furniture.sample_clutter(
+      self._rng(base, "clutter", index), room, joints, centers, options.clutter
+    )
+    occluders, occluded = self._occluders(split, index, joints, centers)
+    boxes = room_lib.Boxes.concatenate([clutter, occluders])
+    rig, box_size = rig_lib.crop(
+      rig, joints[0], image_size=options.image_size, margin=options.margin
+    )
+    picture = self._renderer.draw(
+      vertices,
+      normals,
+      look.texture,
+      tuple(_float32(a) for a in (rig.intrinsics, rig.rotation, rig.translation)),
+      _room_arrays(room, boxes, room_lib.floor_shadow(room, np.asarray(vertices), boxes, light)),
+      room_lib.Light(*(_float32(a) for a in light)),
+    )
+    picture = picture._replace(**{k: np.asarray(v) for k, v in picture._asdict().items()})
+    joints_2d, _ = rig_lib.project(rig, joints)
+    last = options.image_size - 0.5
+    inside = ((joints_2d >= -0.5) & (joints_2d <= last)).all(-1)
+    middle = (options.image_size - 1) / 2
+    return Frame(
+      images=self._expose(picture.color, self._rng(base, "camera", index)),
+      rig=rig,
+      joints_3d=joints,
+      joints_2d=joints_2d,
+      visible=inside & ~room_lib.hides(occluders, centers, joints).any(0),
+      box_center=np.full((options.num_views, 2), middle),
+      box_size=np.full(options.num_views, box_size),
+      subject=_first_person(options, base) + person,
+      action=str(pose.action),
+      occluded=occluded,
+      picture=picture,
+    )
+
+  def _rng(self, *stream: Any) -> np.random.Generator:
+    names = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in stream]
+    return np.random.default_rng([self.options.seed, *names])
+
+  def _make_look(self, split, person):
+    rng = self._rng(split, "person", person)
+    shape = body_lib.shape_sample(rng).astype(np.float32)
+    return appearance.paint(self._sheet, self._rest_joints, rng), shape
+
+  def _make_set(self, split, place):
+    rng = self._rng(split, "rig", place)
+    options = self.options
+    rig = rig_lib.sample_rig(rng, num_views=options.num_views, jitter=options.rig_jitter)
+    return rig, room_lib.sample_room(rng, np.abs(rig.centers[:, :2]).max(0))
+
+  def _occluders(self, split, index, joints, centers):
+    """Boxes [2] before some views, and which views [v] they stand before."""
+    base, options = options_lib.base_split(split), self.options
+    rng = self._rng(base, "occluder", index)
+    views = rng.permutation(options.num_views)
+    if base == "test":
+      count = int(split.rsplit("_", 1)[1]) if split != base else 0
+    else:
+      count = int(rng.integers(1, 3)) if rng.random() < options.train_occlusion else 0
+    hidden = HIDDEN_IN_TEST if base == "test" else HIDDEN_IN_TRAIN
+    count = min(count, options.num_views)
+    boxes = [
+      furniture.sample_occluder(rng, joints, centers, view, hidden) for view in views[:count]
+    ]
+    boxes.append(room_lib.Boxes.empty(MAX_OCCLUDERS - count))
+    occluded = np.zeros(options.num_views, bool)
+    occluded[views[:count]] = True
+    return room_lib.Boxes.concatenate(boxes), occluded
+
+  def _expose(self, color, rng):
+    """Blur, exposure, tint and noise of each camera; [v, s, s, 3] to uint8."""
+    amount = self.options.camera_noise
+    images = np.empty(color.shape, np.uint8)
+    for view, image in enumerate(color):
+      gain = 1.12 * (1 + amount * rng.uniform(-0.2, 0.2))
+      tint = 1 + amount * rng.uniform(-0.06, 0.06, 3)
+      blur = amount * rng.uniform(0, 0.7) * color.shape[1] / 128
+      noise = amount * rng.uniform(1, 6) / 255
+      if blur > 0.2:
+        image = cv2.GaussianBlur(image, (0, 0), blur)
+      grain = rng.standard_normal(image.shape, np.float32)
+      image = image * _float32(gain * tint) + np.float32(noise) * grain
+      images[view] = np.clip(image * 255 + 0.5, 0, 255)
+    return images
+
+
+def _room_arrays(room, boxes, shadow):
+  arrays = {"low": room.low, "high": room.high}
+  arrays |= {field.name: getattr(boxes, field.name) for field in dataclasses.fields(boxes)}
+  arrays = {name: _float32(value) for name, value in arrays.items()}
+  return arrays | {"textures": room.textures, "shadow": shadow}
+
+
+def _float32(array):
+  return np.asarray(array, np.float32)
+
+
+def _pool(train_size, split):
+  """People or rigs in a split: a third of the training split's for the other two."""
+  return train_size if split == "train" else max(1, train_size // 3)
+
+
+def _first_person(options, split):
+  """Number of a split's first person, so that numbers are unique over the splits."""
+  order = ("train", "validation", "test")
+  return sum(_pool(options.train_identities, s) for s in order[: order.index(split)])
