@@ -135,19 +135,3 @@ def _distortion(xy: jax.Array, distortion: jax.Array) -> tuple[jax.Array, jax.Ar
   shift_x = 2.0 * p0 * x * y + p1 * (r2 + 2.0 * x * x)
   shift_y = p0 * (r2 + 2.0 * y * y) + 2.0 * p1 * x * y
   return gain, jnp.concatenate([shift_x, shift_y], axis=-1)
-
-
-def rank_neighbors(centers: jax.Array) -> jax.Array:
-  """The other views of each view, nearest camera centre first.
-
-  Args:
-    centers: [v, 3], camera centres, mm.
-
-  Returns:
-    [v, v - 1], int32; ties go to the lower index. A view is never its own neighbour, wherever it
-    stands.
-  """
-  num_views = centers.shape[0]
-  distance = linalg.safe_norm(centers[:, None, :] - centers[None, :, :])
-  distance = jnp.where(jnp.eye(num_views, dtype=bool), jnp.inf, distance)
-  return jnp.argsort(distance, axis=1)[:, : num_views - 1].astype(jnp.int32)

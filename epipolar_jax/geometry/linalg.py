@@ -49,32 +49,68 @@ def cross_matrix(x: jax.Array) -> jax.Array:
 
 
 @jax.custom_jvp
-def smallest_eigenpairs(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Eigenvalues (ascending) of a symmetric matrix and the eigenvector of the smallest.
+def smallest_eigenvector(matrix: jax.Array) -> jax.Array:
+  """The unit eigenvector of a symmetric matrix's smallest eigenvalue.
 
   `jnp.linalg.eigh` differentiates every eigenvector, so one pair of equal eigenvalues anywhere
   makes the gradient NaN. Here only the gaps to the smallest count, and a closed gap passes no
   gradient.
 
   Args:
-    matrix: [n, n], symmetric; only one triangle is trusted to be read.
+    matrix: [n, n], symmetric.
 
   Returns:
-    values: [n], ascending.
-    vector: [n], unit norm, sign arbitrary; any vector of the eigenspace when it is not unique.
+    [n], sign arbitrary; any vector of the eigenspace when it is not unique.
   """
-  values, vectors = jnp.linalg.eigh(matrix)
-  return values, vectors[:, 0]
+  return jnp.linalg.eigh(matrix)[1][:, 0]
 
 
-@smallest_eigenpairs.defjvp
-def _smallest_eigenpairs_jvp(primals, tangents):
+@smallest_eigenvector.defjvp
+def _smallest_eigenvector_jvp(primals, tangents):
   (matrix,), (tangent,) = primals, tangents
   values, vectors = jnp.linalg.eigh(matrix)
-  tangent = 0.5 * (tangent + tangent.T)
-  rotated = matmul(matmul(vectors.T, tangent), vectors)
+  vector = vectors[:, 0]
+  change = matmul(0.5 * (tangent + tangent.T), vector)
+  return vector, -_solve_gaps(values, vectors, change)
+
+
+@jax.custom_jvp
+def null_vector(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """The unit vector x with the least |rows x|: the last right singular vector.
+
+  Eigenvectors of rowsᵀ rows are fast on every device but see the rows squared: with weights of
+  1 and 0.01 among them float32 would lose a millimetre. Two steps of refinement by the residual of
+  the rows themselves bring back the precision of an SVD (down to weight ratios of 0.01).
+
+  Args:
+    rows: [r, n], r >= n - 1.
+
+  Returns:
+    values: [n], squared singular values, ascending; no gradient.
+    vector: [n], sign arbitrary; any vector of the null space when it is not unique.
+  """
+  values, vectors = jnp.linalg.eigh(matmul(rows.T, rows))
+  vector = vectors[:, 0]
+  for _ in range(2):
+    residual = matmul(rows.T, matmul(rows, vector))
+    residual = residual - vector * jnp.sum(vector * residual)
+    vector = vector - _solve_gaps(values, vectors, residual)
+    vector = vector / safe_norm(vector)
+  return values, vector
+
+
+@null_vector.defjvp
+def _null_vector_jvp(primals, tangents):
+  (rows,), (tangent,) = primals, tangents
+  values, vector = null_vector(rows)
+  values, vectors = jnp.linalg.eigh(matmul(rows.T, rows))
+  change = matmul(tangent.T, matmul(rows, vector)) + matmul(rows.T, matmul(tangent, vector))
+  return (values, vector), (jnp.zeros_like(values), -_solve_gaps(values, vectors, change))
+
+
+def _solve_gaps(values: jax.Array, vectors: jax.Array, right: jax.Array) -> jax.Array:
+  """(M - λ₀)⁺ right, for M = vectors · diag(values) · vectorsᵀ; closed gaps count as infinite."""
   gaps = values - values[0]
-  smallest_gap = 8.0 * jnp.finfo(matrix.dtype).eps * jnp.maximum(jnp.max(jnp.abs(values)), 1e-30)
-  open_gap = gaps > smallest_gap
-  share = jnp.where(open_gap, -rotated[:, 0] / jnp.where(open_gap, gaps, 1.0), 0.0)
-  return (values, vectors[:, 0]), (jnp.diagonal(rotated), matmul(vectors, share))
+  rounding = 8.0 * jnp.finfo(values.dtype).eps * jnp.maximum(jnp.max(jnp.abs(values)), 1e-30)
+  share = jnp.where(gaps > rounding, matmul(vectors.T, right), 0.0)
+  return matmul(vectors, share / jnp.where(gaps > rounding, gaps, 1.0))

@@ -57,7 +57,7 @@ def procrustes(
   y_size = jnp.sum(weight * jnp.sum(y * y, axis=1))
   size = jnp.sqrt(jnp.maximum(x_size, 1e-20)) * jnp.sqrt(jnp.maximum(y_size, 1e-20))
   covariance = linalg.einsum("n,ni,nj->ij", weight, x, y) / size  # entries within ±1
-  _, quaternion = linalg.smallest_eigenpairs(-_horn_matrix(covariance))
+  quaternion = linalg.smallest_eigenvector(-_horn_matrix(covariance))
   rotation = _rotation_from_quaternion(quaternion)
   scale = jnp.ones((), source.dtype)
   if with_scale:

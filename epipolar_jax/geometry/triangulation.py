@@ -5,6 +5,9 @@ import jax.numpy as jnp
 
 from epipolar_jax.geometry import cameras, linalg
 
+# Two rays meet in one point whatever their weights are; below this ratio float32 would lose it.
+_LEAST_WEIGHT = 0.01
+
 
 def dlt(
   points: jax.Array,
@@ -26,7 +29,8 @@ def dlt(
     intrinsics: [v, 3, 3], K of those pixels; may be that of a rotated crop.
     rotation: [v, 3, 3], R_cw.
     translation: [v, 3], t_cw, mm.
-    weight: [v], at least 0; a view with weight 0 has no say. Only ratios matter.
+    weight: [v], at least 0; a view with weight 0 has no say. Only ratios matter, and a positive
+      weight counts for at least 1 % of the largest.
 
   Returns:
     point: [3], world, mm; zeros when not valid.
@@ -41,12 +45,12 @@ def dlt(
   points = jnp.where(used[:, None], points, 0.0)
   weight = jnp.where(used, weight, 0.0)
   weight = linalg.safe_divide(weight, jnp.max(weight), tiny=1e-30)
+  weight = jnp.where(used, jnp.maximum(weight, _LEAST_WEIGHT), 0.0)
   middle, scale, shift = _centred_world(rotation, translation)
   rows = _rows(points, intrinsics, rotation, shift, weight)
-  normal_matrix = linalg.einsum("ri,rj->ij", rows, rows)
-  values, solution = linalg.smallest_eigenpairs(normal_matrix)
-  # Two zero eigenvalues: a whole line of points fits. What counts as zero is what rounding leaves.
-  rounding = 64.0 * jnp.finfo(values.dtype).eps * values[3]
+  values, solution = linalg.null_vector(rows)
+  # Two zero singular values: a whole line of points fits. Zero is what rounding leaves.
+  rounding = 16.0 * jnp.finfo(values.dtype).eps * values[3]
   finite = jnp.abs(solution[3]) > 1e-6
   valid = (jnp.sum(used) >= 2) & (values[1] > rounding) & finite
   point = solution[:3] / jnp.where(finite, solution[3], 1.0)
