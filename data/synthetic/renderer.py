@@ -105,7 +105,9 @@ class Renderer:
         raise RuntimeError("a body reaches behind the near plane of a camera")
       if not np.asarray(picture.overflow).any():
         return picture
-    raise RuntimeError(f"{np.asarray(picture.overflow)} triangles per view found no room in {tiers}")
+    raise RuntimeError(
+      f"{np.asarray(picture.overflow)} triangles per view found no room in {tiers}"
+    )
 
 
 def _pose(body, faces, shape, bone_rotations, translation, yaw, thickness):

@@ -1,0 +1,208 @@
+"""The synthetic data set as a TFDS builder: made once, stored as ArrayRecord, without TensorFlow.
+
+`prepare(options, data_dir)` returns a builder whose data are on disk; read them with
+`builder.as_data_source(split)`. One example is one frame with all its v views:
+
+  image            [v] JPEG, [s, s, 3] uint8 RGB
+  intrinsics       [v, 3, 3] for the stored pixels; integers are pixel centres
+  rotation         [v, 3, 3], world to camera
+  translation      [v, 3] mm, world to camera
+  joints_3d        [17, 3] mm, world, Human3.6M order
+  joints_2d        [v, 17, 2] stored px
+  visible          [v, 17] bool, inside the stored image and not behind an occluder
+  box_center       [v, 2] stored px, middle of the person box
+  box_size         [v] stored px, side of the person box
+  subject          int, unique over the splits
+  action           str, the motion clip's
+  frame            int, its number in the split
+  occluded         [v] bool, an occluder was put before the view
+  occluded_views   int, how many were
+
+Splits: train, validation, test, and test_occluded_1 and _2: the frames of test once more with a
+large occluder before one and two of the views. People, clips and rigs of train, validation and
+test are different ones.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import dataclasses
+import io
+import itertools
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import tensorflow_datasets as tfds
+import tqdm
+
+from data.synthetic import options as options_lib
+from data.synthetic import rig as rig_lib
+from data.synthetic import scene
+
+Options = options_lib.Options
+# Both cores of a small machine: the drawing releases the interpreter lock.
+_THREADS = 2
+_REPROJECTION_TOLERANCE_PX = 0.01
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class Config(tfds.core.BuilderConfig):
+  """TFDS configuration: its name carries the fingerprint of the options."""
+
+  options: Options = dataclasses.field(default_factory=Options)
+
+
+class Synthetic(tfds.core.GeneratorBasedBuilder):
+  """TFDS builder; use `prepare`."""
+
+  VERSION = tfds.core.Version("1.0.0")
+  # Named here so that TFDS does not search for a project's tags and citations.
+  pkg_dir_path = pathlib.Path(__file__).parent
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    options = self.builder_config.options
+    size, views = options.image_size, options.num_views
+    image = tfds.features.Image(shape=(size, size, 3), encoding_format="jpeg")
+
+    def tensor(*shape, dtype=np.float32):
+      return tfds.features.Tensor(shape=shape, dtype=dtype)
+
+    features = {
+      "image": tfds.features.Sequence(image, length=views),
+      "intrinsics": tensor(views, 3, 3),
+      "rotation": tensor(views, 3, 3),
+      "translation": tensor(views, 3),
+      "joints_3d": tensor(17, 3),
+      "joints_2d": tensor(views, 17, 2),
+      "visible": tensor(views, 17, dtype=np.bool_),
+      "box_center": tensor(views, 2),
+      "box_size": tensor(views),
+      "subject": tfds.features.Scalar(dtype=np.int32),
+      "action": tfds.features.Text(),
+      "frame": tfds.features.Scalar(dtype=np.int32),
+      "occluded": tensor(views, dtype=np.bool_),
+      "occluded_views": tfds.features.Scalar(dtype=np.int32),
+    }
+    return tfds.core.DatasetInfo(
+      builder=self,
+      description="Dressed, skinned bodies moved by motion capture, seen by calibrated cameras.",
+      features=tfds.features.FeaturesDict(features),
+      disable_shuffling=True,
+    )
+
+  def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
+    options = self.builder_config.options
+    generator = scene.Generator(options)
+    total = options.num_views * sum(options.num_frames(split) for split in options_lib.SPLITS)
+    progress = tqdm.tqdm(total=total, unit="img", desc="making synthetic data", smoothing=0.05)
+    return {
+      split: self._generate_examples(generator, split, progress) for split in options_lib.SPLITS
+    }
+
+  def _generate_examples(
+    self, generator: scene.Generator, split: str, progress: tqdm.tqdm
+  ) -> Iterator[tuple[int, dict[str, Any]]]:
+    options = self.builder_config.options
+    waiting = iter(range(options.num_frames(split)))
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+
+      def submit(count):
+        chosen = itertools.islice(waiting, count)
+        return [pool.submit(make_example, generator, split, index) for index in chosen]
+
+      pending = collections.deque(submit(2 * _THREADS))
+      while pending:
+        example = pending.popleft().result()
+        pending.extend(submit(1))
+        progress.update(options.num_views)
+        yield example["frame"], example
+    if split == options_lib.SPLITS[-1]:
+      progress.close()
+
+
+def prepare(options: Options, data_dir: str | os.PathLike) -> tfds.core.DatasetBuilder:
+  """Makes the data set of `options` under `data_dir`, unless it is there already.
+
+  The directory is named after a fingerprint of the options, the generator's version and its
+  assets, so other options never read these data. It appears under its name only when complete.
+
+  Args:
+    options: what to make; equal options give equal data.
+    data_dir: folder for data sets; created if need be.
+
+  Returns:
+    a prepared builder: `as_data_source(split)` reads it.
+  """
+  tfds.disable_progress_bar()
+  config = Config(
+    name=f"{options.image_size}px_{options.num_views}views_{options_lib.fingerprint(options)}",
+    options=options,
+  )
+  data_dir = os.fspath(pathlib.Path(data_dir).expanduser().resolve())
+  builder = Synthetic(data_dir=data_dir, config=config, file_format="array_record")
+  builder.download_and_prepare()
+  return builder
+
+
+def make_example(generator: scene.Generator, split: str, index: int) -> dict[str, Any]:
+  """Makes, checks and encodes one example."""
+  frame = generator.frame(split, index)
+  _check(frame, split, index)
+  quality = generator.options.jpeg_quality
+  return {
+    "image": [_encode_jpeg(image, quality) for image in frame.images],
+    "intrinsics": frame.rig.intrinsics.astype(np.float32),
+    "rotation": frame.rig.rotation.astype(np.float32),
+    "translation": frame.rig.translation.astype(np.float32),
+    "joints_3d": frame.joints_3d.astype(np.float32),
+    "joints_2d": frame.joints_2d.astype(np.float32),
+    "visible": frame.visible,
+    "box_center": frame.box_center.astype(np.float32),
+    "box_size": frame.box_size.astype(np.float32),
+    "subject": frame.subject,
+    "action": frame.action,
+    "frame": index,
+    "occluded": frame.occluded,
+    "occluded_views": int(frame.occluded.sum()),
+  }
+
+
+def _check(frame, split, index):
+  """Raises ValueError when the stored float32 cameras and joints do not agree, or on a NaN."""
+  arrays = (frame.rig.intrinsics, frame.rig.rotation, frame.rig.translation)
+  stored = rig_lib.Rig(*(array.astype(np.float32).astype(np.float64) for array in arrays))
+  points, depth = rig_lib.project(stored, frame.joints_3d.astype(np.float32))
+  error = np.abs(points - frame.joints_2d).max()
+  # Written so that NaN fails.
+  if not error <= _REPROJECTION_TOLERANCE_PX or not (depth > 0).all():
+    raise ValueError(f"frame {index} of {split}: joints reproject {error} px off")
+  if not np.isfinite(frame.picture.color).all():
+    raise ValueError(f"frame {index} of {split}: the picture is not finite")
+
+
+def _encode_jpeg(image, quality):
+  done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+  if not done:
+    raise ValueError("OpenCV could not encode the image as JPEG")
+  return io.BytesIO(data.tobytes())
+
+
+def main() -> None:
+  """Makes a data set from the command line: one flag per option."""
+  parser = argparse.ArgumentParser(description="Makes the synthetic multi-view data set.")
+  parser.add_argument("--data_dir", required=True, help="folder for data sets")
+  for field in dataclasses.fields(Options):
+    parser.add_argument(f"--{field.name}", type=field.type, default=field.default)
+  arguments = vars(parser.parse_args())
+  builder = prepare(
+    Options(**{k: v for k, v in arguments.items() if k != "data_dir"}), arguments["data_dir"]
+  )
+  print(builder.data_dir)
+
+
+if __name__ == "__main__":
+  main()
