@@ -20,8 +20,8 @@ def dlt(
   """Triangulates one point linearly, weighted, from any number of views.
 
   Image points go through K⁻¹ and the world is centred and scaled on the cameras before the
-  homogeneous least squares; in raw px and mm float32 would be off by 230 mm. Rows are weighted by
-  the focal length again, so the error that is minimised is one of pixels. Written for a single
+  homogeneous least squares; in raw px and mm float32 would be off by 230 mm. The error that is
+  minimised is the usual algebraic one, in pixels times depth. Written for a single
   joint; vmap it.
 
   Args:
@@ -76,14 +76,18 @@ def _rows(
   shift: jax.Array,
   weight: jax.Array,
 ) -> jax.Array:
-  """The equations x (r3·X) - (r1·X) = 0, y (r3·X) - (r2·X) = 0 of every view, [2 v, 4]."""
+  """The equations u (p3·X) - (p1·X) = 0, v (p3·X) - (p2·X) = 0 of every view, [2 v, 4].
+
+  Written with normalised image points and multiplied by K's linear part, which is the same without
+  the cancellation; divided by the mean focal length, so that entries are of order 1.
+  """
   xy = jax.vmap(cameras.to_normalized)(points, intrinsics)
   extrinsics = jnp.concatenate([rotation, shift[:, :, None]], axis=2)
-  area = intrinsics[:, 0, 0] * intrinsics[:, 1, 1] - intrinsics[:, 0, 1] * intrinsics[:, 1, 0]
-  focal = jnp.sqrt(jnp.maximum(jnp.abs(area), 1e-12))
-  gain = weight * focal / jnp.mean(focal)
   rows = xy[:, :, None] * extrinsics[:, 2:3, :] - extrinsics[:, :2, :]
-  return (gain[:, None, None] * rows).reshape(-1, 4)
+  linear = intrinsics[:, :2, :2]
+  focal = jnp.mean(linalg.safe_norm(linear.reshape(-1, 4)))
+  gain = linalg.safe_divide(linear, focal) * weight[:, None, None]
+  return linalg.einsum("vij,vjk->vik", gain, rows).reshape(-1, 4)
 
 
 def select_views(scores: jax.Array, *, threshold: float) -> jax.Array:
