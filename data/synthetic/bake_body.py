@@ -150,8 +150,8 @@ def adult_coefficients(keys, rng: np.random.Generator) -> np.ndarray:
   return np.array([np.prod([choices[name] for name in key[1:]]) for key in keys])
 
 
-def shape_space(targets: np.ndarray, keys) -> tuple[np.ndarray, np.ndarray]:
-  """PCA of random adults. Returns the mean offset [n] and components [c, n], each of 1 sigma."""
+def shape_space(targets: np.ndarray, keys) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """PCA of random adults: mean offset [n], components [c, n] of 1 sigma, and the adults [a, c]."""
   rng = np.random.default_rng(0)
   coefficients = np.stack([adult_coefficients(keys, rng) for _ in range(NUM_ADULTS)])
   flat = targets.reshape(len(targets), -1).astype(np.float64)
@@ -163,7 +163,8 @@ def shape_space(targets: np.ndarray, keys) -> tuple[np.ndarray, np.ndarray]:
   # An eigenvector's sign is arbitrary; fix it so that the asset does not depend on LAPACK's.
   largest = np.abs(components).argmax(1)
   components *= np.sign(components[np.arange(len(components)), largest])[:, None]
-  return mean @ flat, components
+  scores = samples @ components.T / np.sum(components**2, 1)
+  return mean @ flat, components, scores
 
 
 def folded_parent(name: str, rig: dict) -> str:
@@ -263,7 +264,7 @@ def bake(folder: pathlib.Path) -> dict[str, np.ndarray]:
     means = [field[..., end, :].mean(-2, keepdims=True) for end in ends]
     return np.concatenate([field[..., used, :], *means], -2)
 
-  mean_offset, components = shape_space(points(targets), keys)
+  mean_offset, components, adults = shape_space(points(targets), keys)
   rest = (points(vertices) + mean_offset.reshape(-1, 3)) @ TO_MM_Z_UP.T
   components = components.reshape(NUM_COMPONENTS, -1, 3) @ TO_MM_Z_UP.T
   # The floor is z = 0 for the mean body at rest; x and y are MakeHuman's.
@@ -284,6 +285,7 @@ def bake(folder: pathlib.Path) -> dict[str, np.ndarray]:
   return {
     "rest": rest.astype(np.float32),
     "shape_components": components.astype(np.float16),
+    "adults": adults.astype(np.float16),
     "skin_indices": bones.astype(np.uint8),
     "skin_weights": np.rint(bone_weights * 65535).astype(np.uint16),
     "triangles": halves(renumber[quads[kept_faces]]),

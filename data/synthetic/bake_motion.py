@@ -126,7 +126,8 @@ DEEPMIMIC_PARENTS = {
 class Clip:
   """One entry of the asset: a recording, or a stretch of it in seconds.
 
-  `grounded` puts the lowest point on the floor in every frame: what was climbed is not in our rooms.
+  Only an `airborne` clip leaves the floor. In the others the lowest point is on it in every frame:
+  what was climbed is not in our rooms, and a hand that bears the body is not as long as ours.
   """
 
   name: str
@@ -135,7 +136,7 @@ class Clip:
   file: str
   start: float = 0.0
   stop: float = np.inf
-  grounded: bool = False
+  airborne: bool = False
 
 
 CLIPS = (
@@ -145,23 +146,23 @@ CLIPS = (
   Clip("walk_turn_left_2", "walking", "validation", "walker/turn_left1.txt"),
   Clip("walk_turn_right_2", "walking", "test", "walker/turn_right1.txt"),
   Clip("walk_forward", "walking", "test", "walker/0walk_forward.txt"),
-  Clip("run", "running", "train", "humanoid3d_run.txt"),
+  Clip("run", "running", "train", "humanoid3d_run.txt", airborne=True),
   Clip("dance_a", "dancing", "train", "humanoid3d_dance_a.txt"),
   Clip("dance_b", "dancing", "test", "humanoid3d_dance_b.txt"),
   Clip("spin", "dancing", "validation", "humanoid3d_spin.txt"),
   Clip("kick", "kicking", "train", "humanoid3d_kick.txt"),
-  Clip("spin_kick", "kicking", "test", "humanoid3d_spinkick.txt"),
+  Clip("spin_kick", "kicking", "test", "humanoid3d_spinkick.txt", airborne=True),
   Clip("punch", "boxing", "test", "humanoid3d_punch.txt"),
   Clip("boxing", "boxing", "train", "Boxing_Toes.bvh", 0.3, 21.0),
   Clip("boxing_2", "boxing", "validation", "Boxing_Toes.bvh", 24.0),
-  Clip("jump", "jumping", "test", "humanoid3d_jump.txt"),
-  Clip("forward_jumps", "jumping", "train", "01_01.bvh", 0.1),
-  Clip("climbing", "climbing", "train", "01_03.bvh", 0.1, 24.0, grounded=True),
-  Clip("climbing_2", "climbing", "validation", "01_03.bvh", 27.0, grounded=True),
+  Clip("jump", "jumping", "test", "humanoid3d_jump.txt", airborne=True),
+  Clip("forward_jumps", "jumping", "train", "01_01.bvh", 0.1, airborne=True),
+  Clip("climbing", "climbing", "train", "01_03.bvh", 0.1, 24.0),
+  Clip("climbing_2", "climbing", "validation", "01_03.bvh", 27.0),
   Clip("get_up_prone", "getting up", "train", "humanoid3d_getup_facedown.txt"),
   Clip("get_up_supine", "getting up", "test", "humanoid3d_getup_faceup.txt"),
   Clip("cartwheel", "acrobatics", "train", "humanoid3d_cartwheel.txt"),
-  Clip("back_flip", "acrobatics", "train", "humanoid3d_backflip.txt"),
+  Clip("back_flip", "acrobatics", "train", "humanoid3d_backflip.txt", airborne=True),
   Clip("roll", "acrobatics", "test", "humanoid3d_roll.txt"),
   Clip("crawl", "crawling", "train", "humanoid3d_crawl.txt"),
 )
@@ -377,7 +378,7 @@ def clearance(recording: Recording, rotations: np.ndarray, body: body_lib.Body) 
   shape = np.zeros(body.num_shapes, np.float32)
 
   @jax.jit
-  def lowest_below_hips(pose):
+  def lowest_below_hips(pose: jax.Array) -> jax.Array:
     vertices, heads, _ = body_lib.skin(body, shape, pose)
     hips = (heads[body.bone("upperleg01.L"), 2] + heads[body.bone("upperleg01.R"), 2]) / 2
     return vertices[:, 2].min() - hips
@@ -415,7 +416,7 @@ def bake(pybullet: pathlib.Path, assimp: pathlib.Path) -> dict[str, np.ndarray]:
     local = np.tile(np.eye(3, dtype=np.float32), (len(track), body.num_bones, 1, 1))
     matrices = Rotation.from_quat(track.reshape(-1, 4)).as_matrix()
     local[:, columns] = matrices.reshape(len(track), len(bones), 3, 3)
-    heights.append(clearance(recording, local, body) * (not clip.grounded))
+    heights.append(clearance(recording, local, body) * clip.airborne)
     quaternions.append(track)
   lengths = [len(track) for track in quaternions]
   return {

@@ -47,6 +47,7 @@ JOINT_BONES = {
     "shape_vertices",
     "shape_heads",
     "shape_tails",
+    "adults",
     "skin_indices",
     "skin_weights",
     "skin_matrix",
@@ -69,6 +70,7 @@ class Body:
     shape_vertices: [C, V, 3], mm of displacement for one standard deviation.
     shape_heads: [C, B, 3], the same for the bone heads.
     shape_tails: [C, B, 3], the same for the bone tails.
+    adults: [A, C], the shapes of the random adults behind the components, for `shape_sample`.
     skin_indices: [V, 4] int32, the bones that move a vertex; the first has the largest weight.
     skin_weights: [V, 4], rows sum to one; 0 for an unused slot.
     skin_matrix: [V, B], the same weights, dense.
@@ -90,6 +92,7 @@ class Body:
   shape_vertices: np.ndarray
   shape_heads: np.ndarray
   shape_tails: np.ndarray
+  adults: np.ndarray
   skin_indices: np.ndarray
   skin_weights: np.ndarray
   skin_matrix: np.ndarray
@@ -140,6 +143,7 @@ def load() -> Body:
       shape_vertices=shape[0],
       shape_heads=shape[1],
       shape_tails=shape[2],
+      adults=asset["adults"].astype(np.float32),
       skin_indices=indices,
       skin_weights=weights,
       skin_matrix=matrix,
@@ -156,12 +160,15 @@ def load() -> Body:
     )
 
 
-def shape_sample(rng: np.random.Generator, num_shapes: int = 24) -> np.ndarray:
-  """A plausible adult: [num_shapes] standard deviations, normal, drawn again beyond 2."""
-  shape = rng.normal(size=num_shapes)
-  while (far := np.abs(shape) > 2).any():
-    shape[far] = rng.normal(size=far.sum())
-  return shape.astype(np.float32)
+def shape_sample(rng: np.random.Generator) -> np.ndarray:
+  """A plausible adult: [C] standard deviations, none beyond 2.
+
+  One of the 600 random adults that the shape space was made from, disturbed: the first components
+  are far from normal (two sexes), and independent draws give bodies that are neither.
+  """
+  adults = load().adults
+  shape = adults[rng.integers(len(adults))] + 0.25 * rng.normal(size=adults.shape[1])
+  return np.clip(shape, -2, 2).astype(np.float32)
 
 
 def forward_kinematics(
