@@ -225,9 +225,9 @@ def skin(
     heads: [B, 3], mm, posed bone heads.
     tails: [B, 3], mm, posed bone tails (finger tips are tails).
   """
-  rest = body.rest_vertices + jnp.tensordot(shape, body.shape_vertices, 1)
-  rest_heads = body.rest_heads + jnp.tensordot(shape, body.shape_heads, 1)
-  rest_tails = body.rest_tails + jnp.tensordot(shape, body.shape_tails, 1)
+  rest = body.rest_vertices + linalg.einsum("c,cnj->nj", shape, body.shape_vertices)
+  rest_heads = body.rest_heads + linalg.einsum("c,cnj->nj", shape, body.shape_heads)
+  rest_tails = body.rest_tails + linalg.einsum("c,cnj->nj", shape, body.shape_tails)
   rotations, heads = forward_kinematics(rest_heads, bone_rotations, body.parents)
   tails = heads + linalg.einsum("nij,nj->ni", rotations, rest_tails - rest_heads)
   moves = heads - linalg.einsum("nij,nj->ni", rotations, rest_heads)

@@ -41,15 +41,6 @@ def test_splits_share_no_clip_and_each_has_several_actions(motion):
     motion.split("dev")
 
 
-def test_segments_of_one_recording_are_separated(motion):
-  """Two clips of one file never touch: their nearest poses are no closer than two random ones."""
-  for train, held_out in (("boxing", "boxing_2"), ("climbing", "climbing_2")):
-    clips = {clip.name: clip for clip in motion.clips}
-    last, first = clips[train].rotations[-1], clips[held_out].rotations[0]
-    angle = 2 * np.rad2deg(np.arccos(np.clip(np.abs(np.sum(last * first, -1)), 0, 1)))
-    assert angle.max() > 10
-
-
 def test_sampling_is_deterministic_and_stays_in_its_split(motion):
   for split in motion_lib.SPLITS:
     allowed = {clip.name for clip in motion.split(split)}
