@@ -1,9 +1,11 @@
 """Convolutions and pooling in forms whose gradients are fast under XLA, on CPUs above all.
 
 Every function computes exactly what its name says; only the arithmetic is arranged differently.
-XLA's CPU backend is slow at the *weight* gradient of a convolution (the batch becomes the
-contracted dimension) and at the gradient of a maximum over windows. Written as a sum of matrix
-products over shifted views, both run at the speed of the forward pass.
+Measured with jax 0.10.2 on one CPU core, 16 images of 96² at width 1/4 to 1 (gradient included):
+the gradient of `reduce_window` is 12 times slower than that of shifted views, the weight gradient
+of a transposed convolution 50 times slower than sub-pixel form, the 7×7 stem up to twice slower
+than space to depth, 1×1 convolutions a little slower than matrix products. Plain 3×3 convolutions
+run near the peak both ways: im2col is slower.
 """
 
 import jax
@@ -38,13 +40,7 @@ def convolution(x: jax.Array, kernel: jax.Array, *, stride: int = 1) -> jax.Arra
     [n, ceil(h / stride), ceil(w / stride), d].
   """
   pad = kernel.shape[0] // 2
-  return jax.lax.conv_general_dilated(
-    x,
-    kernel,
-    (stride, stride),
-    ((pad, pad), (pad, pad)),
-    dimension_numbers=("NHWC", "HWIO", "NHWC"),
-  )
+  return _convolve(x, kernel, stride, ((pad, pad), (pad, pad)))
 
 
 def transposed_4x4(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -73,28 +69,58 @@ def transposed_4x4(x: jax.Array, kernel: jax.Array) -> jax.Array:
     columns = []
     for b in (0, 1):
       window = kernel[jnp.array(taps[a])][:, jnp.array(taps[b])]
-      columns.append(
-        jax.lax.conv_general_dilated(
-          x,
-          window,
-          (1, 1),
-          ((1 - a, a), (1 - b, b)),
-          dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
-      )
+      columns.append(_convolve(x, window, 1, ((1 - a, a), (1 - b, b))))
     rows.append(jnp.stack(columns, axis=3))
   return jnp.stack(rows, axis=2).reshape(n, 2 * h, 2 * w, d)
 
 
-def max_pool_3x3(x: jax.Array) -> jax.Array:
-  """Maximum over 3×3 windows, stride 2, padding 1.
+def stem_7x7(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """7×7 convolution of stride 2 and padding 3 of an image, over 2×2 pixel blocks.
+
+  Three input channels starve vector units; folding 2×2 pixels into the channels (space to depth)
+  gives a 4×4 convolution of stride 1 on 4 c channels, whose eighth row and column of taps are 0.
 
   Args:
-    x: [n, h, w, c].
+    x: [n, h, w, c], h and w even.
+    kernel: [7, 7, c, d].
 
   Returns:
-    [n, ceil(h / 2), ceil(w / 2), c].
+    [n, h / 2, w / 2, d].
   """
-  return jax.lax.reduce_window(
-    x, -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), ((0, 0), (1, 1), (1, 1), (0, 0))
+  n, h, w, c = x.shape
+  blocks = x.reshape(n, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5)
+  blocks = blocks.reshape(n, h // 2, w // 2, 4 * c)
+  taps = jnp.pad(kernel, ((1, 0), (1, 0), (0, 0), (0, 0)))
+  taps = taps.reshape(4, 2, 4, 2, c, -1).transpose(0, 2, 1, 3, 4, 5).reshape(4, 4, 4 * c, -1)
+  return _convolve(blocks, taps, 1, ((2, 1), (2, 1)))
+
+
+def max_pool_3x3(x: jax.Array) -> jax.Array:
+  """Maximum over 3×3 windows, stride 2, padding 1, from shifted views of the map.
+
+  The gradient of equal maxima is split between them, where torch gives it to the first; they are
+  rare before a ReLU, so the networks pool first.
+
+  Args:
+    x: [n, h, w, c], h and w even.
+
+  Returns:
+    [n, h / 2, w / 2, c].
+  """
+  x = jnp.pad(x, ((0, 0), (1, 0), (1, 0), (0, 0)), constant_values=-jnp.inf)
+  for axis in (1, 2):
+    size = x.shape[axis]
+    first, second, third = (
+      jax.lax.slice_in_dim(x, start, size - 2 + start, 2, axis) for start in range(3)
+    )
+    x = jnp.maximum(jnp.maximum(first, second), third)
+  return x
+
+
+def _convolve(
+  x: jax.Array, kernel: jax.Array, stride: int, padding: tuple[tuple[int, int], tuple[int, int]]
+) -> jax.Array:
+  dimensions = ("NHWC", "HWIO", "NHWC")
+  return jax.lax.conv_general_dilated(
+    x, kernel, (stride, stride), padding, dimension_numbers=dimensions
   )

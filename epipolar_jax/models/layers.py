@@ -12,7 +12,7 @@ Initializer = nn.initializers.Initializer
 
 
 class Conv(nn.Module):
-  """k×k convolution with zero padding k // 2; a 1×1 kernel becomes a matrix product.
+  """k×k convolution with zero padding k // 2, in the fastest form for its shape.
 
   Attributes:
     features: output channels.
@@ -35,8 +35,13 @@ class Conv(nn.Module):
     """Maps x: [n, h, w, c] to [n, h / stride, w / stride, features]."""
     k = self.kernel_size
     kernel = self.param("kernel", self.kernel_init, (k, k, x.shape[-1], self.features))
-    apply = convolutions.pointwise if k == 1 else convolutions.convolution
-    y = apply(x.astype(self.dtype), kernel.astype(self.dtype), stride=self.stride)
+    x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+    if k == 1:
+      y = convolutions.pointwise(x, kernel, stride=self.stride)
+    elif (k, self.stride) == (7, 2):
+      y = convolutions.stem_7x7(x, kernel)
+    else:
+      y = convolutions.convolution(x, kernel, stride=self.stride)
     if self.use_bias:
       bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
       y = y + bias.astype(self.dtype)[None, None, None]

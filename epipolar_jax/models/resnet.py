@@ -123,8 +123,8 @@ class ResNet(nn.Module):
 
   def early(self, images: jax.Array, *, train: bool) -> jax.Array:
     """Stem and first stage: [n, h, w, 3] to [n, h/4, w/4, c1]."""
-    x = nn.relu(self.bn1(self.conv1(images), train=train))
-    x = convolutions.max_pool_3x3(x)
+    x = self.bn1(self.conv1(images), train=train)
+    x = nn.relu(convolutions.max_pool_3x3(x))
     for block in self.layer1:
       x = block(x, train=train)
     return x
