@@ -1,4 +1,4 @@
-"""A z-buffer in JAX: triangles in, the nearest triangle and its barycentric coordinates per pixel out.
+"""A z-buffer in JAX: triangles in, the nearest one at every pixel centre out.
 
 Every triangle writes the pixel centres inside its bounding box with one scatter-min of a packed
 (depth, triangle) key, so there is no loop over pixels or triangles and the same code runs on CPU,
@@ -27,46 +27,60 @@ class Tier(NamedTuple):
   capacity: int
 
 
+class Limits(NamedTuple):
+  """Static sizes: tiers of rising windows, and how many pixels may be covered."""
+
+  tiers: tuple[Tier, ...]
+  pixels: int
+
+  def grown(self, factor: int) -> "Limits":
+    """`factor` times the capacity everywhere, and as much window in the last tier."""
+    tiers = [Tier(tier.window, tier.capacity * factor) for tier in self.tiers]
+    tiers[-1] = Tier(self.tiers[-1].window * factor, tiers[-1].capacity)
+    return Limits(tuple(tiers), self.pixels * factor)
+
+
 _SMALL_IMAGE = (Tier(2, 8192), Tier(4, 2560), Tier(8, 512), Tier(16, 64), Tier(48, 8))
 _LARGE_IMAGE = (Tier(2, 7680), Tier(4, 4608), Tier(8, 3072), Tier(16, 640), Tier(64, 32))
 
 
 class Raster(NamedTuple):
-  """What `rasterize` returns.
+  """The covered pixels of an image [h, w], m slots, the used ones first.
 
   Attributes:
-    triangle: [h, w] int32, index of the nearest triangle, -1 where there is none.
-    barycentric: [h, w, 3], weights of its corners, perspective-correct; 0 where there is none.
-    depth: [h, w], depth along the optical axis, in the unit of the input; inf where there is none.
-    overflow: [] int32, triangles that should have been drawn but found no room in any tier.
+    pixel: [m] int32, v · w + u; h · w in unused slots.
+    triangle: [m] int32, the nearest triangle; 0 in unused slots.
+    barycentric: [m, 3], weights of its corners, perspective-correct; 0 in unused slots.
+    depth: [m], along the optical axis, in the unit of the input; inf in unused slots.
+    overflow: [] int32, triangles and pixels for which there was no room.
     clipped: [] int32, triangles dropped because a corner lies nearer than the near plane.
   """
 
+  pixel: jax.Array
   triangle: jax.Array
   barycentric: jax.Array
   depth: jax.Array
   overflow: jax.Array
   clipped: jax.Array
 
+  def image(self, values: jax.Array, fill: float, *, size_hw: tuple[int, int]) -> jax.Array:
+    """Puts values [m] of the covered pixels into an image [h, w]."""
+    blank = jnp.full(size_hw[0] * size_hw[1], fill, values.dtype)
+    return blank.at[self.pixel].set(values, mode="drop").reshape(size_hw)
 
-def default_tiers(size: int, num_triangles: int) -> tuple[Tier, ...]:
-  """Tiers for one human body of `num_triangles` that fills an image of `size` pixels.
+
+def default_limits(size: int, num_triangles: int) -> Limits:
+  """Limits for a human body of `num_triangles` whose 2 m box fills an image of `size` pixels.
 
   Most of the 27,036 triangles of the body face away or hold no pixel centre: at 256 px some 5,300
-  are drawn, half of them single pixels. Capacities are what was measured on four views, times 1.5
-  to 2; windows grow with the image beyond 512 px.
+  are drawn, half of them single pixels, and 7 % of the pixels are covered. The limits are what was
+  measured, times 1.5 to 3; windows grow with the image beyond 512 px.
   """
   plan = _SMALL_IMAGE if size <= 256 else _LARGE_IMAGE
   stretch = max(1.0, size / 512)
   share = max(1.0, num_triangles / 27036)
-  return tuple(Tier(math.ceil(t.window * stretch), math.ceil(t.capacity * share)) for t in plan)
-
-
-def grow(tiers: tuple[Tier, ...], factor: int) -> tuple[Tier, ...]:
-  """Tiers with `factor` times the capacity, the last with `factor` times the window as well."""
-  grown = [Tier(t.window, t.capacity * factor) for t in tiers]
-  grown[-1] = Tier(tiers[-1].window * factor, tiers[-1].capacity * factor)
-  return tuple(grown)
+  tiers = tuple(Tier(math.ceil(t.window * stretch), math.ceil(t.capacity * share)) for t in plan)
+  return Limits(tiers, math.ceil(size * size * min(1.0, share * 0.2)))
 
 
 def rasterize(
@@ -75,7 +89,7 @@ def rasterize(
   triangles: jax.Array,
   *,
   size_hw: tuple[int, int],
-  tiers: tuple[Tier, ...],
+  limits: Limits,
   near: float,
   cull: bool = True,
 ) -> Raster:
@@ -86,7 +100,7 @@ def rasterize(
     depth: [v], their depth along the optical axis.
     triangles: [t, 3] int32, corners; counter-clockwise seen from outside, in world space.
     size_hw: (height, width) of the image.
-    tiers: rising windows; each triangle goes to the first tier whose window holds its box.
+    limits: static sizes; each triangle goes to the first tier whose window holds its box.
     near: triangles with a corner at or nearer than this depth are dropped and counted.
     cull: leave out triangles that face away from the camera.
 
@@ -127,7 +141,7 @@ def rasterize(
   to_steps = steps / jnp.maximum(nearest - farthest, 1e-12)
 
   slots, keys, overflow, smallest = [], [], jnp.int32(0), 0
-  for tier in tiers:
+  for tier in limits.tiers:
     mine = (extent > smallest) & (extent <= tier.window)
     smallest = tier.window
     capacity = min(tier.capacity, num_triangles)
@@ -152,22 +166,20 @@ def rasterize(
   buffer = jnp.full(height * width + 1, _EMPTY)
   buffer = buffer.at[jnp.concatenate(slots)].min(jnp.concatenate(keys), mode="drop")[:-1]
   covered = buffer != _EMPTY
-  triangle = jnp.where(covered, (buffer & ((1 << id_bits) - 1)).astype(jnp.int32), -1)
-  pixel = jnp.arange(height * width, dtype=jnp.int32)
-  rows = table[jnp.maximum(triangle, 0)]
+  num_pixels = min(limits.pixels, height * width)
+  overflow += jnp.maximum(covered.sum(dtype=jnp.int32) - num_pixels, 0)
+  pixel = jnp.nonzero(covered, size=num_pixels, fill_value=height * width)[0].astype(jnp.int32)
+  used = pixel < height * width
+  found = buffer[jnp.minimum(pixel, height * width - 1)] & ((1 << id_bits) - 1)
+  triangle = jnp.where(used, found.astype(jnp.int32), 0)
+  rows = table[triangle]
   u, v = (pixel % width).astype(jnp.float32), (pixel // width).astype(jnp.float32)
   second, third, w = _evaluate(rows, u, v)
   weights = jnp.stack([1 - second - third, second, third], -1) * rows[:, 6:9]
-  w = jnp.where(covered, w, 1.0)
-  barycentric = jnp.where(covered[:, None], weights / w[:, None], 0.0)
-  shape = (height, width)
-  return Raster(
-    triangle.reshape(shape),
-    barycentric.reshape(*shape, 3),
-    jnp.where(covered, 1 / w, jnp.inf).reshape(shape),
-    overflow,
-    corners.num_clipped,
-  )
+  w = jnp.where(used, w, 1.0)
+  barycentric = jnp.where(used[:, None], weights / w[:, None], 0.0)
+  depth = jnp.where(used, 1 / w, jnp.inf)
+  return Raster(pixel, triangle, barycentric, depth, overflow, corners.num_clipped)
 
 
 class _Corners:

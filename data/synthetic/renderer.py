@@ -45,9 +45,9 @@ class Renderer:
     self._body = jax.device_put(body)
     self._faces = jnp.asarray(_faces_of_vertices(body.triangles, len(body.rest_vertices)))
     self._pose = jax.jit(_pose)
-    self._tiers = rasterizer.default_tiers(image_size * supersampling, len(body.triangles))
+    self._limits = rasterizer.default_limits(image_size * supersampling, len(body.triangles))
     draw = functools.partial(_draw, image_size=image_size, supersampling=supersampling)
-    self._draw = jax.jit(draw, static_argnames=("tiers",))
+    self._draw = jax.jit(draw, static_argnames=("limits",))
 
   def pose(
     self,
@@ -89,25 +89,23 @@ class Renderer:
     Args:
       vertices: [n, 3] mm.
       normals: [n, 3].
-      texture: [t, t, 3] uint8.
+      texture: [t, t] uint32, packed colours.
       cameras: intrinsics [v, 3, 3] for the stored image, rotation [v, 3, 3], translation [v, 3].
       room: see `room.cast`.
       light: of the frame.
 
     Raises:
-      RuntimeError: a body reaches behind a camera, or no tiers are large enough to draw it.
+      RuntimeError: a body reaches behind a camera, or no limits are large enough to draw it.
     """
     scene = (vertices, normals, texture, cameras, room, light)
     for factor in (1, 2, 4, 16):
-      tiers = rasterizer.grow(self._tiers, factor) if factor > 1 else self._tiers
-      picture = self._draw(self._body, *scene, tiers=tiers)
+      limits = self._limits if factor == 1 else self._limits.grown(factor)
+      picture = self._draw(self._body, *scene, limits=limits)
       if np.asarray(picture.clipped).any():
         raise RuntimeError("a body reaches behind the near plane of a camera")
       if not np.asarray(picture.overflow).any():
         return picture
-    raise RuntimeError(
-      f"{np.asarray(picture.overflow)} triangles per view found no room in {tiers}"
-    )
+    raise RuntimeError(f"{np.asarray(picture.overflow)} items per view found no room in {limits}")
 
 
 def _pose(body, faces, shape, bone_rotations, translation, yaw, thickness):
@@ -129,7 +127,7 @@ def _pose(body, faces, shape, bone_rotations, translation, yaw, thickness):
 
 
 def _draw(
-  body, vertices, normals, texture, cameras, room, light, *, image_size, supersampling, tiers
+  body, vertices, normals, texture, cameras, room, light, *, image_size, supersampling, limits
 ):
   # Light per vertex: the mesh is finer than the pixels, so this is smooth shading.
   lambert = jnp.maximum(normals @ light.direction, 0.0)
@@ -145,7 +143,7 @@ def _draw(
     light,
     image_size=image_size,
     supersampling=supersampling,
-    tiers=tiers,
+    limits=limits,
   )
   return jax.vmap(view)(*cameras)
 
@@ -163,7 +161,7 @@ def _draw_view(
   *,
   image_size,
   supersampling,
-  tiers,
+  limits,
 ):
   fine = image_size * supersampling
   # Stored pixel u holds the fine pixels n·u .. n·u + n - 1, whose middle is n·u + (n - 1) / 2.
@@ -175,44 +173,49 @@ def _draw_view(
   safe = jnp.where(depth > NEAR_MM, depth, NEAR_MM)
   points = jnp.matmul(in_camera / safe[:, None], intrinsics.T, precision="highest")[:, :2]
   raster = rasterizer.rasterize(
-    points, depth, body.triangles, size_hw=(fine, fine), tiers=tiers, near=NEAR_MM
+    points, depth, body.triangles, size_hw=(fine, fine), limits=limits, near=NEAR_MM
   )
   skin = _shade_body(body, shade, texture, raster)
 
-  pixel = jnp.arange(fine * fine, dtype=jnp.int32)
-  u = ((pixel % fine).astype(jnp.float32) - intrinsics[0, 2]) / intrinsics[0, 0]
-  v = ((pixel // fine).astype(jnp.float32) - intrinsics[1, 2]) / intrinsics[1, 1]
-  u = u - v * intrinsics[0, 1] / intrinsics[0, 0]
-  direction = u[:, None] * rotation[0] + v[:, None] * rotation[1] + rotation[2]
+  u = (jnp.arange(fine, dtype=jnp.float32)[None] - intrinsics[0, 2]) / intrinsics[0, 0]
+  v = (jnp.arange(fine, dtype=jnp.float32)[:, None] - intrinsics[1, 2]) / intrinsics[1, 1]
+  direction = tuple(u * rotation[0, k] + v * rotation[1, k] + rotation[2, k] for k in range(3))
   origin = -jnp.matmul(rotation.T, translation, precision="highest")
   background, far = room_lib.cast(origin, direction, room, light)
 
-  body_depth = raster.depth.reshape(-1)
+  to_image = functools.partial(raster.image, size_hw=(fine, fine))
+  body_depth = to_image(raster.depth, jnp.inf)
   person = body_depth < far
-  color = jnp.clip(jnp.where(person[:, None], skin, background), 0.0, 1.0)
-  nearest = jnp.minimum(body_depth, far).reshape(fine, fine)
-  blocks = (image_size, supersampling, image_size, supersampling)
+  color = room_lib.unpack(jnp.where(person, to_image(skin, 0), background))
+  average = functools.partial(_average, supersampling=supersampling)
+  nearest = jnp.minimum(body_depth, far)
   return Picture(
-    color.reshape(*blocks, 3).mean((1, 3)),
+    jnp.stack([average(channel) for channel in color], -1),
     nearest[::supersampling, ::supersampling],
-    person.reshape(blocks).astype(jnp.float32).mean((1, 3)),
+    average(person.astype(jnp.float32)),
     raster.overflow,
     raster.clipped,
   )
 
 
+def _average(image, *, supersampling):
+  """Mean of every block of samples: [h · n, w · n] to [h, w]."""
+  n = supersampling
+  return sum(image[i::n, j::n] for i in range(n) for j in range(n)) / n**2
+
+
 def _shade_body(body, shade, texture, raster):
-  """Texture times light for every pixel, [p, 3]; any colour where there is no body."""
-  triangle = jnp.maximum(raster.triangle.reshape(-1), 0)
-  weights = raster.barycentric.reshape(-1, 3, 1)
-  uv_rows = jnp.asarray(body.uv)[body.uv_triangles].reshape(-1, 6)
-  uv = (uv_rows[triangle].reshape(-1, 3, 2) * weights).sum(1)
-  light = (shade[body.triangles].reshape(-1, 9)[triangle].reshape(-1, 3, 3) * weights).sum(1)
+  """Texture times light for the covered pixels: [m] packed colours."""
+  weights = raster.barycentric
+  uv_rows = jnp.asarray(body.uv)[body.uv_triangles].reshape(-1, 6)[raster.triangle]
+  uv = [sum(weights[:, i] * uv_rows[:, 2 * i + k] for i in range(3)) for k in range(2)]
+  light_rows = shade[body.triangles].reshape(-1, 9)[raster.triangle]
+  light = [sum(weights[:, i] * light_rows[:, 3 * i + k] for i in range(3)) for k in range(3)]
   size = texture.shape[0]
-  column = jnp.clip((uv[:, 0] * size).astype(jnp.int32), 0, size - 1)
-  row = jnp.clip(((1 - uv[:, 1]) * size).astype(jnp.int32), 0, size - 1)
-  texel = texture.reshape(-1, 3)[row * size + column]
-  return texel.astype(jnp.float32) / 255 * light
+  column = jnp.clip((uv[0] * size).astype(jnp.int32), 0, size - 1)
+  row = jnp.clip(((1 - uv[1]) * size).astype(jnp.int32), 0, size - 1)
+  color = room_lib.unpack(texture.reshape(-1)[row * size + column])
+  return room_lib.pack(*(color[k] * light[k] for k in range(3)))
 
 
 def _faces_of_vertices(triangles, num_vertices):

@@ -63,12 +63,16 @@ class Room:
   Attributes:
     low: [3] mm, corner with the smallest coordinates; z = 0 is the floor.
     high: [3] mm, the opposite corner.
-    textures: [6, s, s, 3] uint8: walls at low x, high x, low y, high y, then floor, ceiling.
+    textures: [6, s, s] uint32, packed colours: walls at low x, high x, low y, high y, then floor,
+      ceiling; on the device.
   """
 
   low: np.ndarray
   high: np.ndarray
-  textures: np.ndarray
+  textures: jax.Array
+
+
+Vector = tuple[jax.Array, jax.Array, jax.Array]
 
 
 class Light(NamedTuple):
@@ -93,7 +97,7 @@ def sample_room(rng: np.random.Generator, reach: np.ndarray) -> Room:
   ceiling = np.full((TEXTURE_SIZE, TEXTURE_SIZE, 3), rng.uniform(200, 250))
   floor = _paint_floor(rng, span[:2])
   textures = np.clip(np.stack([*walls, floor, ceiling]), 0, 255).astype(np.uint8)
-  return Room(low, high, textures)
+  return Room(low, high, pack_bytes(textures))
 
 
 def sample_light(rng: np.random.Generator, amount: float) -> Light:
@@ -172,127 +176,137 @@ def hides(boxes: Boxes, origins: np.ndarray, targets: np.ndarray, grow: float = 
 
 def cast(
   origin: jax.Array,
-  direction: jax.Array,
+  direction: Vector,
   room: dict[str, jax.Array],
   light: Light,
 ) -> tuple[jax.Array, jax.Array]:
   """Colour and depth of the room behind every pixel of one camera.
 
+  Rays are three arrays, one per component (rows of three vectorise badly), and colours are packed
+  in one (XLA on CPU would do all the work once per channel).
+
   Args:
     origin: [3] mm, the camera centre.
-    direction: [p, 3], rays in the world with unit step along the optical axis.
-    room: `low`, `high`, `textures` of the room, its `shadow` map, and the `center`, `half`, `yaw`,
-      `color`, `pattern` of its boxes.
+    direction: three of [h, w], rays in the world with unit step along the optical axis.
+    room: `low`, `high`, packed `textures` of the room, its `shadow` map, and the `center`, `half`,
+      `yaw`, `color`, `pattern` of its boxes.
     light: of the frame.
 
   Returns:
-    color: [p, 3] in 0..1.
-    depth: [p] mm along the optical axis.
+    color: [h, w] uint32, packed.
+    depth: [h, w] mm along the optical axis.
   """
-  direction = jnp.where(jnp.abs(direction) < 1e-9, 1e-9, direction)
-  color, depth = _cast_walls(origin, direction, room, light)
-  box_color, box_depth = _cast_boxes(origin, direction, room, light)
-  nearer = box_depth < depth
-  return jnp.where(nearer[:, None], box_color, color), jnp.minimum(depth, box_depth)
+  direction = tuple(_nonzero(component) for component in direction)
+
+  def add_box(nearest, box):
+    color, depth = _cast_box(origin, direction, box, light)
+    nearer = depth < nearest[1]
+    return (jnp.where(nearer, color, nearest[0]), jnp.where(nearer, depth, nearest[1])), None
+
+  walls = _cast_walls(origin, direction, room, light)
+  boxes = {name: room[name] for name in ("center", "half", "yaw", "color", "pattern")}
+  return jax.lax.scan(add_box, walls, boxes)[0]
+
+
+def pack(red, green, blue):
+  """Packs colours in 0..1, of any one shape, into uint32, eight bits each; jax arrays."""
+  eight_bits = [
+    (jnp.clip(channel, 0.0, 1.0) * 255 + 0.5).astype(jnp.uint32) for channel in (red, green, blue)
+  ]
+  return eight_bits[0] | (eight_bits[1] << 8) | (eight_bits[2] << 16)
+
+
+def pack_bytes(image: np.ndarray) -> jax.Array:
+  """Packs a uint8 image [..., 3] into uint32 [...] on the device."""
+  return jnp.asarray(
+    (image.astype(np.uint32) << np.array([0, 8, 16], np.uint32)).sum(-1, np.uint32)
+  )
+
+
+def unpack(packed: jax.Array) -> Vector:
+  """Red, green and blue in 0..1 of colours packed by `pack`."""
+  return tuple(((packed >> shift) & 255).astype(jnp.float32) / 255 for shift in (0, 8, 16))
+
+
+def _nonzero(x):
+  return jnp.where(jnp.abs(x) < 1e-9, 1e-9, x)
 
 
 def _cast_walls(origin, direction, room, light):
-  low, high, textures = room["low"], room["high"], room["textures"]
-  positive = direction > 0
-  exits = (jnp.where(positive, high, low) - origin) / direction
-  depth = exits.min(-1)
-  is_x = (exits[:, 0] <= exits[:, 1]) & (exits[:, 0] <= exits[:, 2])
-  is_z = ~is_x & (exits[:, 2] <= exits[:, 1])
-  point = origin + depth[:, None] * direction
-  place = jnp.clip((point - low) / (high - low), 0.0, 1.0 - 1e-6)
-  across = jnp.where(is_x, place[:, 1], place[:, 0])
-  up = jnp.where(is_z, place[:, 1], 1 - place[:, 2])
-  side = positive.astype(jnp.int32)
-  face = jnp.where(is_x, side[:, 0], jnp.where(is_z, 4 + side[:, 2], 2 + side[:, 1]))
-  size = textures.shape[1]
-  row, column = (up * size).astype(jnp.int32), (across * size).astype(jnp.int32)
-  flat = textures.reshape(-1, 3)
-  color = flat[(face * size + row) * size + column].astype(jnp.float32) / 255
+  low, high = room["low"], room["high"]
+  positive = [d > 0 for d in direction]
+  exits = [(jnp.where(positive[k], high[k], low[k]) - origin[k]) / direction[k] for k in range(3)]
+  depth = jnp.minimum(jnp.minimum(exits[0], exits[1]), exits[2])
+  is_x, is_z = exits[0] == depth, exits[2] == depth
+  point = [origin[k] + depth * direction[k] for k in range(3)]
+  place = [jnp.clip((point[k] - low[k]) / (high[k] - low[k]), 0.0, 1.0 - 1e-6) for k in range(3)]
+
+  def by_face(x, y, z):
+    return jnp.where(is_x, x, jnp.where(is_z, z, y))
+
+  across = by_face(place[1], place[0], place[0])
+  up = by_face(1 - place[2], 1 - place[2], place[1])
+  face = by_face(0, 2, 4) + by_face(*positive)
+  size = room["textures"].shape[1]
+  row = jnp.minimum((up * size).astype(jnp.int32), size - 1)
+  texel = (face * size + row) * size + (across * size).astype(jnp.int32)
+  color = unpack(room["textures"].reshape(-1)[texel])
   # Light falls on the floor and on the walls that face it; corners are darker.
-  facing = jnp.where(positive, -light.direction, light.direction)
-  facing = jnp.where(is_x, facing[:, 0], jnp.where(is_z, facing[:, 2], facing[:, 1]))
-  shade = light.ambient + light.sun * (0.25 + 0.75 * jnp.maximum(facing, 0.0))[:, None]
-  gap = jnp.minimum(point - low, high - point)
-  second = jnp.where(gap == gap.min(-1, keepdims=True), jnp.inf, gap).min(-1)
-  corner = 1 - 0.3 * jnp.exp(-second / 350)
-  shadow = room["shadow"]
-  cells = shadow.shape[0]
-  cell = (place[:, 1] * cells).astype(jnp.int32) * cells + (place[:, 0] * cells).astype(jnp.int32)
-  on_floor = is_z & ~positive[:, 2]
-  lit = shadow.reshape(-1)[jnp.where(on_floor, cell, 0)].astype(jnp.float32) / 255
-  corner = corner * jnp.where(on_floor, lit, 1.0)
-  return color * shade * corner[:, None], depth
-
-
-def _cast_boxes(origin, direction, room, light):
-  best = jnp.full(direction.shape[:1], jnp.inf)
-  winner = jnp.zeros(direction.shape[:1], jnp.int32)
-  cos, sin = jnp.cos(room["yaw"]), jnp.sin(room["yaw"])
-  for number in range(room["yaw"].shape[0]):
-    start, ray = _turn(origin - room["center"][number], direction, cos[number], sin[number])
-    enter, leave = _slabs(start, ray, room["half"][number])
-    hit = (enter.max(-1) < leave.min(-1)) & (enter.max(-1) > 0) & (enter.max(-1) < best)
-    best = jnp.where(hit, enter.max(-1), best)
-    winner = jnp.where(hit, number, winner)
-  table = jnp.concatenate(
-    [
-      room["center"],
-      room["half"],
-      cos[:, None],
-      sin[:, None],
-      room["color"],
-      room["pattern"],
-    ],
-    -1,
-  )[winner]
-  center, half, color = table[:, :3], table[:, 3:6], table[:, 8:11]
-  start, ray = _turn(origin - center, direction, table[:, 6], table[:, 7])
-  enter, _ = _slabs(start, ray, half)
-  depth = jnp.where(jnp.isfinite(best), best, 0.0)
-  local = start + depth[:, None] * ray
-  on_face = enter == enter.max(-1, keepdims=True)
-  sun = jnp.stack(
-    [
-      table[:, 6] * light.direction[0] + table[:, 7] * light.direction[1],
-      table[:, 6] * light.direction[1] - table[:, 7] * light.direction[0],
-      jnp.broadcast_to(jnp.asarray(light.direction[2], local.dtype), winner.shape),
-    ],
-    -1,
+  facing = by_face(*(jnp.where(positive[k], -1.0, 1.0) * light.direction[k] for k in range(3)))
+  lambert = 0.25 + 0.75 * jnp.maximum(facing, 0.0)
+  gap = [jnp.minimum(point[k] - low[k], high[k] - point[k]) for k in range(3)]
+  nearest_edge = by_face(
+    jnp.minimum(gap[1], gap[2]), jnp.minimum(gap[0], gap[2]), jnp.minimum(gap[0], gap[1])
   )
-  facing = jnp.where(on_face, -jnp.sign(ray) * sun, 0.0).sum(-1)
-  shade = light.ambient + light.sun * (0.15 + 0.85 * jnp.maximum(facing, 0.0))[:, None]
-  edge = jnp.where(on_face, jnp.inf, half - jnp.abs(local)).min(-1)
+  dim = 1 - 0.3 * jnp.exp(-nearest_edge / 350)
+  cells = room["shadow"].shape[0]
+  cell = (place[1] * cells).astype(jnp.int32) * cells + (place[0] * cells).astype(jnp.int32)
+  on_floor = is_z & ~is_x & ~positive[2]
+  lit = room["shadow"].reshape(-1)[jnp.where(on_floor, cell, 0)].astype(jnp.float32) / 255
+  dim = dim * jnp.where(on_floor, lit, 1.0)
+  return _lit(color, light, lambert, dim), depth
+
+
+def _cast_box(origin, direction, box, light):
+  """Colour and depth of one box, inf where it is not met."""
+  cos, sin = jnp.cos(box["yaw"]), jnp.sin(box["yaw"])
+
+  def turn(x, y, z):
+    return cos * x + sin * y, cos * y - sin * x, z
+
+  start = turn(*(origin - box["center"]))
+  ray = [_nonzero(component) for component in turn(*direction)]
+  half, sun = box["half"], turn(*light.direction)
+  middle = [-start[k] / ray[k] for k in range(3)]
+  reach = [jnp.abs(half[k] / ray[k]) for k in range(3)]
+  enter = [middle[k] - reach[k] for k in range(3)]
+  depth = jnp.maximum(jnp.maximum(enter[0], enter[1]), enter[2])
+  leave = jnp.minimum(jnp.minimum(middle[0] + reach[0], middle[1] + reach[1]), middle[2] + reach[2])
+  hit = (depth < leave) & (depth > 0)
+  local = [start[k] + depth * ray[k] for k in range(3)]
+  is_x, is_z = enter[0] == depth, enter[2] == depth
+
+  def by_face(x, y, z):
+    return jnp.where(is_x, x, jnp.where(is_z, z, y))
+
+  facing = by_face(*(-jnp.sign(ray[k]) * sun[k] for k in range(3)))
+  gap = [half[k] - jnp.abs(local[k]) for k in range(3)]
+  edge = by_face(
+    jnp.minimum(gap[1], gap[2]), jnp.minimum(gap[0], gap[2]), jnp.minimum(gap[0], gap[1])
+  )
   mark = jnp.where(edge < 14, 0.72, 1.0)
-  for axis, spacing in ((0, table[:, 11]), (2, table[:, 12])):
-    phase = jnp.abs((local[:, axis] + half[:, axis]) / jnp.maximum(spacing, 1.0) % 1 - 0.5)
-    groove = (spacing > 0) & (phase * spacing > spacing / 2 - 12) & ~on_face[:, axis]
-    mark = mark * jnp.where(groove, 0.68, 1.0)
-  grain = 1 + 0.04 * jnp.sin(local[:, 2] * 0.09 + 2 * jnp.sin((local[:, 0] + local[:, 1]) * 0.011))
-  return color * shade * (mark * grain)[:, None], best
+  for axis, spacing, flat in ((0, box["pattern"][0], is_x), (2, box["pattern"][1], is_z)):
+    cells = (local[axis] + half[axis]) / jnp.maximum(spacing, 1.0)
+    off_groove = jnp.abs(cells - jnp.round(cells)) * spacing
+    mark = mark * jnp.where((spacing > 0) & (off_groove < 12) & ~flat, 0.68, 1.0)
+  color = tuple(box["color"][k] for k in range(3))
+  lambert = 0.15 + 0.85 * jnp.maximum(facing, 0.0)
+  return _lit(color, light, lambert, mark), jnp.where(hit, depth, jnp.inf)
 
 
-def _turn(offset, direction, cos, sin):
-  """World offset [.., 3] and directions [p, 3] in the axes of a box."""
-
-  def turn(x):
-    return jnp.stack(
-      [cos * x[..., 0] + sin * x[..., 1], cos * x[..., 1] - sin * x[..., 0], x[..., 2] + 0 * cos],
-      -1,
-    )
-
-  return turn(offset), turn(direction)
-
-
-def _slabs(start, ray, half):
-  """Where rays enter and leave the three pairs of faces: [p, 3] each."""
-  ray = jnp.where(jnp.abs(ray) < 1e-9, 1e-9, ray)
-  first, second = (-half - start) / ray, (half - start) / ray
-  return jnp.minimum(first, second), jnp.maximum(first, second)
+def _lit(color, light, lambert, dim):
+  """Packed colour under the ambient light and the share of the sun that it gets, dimmed."""
+  return pack(*(color[k] * (light.ambient[k] + light.sun[k] * lambert) * dim for k in range(3)))
 
 
 def into(boxes, points):

@@ -102,7 +102,7 @@ class Generator:
     rng = self._rng(base, "frame", index)
     person = int(rng.integers(_pool(options.train_identities, base)))
     place = int(rng.integers(_pool(options.train_rigs, base)))
-    look, shape = self._look(base, person)
+    texture, thickness, shape = self._look(base, person)
     rig, room = self._set(base, place)
     pose = motion.sample_pose(self._motion, self._rng(base, "pose", index), base)
     translation = np.append(rng.uniform(-_ZONE_MM, _ZONE_MM, 2), pose.translation[2])
@@ -111,7 +111,7 @@ class Generator:
       np.asarray(pose.bone_rotations, np.float32),
       translation.astype(np.float32),
       rng.uniform(0, 2 * np.pi),
-      look.thickness,
+      thickness,
     )
     joints = np.asarray(joints, np.float64)
     light = room_lib.sample_light(self._rng(base, "light", index), options.light_range)
@@ -127,7 +127,7 @@ class Generator:
     picture = self._renderer.draw(
       vertices,
       normals,
-      look.texture,
+      texture,
       tuple(_float32(a) for a in (rig.intrinsics, rig.rotation, rig.translation)),
       _room_arrays(room, boxes, room_lib.floor_shadow(room, np.asarray(vertices), boxes, light)),
       room_lib.Light(*(_float32(a) for a in light)),
@@ -158,7 +158,8 @@ class Generator:
   def _make_look(self, split, person):
     rng = self._rng(split, "person", person)
     shape = body_lib.shape_sample(rng).astype(np.float32)
-    return appearance.paint(self._sheet, self._rest_joints, rng), shape
+    look = appearance.paint(self._sheet, self._rest_joints, rng)
+    return room_lib.pack_bytes(look.texture), look.thickness, shape
 
   def _make_set(self, split, place):
     rng = self._rng(split, "rig", place)
