@@ -35,11 +35,15 @@ def safe_divide(
   return jnp.where(defined, quotient, fallback)
 
 
+def safe_sqrt(x: jax.Array) -> jax.Array:
+  """Square root [...]; at and below zero it is zero with zero gradient."""
+  positive = x > 0.0
+  return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
+
+
 def safe_norm(x: jax.Array) -> jax.Array:
   """Euclidean norm over the last axis; its gradient at zero is zero instead of NaN."""
-  squared = jnp.sum(x * x, axis=-1)
-  positive = squared > 0.0
-  return jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1.0)), 0.0)
+  return safe_sqrt(jnp.sum(x * x, axis=-1))
 
 
 def cross_matrix(x: jax.Array) -> jax.Array:

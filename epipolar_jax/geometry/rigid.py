@@ -55,8 +55,9 @@ def procrustes(
   x, y = source - source_mean[None], target - target_mean[None]
   x_size = jnp.sum(weight * jnp.sum(x * x, axis=1))
   y_size = jnp.sum(weight * jnp.sum(y * y, axis=1))
-  size = jnp.sqrt(jnp.maximum(x_size, 1e-20)) * jnp.sqrt(jnp.maximum(y_size, 1e-20))
-  covariance = linalg.einsum("n,ni,nj->ij", weight, x, y) / size  # entries within ±1
+  size = linalg.safe_sqrt(x_size) * linalg.safe_sqrt(y_size)
+  covariance = linalg.einsum("n,ni,nj->ij", weight, x, y)
+  covariance = linalg.safe_divide(covariance, size)  # entries within ±1
   quaternion = linalg.smallest_eigenvector(-_horn_matrix(covariance))
   rotation = _rotation_from_quaternion(quaternion)
   scale = jnp.ones((), source.dtype)

@@ -1,0 +1,48 @@
+"""Bilinear sampling."""
+
+import jax
+import jax.numpy as jnp
+import jax.test_util
+import numpy as np
+
+from epipolar_jax.geometry import sampling
+from tests import reference
+
+
+def _feature(rng):
+  return rng.normal(size=(5, 7, 3))
+
+
+def test_matches_numpy_inside_on_and_beyond_the_border():
+  rng = np.random.default_rng(0)
+  feature = _feature(rng)
+  points = np.concatenate(
+    [
+      rng.uniform(-3, 9, (60, 2)),
+      [[0, 0], [6, 4], [6, 0], [3, 2], [-1, 2], [7, 2], [6.5, 4.5], [1e9, 2], [-1e9, -1e9]],
+    ]
+  )
+  expected = np.array([reference.bilinear(feature, u, v) for u, v in points])
+  sample = jax.jit(sampling.bilinear)
+  args = jnp.asarray(feature, jnp.float32), jnp.asarray(points, jnp.float32)
+  got = sample(*args)
+  np.testing.assert_allclose(got, expected, atol=1e-5)
+  one_by_one = jax.vmap(sampling.bilinear, (None, 0))(*args)
+  np.testing.assert_allclose(one_by_one, got, atol=1e-6)
+
+
+def test_keeps_the_type_of_the_map():
+  feature = jnp.ones((4, 4, 2), jnp.bfloat16)
+  assert sampling.bilinear(feature, jnp.array([1.25, 2.5])).dtype == jnp.bfloat16
+
+
+def test_gradients_equal_finite_differences_and_are_finite_far_away():
+  rng = np.random.default_rng(1)
+  with jax.enable_x64(True):
+    args = jnp.asarray(_feature(rng)), jnp.asarray(rng.uniform(-1, 7, (6, 2)))
+    jax.test_util.check_grads(jax.jit(sampling.bilinear), args, order=1, modes=["rev"], eps=1e-6)
+  far = jnp.array([[np.inf, 1.0], [-np.inf, -np.inf], [1e30, 0.0]])
+  feature = jnp.ones((4, 4, 2))
+  np.testing.assert_array_equal(sampling.bilinear(feature, far), 0)
+  gradient = jax.grad(lambda p: jnp.sum(sampling.bilinear(feature, p)))(far)
+  assert np.isfinite(gradient).all()

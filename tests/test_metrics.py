@@ -1,0 +1,115 @@
+"""Metrics."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from epipolar_jax import metrics
+from tests import golden_files, reference
+
+
+def _float32(*arrays):
+  return [jnp.asarray(a, jnp.float32) for a in arrays]
+
+
+def _poses(seed=0, frames=6):
+  """Targets, predictions about 40 mm off, and a mask with a third of the joints missing."""
+  rng = np.random.default_rng(seed)
+  target = rng.normal(0, 400, (frames, 17, 3))
+  valid = rng.uniform(size=(frames, 17)) > 0.33
+  valid[:, 0] = True
+  return target + rng.normal(0, 25, target.shape), target, valid
+
+
+def test_mpjpe_golden_epemean():
+  """The reference clamps every error and averages invisible joints too."""
+  g = golden_files.load("metrics_epe")
+  everything = jnp.ones((6, 17), bool)
+  for key, clamp in (("novis", 150.0), ("maxdist30", 30.0)):
+    mpjpe = jax.jit(jax.vmap(lambda p, t, v, c=clamp: metrics.mpjpe(p, t, v, clamp=c)))
+    total, count = mpjpe(*_float32(g["pred3d"], g["gt3d"]), everything)
+    np.testing.assert_allclose(total.sum() / count.sum(), g[f"EPEmean.{key}.mean"], rtol=1e-5)
+    errors = metrics.position_errors(*_float32(g["pred3d"][0], g["gt3d"][0]), clamp=clamp)
+    np.testing.assert_allclose(errors, g[f"EPEmean.{key}.perjoint"], rtol=1e-5)
+
+
+def test_absolute_and_root_relative_errors_count_only_valid_joints():
+  prediction, target, valid = _poses()
+  prediction = np.where(valid[..., None], prediction, np.nan)
+  distance = np.linalg.norm(prediction - target, axis=-1)
+  total, count = jax.vmap(metrics.mpjpe)(*_float32(prediction, target), jnp.asarray(valid))
+  np.testing.assert_allclose(total.sum(), distance[valid].sum(), rtol=1e-5)
+  assert count.sum() == valid.sum()
+  relative = jax.vmap(lambda p, t, v: metrics.root_relative_mpjpe(p, t, v, root=0))
+  moved = np.linalg.norm((prediction - prediction[:, :1]) - (target - target[:, :1]), axis=-1)
+  total, count = relative(*_float32(prediction + 500, target), jnp.asarray(valid))
+  np.testing.assert_allclose(total.sum(), moved[valid].sum(), rtol=1e-5)
+  rootless = valid & (np.arange(17) > 0)
+  total, count = relative(*_float32(prediction, target), jnp.asarray(rootless))
+  assert total.sum() == count.sum() == 0
+  image = metrics.epe_2d(*_float32(prediction[0, :, :2], target[0, :, :2]), jnp.asarray(valid[0]))
+  expected = np.linalg.norm(prediction[0, :, :2] - target[0, :, :2], axis=-1)[valid[0]]
+  np.testing.assert_allclose(image, [expected.sum(), len(expected)], rtol=1e-5)
+
+
+def test_pa_mpjpe_matches_svd_procrustes_of_the_valid_joints():
+  prediction, target, valid = _poses(1)
+  prediction[3:, :, 0] *= -1  # mirrored: the alignment must not use a reflection
+  total, count = jax.jit(jax.vmap(metrics.pa_mpjpe))(
+    *_float32(np.where(valid[..., None], prediction, np.nan), target), jnp.asarray(valid)
+  )
+  for p, t, v, got, n in zip(prediction, target, valid, total, count):
+    expected = np.linalg.norm(reference.procrustes(p[v], t[v]) - t[v], axis=-1).sum()
+    np.testing.assert_allclose(got, expected, rtol=1e-4)
+    assert n == v.sum()
+
+
+def test_pck_golden_calc_pck():
+  """The reference measures x only, and counts visible joints."""
+  g = golden_files.load("metrics_2d")
+  thresholds = tuple(float(t) for t in g["thresholds"])
+  points, visible = _float32(g["pred"], g["gt"]), jnp.asarray(g["visibility"][..., 0] > 0)
+  near, count = jax.vmap(lambda p, t, v: metrics.pck(p, t, v, thresholds=thresholds, x_only=True))(
+    *points, visible
+  )
+  np.testing.assert_allclose(100 * near.sum(0) / count.sum(), g["calc_pck"], rtol=1e-5)
+  near, _ = jax.vmap(lambda p, t, v: metrics.pck(p, t, v, thresholds=thresholds))(*points, visible)
+  distance = np.linalg.norm(g["pred"] - g["gt"], axis=-1)[np.asarray(visible)]
+  expected = (distance[None] <= g["thresholds"][:, None]).sum(1)
+  np.testing.assert_array_equal(near.sum(0), expected)
+
+
+def test_pck_auc_is_the_mean_over_thresholds():
+  prediction, target, valid = _poses(2)
+  total, count = jax.vmap(metrics.pck_auc)(*_float32(prediction, target), jnp.asarray(valid))
+  errors = np.linalg.norm(prediction - target, axis=-1)[valid]
+  expected = np.mean([(errors <= t).mean() for t in np.linspace(0, 150, 31)])
+  np.testing.assert_allclose(total.sum() / count.sum(), expected, rtol=1e-5)
+
+
+def test_jdr_golden():
+  """Square maps by default; maps of 48 x 64 with the reference's exchanged axes."""
+  g = golden_files.load("metrics_2d")
+  output, target = _float32(g["jdr_output_q"] / 64, g["jdr_target"])
+  valid = jnp.ones((4, 17), bool)
+  for key, rows, swapped in (("jdr_acc", 64, False), ("jdr_48x64_acc", 48, True)):
+    jdr = jax.vmap(lambda o, t, v, s=swapped: metrics.jdr(o, t, v, reference_axes=s))
+    found, counted = jdr(output[:, :, :rows], target[:, :, :rows], valid)
+    found, counted = np.asarray(found.sum(0)), np.asarray(counted.sum(0))
+    rate = np.where(counted > 0, found / np.maximum(counted, 1), -1)
+    np.testing.assert_allclose(rate, g[key][1:], rtol=1e-6)
+    np.testing.assert_allclose(rate[counted > 0].mean(), g[key][0], rtol=1e-6)
+
+
+def test_nothing_valid_counts_nothing():
+  nan = jnp.full((5, 3), jnp.nan)
+  none = jnp.zeros(5, bool)
+  for metric in (
+    metrics.mpjpe,
+    metrics.pa_mpjpe,
+    metrics.epe_2d,
+    metrics.pck_auc,
+    lambda p, t, v: metrics.root_relative_mpjpe(p, t, v, root=0),
+  ):
+    total, count = metric(nan, jnp.zeros((5, 3)), none)
+    assert total == count == 0
