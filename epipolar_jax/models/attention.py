@@ -26,12 +26,12 @@ class Attended(NamedTuple):
   Attributes:
     out: [h, w, d], weighted sum of the samples' values; 0 where no sample is valid.
     weights: [p, k], of the samples (k / 2 with pooling); one-hot for `max`.
-    match: [p, 2], (u, v) of the sample with the largest weight, in source pixels.
+    best: [p] int, index of the sample with the largest weight (`match` looks it up).
   """
 
   out: jax.Array
   weights: jax.Array
-  match: jax.Array
+  best: jax.Array
 
 
 class Options(NamedTuple):
@@ -150,8 +150,12 @@ def epipolar_attention(
   h, w, c = query.shape
   rows = query.reshape(h * w, c)
   out, weights, best = attend(rows, key, value, samples, valid, prior, options)
-  match = jnp.take_along_axis(samples, best[:, None, None], axis=1)[:, 0]
-  return Attended(out.reshape(h, w, -1), weights, match)
+  return Attended(out.reshape(h, w, -1), weights, best)
+
+
+def match(samples: jax.Array, best: jax.Array) -> jax.Array:
+  """(u, v) [..., 2] of the best of the samples [..., k, 2], in source pixels."""
+  return jnp.take_along_axis(samples, best[..., None, None], axis=-2)[..., 0, :]
 
 
 def _mask(samples: jax.Array, valid: jax.Array, size_hw: tuple[int, int]) -> jax.Array:
@@ -230,8 +234,10 @@ def _attend_pixel(query, samples, valid, prior, key, value, options):
   halves = None
   if options.pooling:
     halves = jnp.where(mask, scores, -jnp.inf).reshape(2, -1)
-    keys = keys.reshape(2, -1, keys.shape[-1]).max(axis=0)
-    values = values.reshape(2, -1, values.shape[-1]).max(axis=0)
+    # Not `max(axis=0)`: its gradient asks which value *equals* the maximum, and a recomputed value
+    # (`_blocks`) may differ in the last bit.
+    keys = jnp.maximum(*jnp.split(keys, 2))
+    values = jnp.maximum(*jnp.split(values, 2))
     mask = mask.reshape(2, -1).any(axis=0)
     scores = compare(query, keys)
   weights = _weigh(scores, mask, prior, options)

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from epipolar_jax.models import fusion, pose_resnet
+from epipolar_jax.models import attention, fusion, pose_resnet
 
 STRIDE = 4
 EARLY_SOURCES = ("early", "late")
@@ -107,4 +107,4 @@ class EpipolarPose(nn.Module):
     samples = samples.reshape(b * v, *samples.shape[2:])
     valid = valid.reshape(b * v, -1)
     fused, attended = layer(features, seen, samples, valid, pair, train=train)
-    return features + fused, attended.match
+    return features + fused, attention.match(samples, attended.best)

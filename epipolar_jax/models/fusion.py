@@ -73,7 +73,7 @@ class EpipolarFusion(nn.Module):
 
     Returns:
       fused: [n, h, w, c], to be added to the reference features.
-      attended: [n, ...], weights and matches.
+      attended: [n, ...], weights and best samples.
     """
     self._check()
     c = reference.shape[-1]
@@ -85,12 +85,11 @@ class EpipolarFusion(nn.Module):
     values = self._embed("g", inner, value)
     same = set(self.other_grad) in (set(), set(OTHER_GRADS))
     values = None if same and not set(self.embeddings) & {"phi", "g"} else values
-    samples = misplace(samples, source.shape[1:3], self.sampling)
     attended = attention.attend_pairs(
       query,
       keys,
       values,
-      samples,
+      misplace(samples, source.shape[1:3], self.sampling),
       valid,
       prior=self._prior(samples.shape, pair),
       options=self.options,
