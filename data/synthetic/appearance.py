@@ -17,6 +17,8 @@ SKIN_TONES = np.array(
 HAIR_COLORS = np.array(
   [[25, 20, 18], [50, 32, 22], [90, 58, 34], [150, 105, 60], [205, 170, 110], [120, 118, 115]]
 )
+# Of the limbs of a motion-capture suit.
+_LEFT_SUIT, _RIGHT_SUIT = np.array([40.0, 90.0, 225.0]), np.array([240.0, 140.0, 30.0])
 # Sleeves and trouser legs end at a fraction of the limb: 1 is the elbow or knee, 2 wrist or ankle.
 _SLEEVES = ((-1.0, 0.45), (0.35, 0.75), (1.7, 1.95))
 _TROUSERS = ((0.4, 0.8), (1.75, 1.95), (1.75, 1.95))
@@ -110,15 +112,18 @@ def make_sheet(
   return Sheet(texels, point_of_label[labels], Surface(rest, region, along))
 
 
-def paint(sheet: Sheet, joints: np.ndarray, rng: np.random.Generator) -> Look:
+def paint(
+  sheet: Sheet, joints: np.ndarray, rng: np.random.Generator, *, suits: float = 0.0
+) -> Look:
   """Dresses one person.
 
   Args:
     sheet: from `make_sheet`.
     joints: [17, 3] mm, joints of the mean body at rest.
     rng: draws colours, garments and patterns.
+    suits: probability of a motion-capture suit over the clothes: blue left limbs, orange right.
   """
-  wardrobe = _Wardrobe(joints, rng)
+  wardrobe = _Wardrobe(joints, rng, suits)
   color, _ = wardrobe.paint(sheet.texels)
   _, thickness = wardrobe.paint(sheet.vertices)
   texture = np.clip(color, 0, 255).astype(np.uint8)[sheet.index]
@@ -160,7 +165,7 @@ def _along_limbs(rest, joints, region):
 class _Wardrobe:
   """The draws for one person, made once, so that texels and vertices agree."""
 
-  def __init__(self, joints, rng):
+  def __init__(self, joints, rng, suits):
     self.joints = joints
     self.noise = rng.uniform(-1, 1, (6, 4)) * [0.02, 0.02, 0.02, np.pi]
     self.skin = _blend(SKIN_TONES, rng)
@@ -180,6 +185,7 @@ class _Wardrobe:
     self.shoe, self.sole, self.sock = _cloth_color(rng), rng.uniform(90, 250), rng.uniform(40, 250)
     self.watch = rng.random() < 0.5
     self.thickness = {"top": rng.uniform(6, 16), "bottom": rng.uniform(5, 12)}
+    self.suit = rng.random() < suits
 
   def paint(self, surface):
     """Returns colour [n, 3] (0..255) and thickness [n] mm."""
@@ -218,6 +224,9 @@ class _Wardrobe:
     color[foot] = np.where(p[foot, 2:] < ankle - 55, self.sole, self.shoe)
     if self.watch:
       color[(region == "lower_arm") & (p[:, 0] > 0) & (np.abs(along - 1.9) < 0.06)] = 25
+    if self.suit:
+      limb = is_arm | is_leg | foot
+      color[limb] = np.where(p[limb, :1] > 0, _LEFT_SUIT, _RIGHT_SUIT)
     thickness[top] = self.thickness["top"]
     thickness[bottom] = self.thickness["bottom"]
     thickness[foot] = 7

@@ -28,6 +28,9 @@ class Options:
       two of its views.
     train_identities: people in the training split; the other splits have a third of it, others.
     train_rigs: camera rigs (and rooms) in the training split; the others have a third, others.
+    suits: share of people in a motion-capture suit, whose left limbs are blue and right limbs
+      orange. It tells left from right at a glance, which small networks and short runs need.
+    actions: names of the motions to draw from, for example ("walking", "running"); () is all.
     clutter: pieces of furniture in a room, 0..10.
     camera_noise: 0 for clean images; 1 for the full range of noise, blur, exposure and tint.
     light_range: 0 for the same light everywhere; 1 for the full range of direction and colour.
@@ -46,6 +49,8 @@ class Options:
   train_occlusion: float = 0.5
   train_identities: int = 60
   train_rigs: int = 24
+  suits: float = 0.0
+  actions: tuple[str, ...] = ()
   clutter: int = 8
   camera_noise: float = 1.0
   light_range: float = 1.0
@@ -61,6 +66,7 @@ class Options:
       "train_occlusion": (0.0, 1.0),
       "train_identities": (3, 10_000),
       "train_rigs": (3, 10_000),
+      "suits": (0.0, 1.0),
       "clutter": (0, 10),
       "camera_noise": (0.0, 1.0),
       "light_range": (0.0, 1.0),

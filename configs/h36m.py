@@ -1,0 +1,84 @@
+"""Epipolar transformer, ResNet-50, 256 x 256, Human3.6M: the paper's main row and every option.
+
+  python train.py --config configs/h36m.py
+
+Published: 33.1 mm MPJPE (He et al., CVPR 2020, README of the authors' release; 45.3 without
+fusion, configs/h36m_baseline.py). Not measured here: Human3.6M cannot be redistributed.
+Hardware of the original: 2-4 GPUs. All other configs are deltas of this one. Override any leaf on
+the command line, for example `--config.optimizer.learning_rate=1e-4`.
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """The headline run; every leaf says what it is."""
+  c = ml_collections.ConfigDict()
+  c.task = "multiview"  # what is trained: see epipolar_jax/tasks.py
+  c.seed = 0  # with the config and the step it determines every number
+
+  c.model = m = ml_collections.ConfigDict()
+  m.backbone_depth = 50  # ResNet-18, 34, 50, 101 or 152
+  m.width = 1.0  # multiplies the trunk's channels (64, 128, 256, 512)
+  m.deconv_channels = 256  # channels of the three deconvolutions and of the fused feature
+  m.num_joints = 17  # heatmaps: 17 (Human3.6M) or 20 (union with MPII)
+  m.dtype = "float32"  # compute type of the network: float32 or bfloat16; parameters stay float32
+  m.bn_momentum = 0.1  # of the running statistics, in torch's sense: new = 0.9 old + 0.1 batch
+  m.head_init_std = 0.001  # of deconvolution and head kernels at the start; 0.03 or so from scratch
+  m.fusion = f = ml_collections.ConfigDict()
+  f.merge = "late"  # where views meet: none, early (after layer1), late (before the head), both
+  f.early_source = "early"  # what early fusion sees of the other view; late is the original's quirk
+  f.num_samples = 64  # samples on an epipolar line
+  f.attention = "avg"  # avg (softmax-weighted sum over the line) or max (best sample)
+  f.similarity = "dot"  # dot, cos or prior
+  f.softmax = True  # normalise the similarities; False divides by num_samples
+  f.scale = 0.125  # multiplies the similarities before the softmax
+  f.pooling = False  # maximum over sample pairs before the similarity
+  f.prior = "none"  # learned table per ordered view pair: none, add or multiply
+  f.prior_views = 0  # cameras of the prior tables; 0 without a prior
+  f.embeddings = ("z",)  # 1x1 convolutions: any of theta (query), phi (key), g (value), z (output)
+  f.bottleneck = 1  # divides the inner width of theta, phi, g
+  f.z_residual = True  # z(out) + out instead of z(out)
+  f.other_grad = ("match", "value")  # branches of the other view that carry gradient
+  f.sampling = "exact"  # parity: legacy_align, correct_noalign
+  f.zero_means_outside = False  # parity: a similarity of exactly zero counts as outside the map
+  f.algorithm = "auto"  # gather, blocks or dense: the same numbers at another speed
+
+  c.data = d = ml_collections.ConfigDict()
+  d.name = "h36m"  # builder under data/
+  d.dir = "data_cache"  # prepared data sets are kept here
+  d.image_size = 256  # side of the square network input, px
+  d.scale_factor = 0.0  # augmentation: crop scale is multiplied by 1 + N(0, this), clipped at 1 s
+  d.rotation_factor = 0.0  # augmentation: degrees, N(0, this) clipped at 2 s, for 60 % of the views
+  d.translation_factor = 0.0  # augmentation: crop centre moves by up to this share of its side
+  d.flip_probability = 0.0  # augmentation: mirror a whole frame, all views together
+  d.color_jitter = 0.0  # augmentation: brightness and contrast of each view, up to +- this share
+  d.num_threads = 8  # host threads that decode and warp
+
+  c.heatmap = h = ml_collections.ConfigDict()
+  h.sigma = 8.0  # of the target Gaussian, image px
+  h.decode = "peak"  # peak (argmax + window, the paper's) or softmax (for cross_entropy)
+
+  c.optimizer = o = ml_collections.ConfigDict()
+  o.learning_rate = 1e-3  # Adam, at the start
+  o.schedule = "step"  # step (x 0.1 at step_epochs) or cosine (to zero, after warmup)
+  o.step_epochs = (2, 3)  # epochs at which the rate falls, for schedule = step
+  o.warmup_epochs = 0.0  # linear warm-up
+  o.weight_decay = 0.0  # decoupled (AdamW); 0 is the paper's Adam
+  o.gradient_clip = 0.0  # global norm; 0 is off
+
+  c.train = t = ml_collections.ConfigDict()
+  t.batch_size = 16  # frames a step over all devices, each with all its views
+  t.num_epochs = 4.0  # passes over the training frames
+  t.loss = "joint"  # joint or smooth_mse (the original) or cross_entropy (over pixels)
+  t.log_steps = 50  # steps between two log lines
+  t.checkpoint_minutes = 10.0  # time between two checkpoints; one more at the end and at SIGTERM
+  t.eval_epochs = 1.0  # epochs between two evaluations on the validation split; 0 is never
+
+  c.eval = e = ml_collections.ConfigDict()
+  e.batch_size = 16  # frames a step over all devices
+  e.splits = ("validation",)  # evaluated in this order; the first gives eval.json's mpjpe_mm
+  e.max_frames = 0  # of each split; 0 is all
+  e.triangulation = "dlt"  # how joints become 3D: dlt weights every view by its heatmap score
+  e.num_images = 4  # frames drawn to predictions.png for each split
+  return c

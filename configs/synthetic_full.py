@@ -1,0 +1,53 @@
+"""What the method can do without any licence: synthetic people, four cameras, occluders.
+
+python train.py --config configs/synthetic_full.py
+"""
+
+import ml_collections
+
+from configs import h36m
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """ResNet-18 at half width, 128 x 128, softmax cross-entropy over heatmap pixels."""
+  c = h36m.get_config()
+  c.model.backbone_depth = 18
+  c.model.width = 0.5
+  c.model.deconv_channels = 96
+  c.model.head_init_std = 0.03
+  c.model.fusion.num_samples = 32
+  c.data.name = "synthetic"
+  c.data.image_size = 128
+  c.data.scale_factor = 0.15
+  c.data.rotation_factor = 15.0
+  c.data.translation_factor = 0.05
+  c.data.flip_probability = 0.5
+  c.data.color_jitter = 0.2
+  c.data.num_threads = 2
+  c.data.synthetic = s = ml_collections.ConfigDict()
+  s.seed = 0  # of the generator
+  s.image_size = 160  # side of the stored picture, px
+  s.num_views = 4  # cameras around the subject
+  s.train_frames = 5000  # frames, each with all its views
+  s.validation_frames = 64
+  s.test_frames = 256
+  s.train_identities = 400  # people; the other splits have a third as many, others
+  s.train_rigs = 100  # camera rigs, likewise
+  s.suits = 0.0  # share of people in suits whose left is blue and whose right is orange
+  s.actions = ()  # all motions
+  s.camera_noise = 1.0  # noise, blur, exposure
+  s.clutter = 8  # pieces of furniture in a room
+  c.heatmap.sigma = 4.0
+  c.heatmap.decode = "softmax"
+  c.optimizer.schedule = "cosine"
+  c.optimizer.learning_rate = 2e-3
+  c.optimizer.warmup_epochs = 0.1
+  c.optimizer.weight_decay = 1e-4
+  c.optimizer.gradient_clip = 1.0
+  c.train.loss = "cross_entropy"
+  c.train.batch_size = 8
+  c.train.num_epochs = 10.0
+  c.train.eval_epochs = 2.0
+  c.eval.batch_size = 16
+  c.eval.splits = ("test", "test_occluded_1", "test_occluded_2")
+  return c

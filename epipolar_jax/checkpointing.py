@@ -1,0 +1,158 @@
+"""Orbax behind a few functions: open_manager, save, restore, newest, restore_variables.
+
+A checkpoint is a folder `checkpoints/<step>` with three items:
+  weights    parameters and BN statistics, all that inference needs
+  training   step and optimizer state, what resuming needs besides
+  meta       JSON: format version, step, the config of the model and the heatmaps, joint names
+Without `training` it is still a checkpoint one can evaluate: this is what is shipped.
+"""
+
+import pathlib
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from epipolar_jax import parallel
+
+_VERSION = 1
+
+
+def open_manager(workdir: pathlib.Path) -> ocp.CheckpointManager:
+  """Opens (or creates) the checkpoints of a work folder; the newest two are kept."""
+  return ocp.CheckpointManager(
+    (workdir / "checkpoints").absolute(),
+    options=ocp.CheckpointManagerOptions(max_to_keep=2, create=True),
+    item_names=("weights", "training", "meta"),
+  )
+
+
+def save(
+  manager: ocp.CheckpointManager, step: int, *, weights: Any, training: Any, meta: dict[str, Any]
+) -> None:
+  """Writes a checkpoint in the background; `manager.wait_until_finished()` waits for it.
+
+  Args:
+    manager: from `open_manager`.
+    step: names the folder.
+    weights: what inference needs; no device axis, the same on all devices.
+    training: what resuming needs besides.
+    meta: JSON-like; what a restore must agree with.
+  """
+  manager.save(
+    step,
+    args=ocp.args.Composite(
+      weights=ocp.args.StandardSave(weights),
+      training=ocp.args.StandardSave(training),
+      meta=ocp.args.JsonSave(meta | {"version": _VERSION, "step": step}),
+    ),
+  )
+
+
+def restore(
+  manager: ocp.CheckpointManager, *, weights: Any, training: Any, meta: dict[str, Any]
+) -> tuple[Any, Any] | None:
+  """Restores the newest checkpoint, whatever the number of devices that wrote it.
+
+  Args:
+    manager: from `open_manager`.
+    weights, training: trees of the same structure and shapes as were saved; values are not read.
+    meta: what the run expects; must agree with the checkpoint's.
+
+  Returns:
+    Weights and training state, replicated; None when there is no checkpoint yet.
+
+  Raises:
+    ValueError: if the checkpoint belongs to another model.
+  """
+  step = manager.latest_step()
+  if step is None:
+    return None
+  found = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
+  _check_meta(pathlib.Path(manager.directory) / str(step), found.meta, meta)
+  restored = manager.restore(
+    step,
+    args=ocp.args.Composite(
+      weights=ocp.args.StandardRestore(_abstract(weights)),
+      training=ocp.args.StandardRestore(_abstract(training)),
+    ),
+  )
+  return restored.weights, restored.training
+
+
+def newest(workdir: pathlib.Path) -> pathlib.Path:
+  """The folder of the newest checkpoint of a run.
+
+  Raises:
+    FileNotFoundError: if there is none.
+  """
+  folder = workdir / "checkpoints"
+  steps = [int(p.name) for p in folder.glob("*") if p.name.isdigit()]
+  if not steps:
+    raise FileNotFoundError(
+      f"no checkpoint in {folder}: train first (python train.py --config ...), or give --checkpoint"
+    )
+  return folder / str(max(steps))
+
+
+def restore_variables(
+  path: pathlib.Path, template: dict[str, Any], meta: dict[str, Any]
+) -> tuple[dict[str, Any], int]:
+  """Restores the weights of one checkpoint folder (`.../checkpoints/<step>`), for inference.
+
+  Args:
+    path: the folder that holds `weights` and `meta`.
+    template: variables of the same model, or their shapes.
+    meta: what the config expects; must agree with the checkpoint's.
+
+  Returns:
+    The variables, replicated, and the step at which they were saved.
+
+  Raises:
+    FileNotFoundError: if this is not a checkpoint folder.
+    ValueError: if it belongs to another model.
+  """
+  path = path.absolute()
+  for item in ("weights", "meta"):
+    if not (path / item).is_dir():
+      raise FileNotFoundError(
+        f"{path} is not a checkpoint: it has no folder {item!r}. Give the folder of one step, "
+        "for example runs/synthetic/checkpoints/1000"
+      )
+  with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+    found = reader.restore(path / "meta")
+  _check_meta(path, found, meta)
+  with ocp.StandardCheckpointer() as reader:
+    return reader.restore(path / "weights", _abstract(template)), int(found["step"])
+
+
+def _abstract(tree: Any) -> Any:
+  """Shapes with shardings: restoring on another number of devices needs both."""
+  sharding = parallel.replicated()
+  return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
+
+
+def _check_meta(path: pathlib.Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
+  """Compares every expected field; lists all that differ."""
+  have = _flatten(found)
+  wrong = [
+    f"  {name}: the checkpoint has {have.get(name)!r}, the config asks for {value!r}"
+    for name, value in _flatten(expected).items()
+    if have.get(name) != value
+  ]
+  if wrong:
+    raise ValueError(
+      f"{path} was written by another model:\n"
+      + "\n".join(wrong)
+      + "\nUse the config it was trained with, or another --workdir or --checkpoint."
+    )
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+  flat = {}
+  for name, value in tree.items():
+    if isinstance(value, dict):
+      flat |= _flatten(value, f"{prefix}{name}.")
+    else:
+      flat[prefix + name] = list(value) if isinstance(value, tuple) else value
+  return flat

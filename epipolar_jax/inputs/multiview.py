@@ -1,0 +1,138 @@
+"""Batches of frames with all their views: decode, crop, augment, batch. Pixels only, no geometry.
+
+A batch is a pure function of (seed, step), so a resumed run needs nothing but its step. It is a
+dict of numpy arrays with leading axes b (frames) and v (views):
+  image [b v h w 3] uint8 RGB      crop [b v 2 3] stored px -> network px
+  intrinsics [b v 3 3]             rotation [b v 3 3]           translation [b v 3] mm
+  joints_2d [b v j 2] stored px    joints_3d [b j 3] mm         valid [b] False for padding
+  occluded [b v]                   subject, frame, action [b]
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import cv2
+import grain
+import numpy as np
+
+from epipolar_jax import skeletons
+from epipolar_jax.inputs import crops
+
+Batch = dict[str, np.ndarray]
+_COPIED = ("intrinsics", "rotation", "translation", "occluded", "subject", "frame", "action")
+
+
+def train_batches(
+  source: Sequence[dict[str, Any]],
+  augmentation: crops.Augmentation,
+  *,
+  size: int,
+  batch_size: int,
+  seed: int,
+  start_step: int,
+  num_steps: int,
+  num_threads: int,
+) -> Iterator[Batch]:
+  """Yields the batches of steps `start_step` .. `num_steps` - 1, shuffled anew every epoch.
+
+  Args:
+    source: random access to the stored examples of a split.
+    augmentation: how far crops and colours change.
+    size: side of the network input, px.
+    batch_size: frames a batch; the frames left over at the end of an epoch open the next one.
+    seed: of the order and of the augmentation.
+    start_step: first step to yield.
+    num_steps: length of the whole run.
+    num_threads: host threads.
+
+  Raises:
+    ValueError: if the split has fewer frames than a batch.
+  """
+  if len(source) < batch_size:
+    raise ValueError(
+      f"the training split has {len(source)} frames, fewer than train.batch_size {batch_size}"
+    )
+
+  def load(example: dict[str, Any], rng: np.random.Generator) -> Batch:
+    return _load(example, augmentation, rng, size=size)
+
+  data = grain.MapDataset.source(source).seed(seed).shuffle().repeat().random_map(load)
+  data = data.batch(batch_size, drop_remainder=True)
+  return iter(_read(data[start_step:num_steps], num_threads))
+
+
+def eval_batches(
+  source: Sequence[dict[str, Any]],
+  *,
+  size: int,
+  batch_size: int,
+  max_frames: int = 0,
+  num_threads: int,
+) -> Iterator[Batch]:
+  """Yields a split once, in order, unaugmented; the last batch is padded with `valid` False.
+
+  Args:
+    source: random access to the stored examples of a split.
+    size: side of the network input, px.
+    batch_size: frames a batch.
+    max_frames: stops after so many frames, evenly spread over the split; 0 is all of them.
+    num_threads: host threads.
+  """
+  nothing = crops.Augmentation()
+  data = grain.MapDataset.source(source)
+  if 0 < max_frames < len(source):
+    picked = np.linspace(0, len(source) - 1, max_frames).round().astype(int)
+    data = grain.MapDataset.source(picked).map(lambda i: source[int(i)])
+  data = data.map(lambda example: _load(example, nothing, np.random.default_rng(0), size=size))
+  for batch in _read(data.batch(batch_size, drop_remainder=False), num_threads):
+    missing = batch_size - len(batch["valid"])
+    yield {name: _pad(x, missing) for name, x in batch.items()}
+
+
+def device_part(batch: Batch) -> Batch:
+  """Leaves out what a device cannot hold (names)."""
+  return {name: x for name, x in batch.items() if x.dtype.kind in "biuf"}
+
+
+def _read(data: grain.MapDataset, num_threads: int) -> grain.IterDataset:
+  options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=2 * num_threads)
+  return data.to_iter_dataset(options)
+
+
+def _pad(x: np.ndarray, missing: int) -> np.ndarray:
+  """Repeats the last example; a padded `valid` is False."""
+  if not missing:
+    return x
+  tail = np.repeat(x[-1:], missing, 0)
+  return np.concatenate([x, np.zeros_like(tail) if x.dtype == bool and x.ndim == 1 else tail])
+
+
+def _load(
+  example: dict[str, Any],
+  augmentation: crops.Augmentation,
+  rng: np.random.Generator,
+  *,
+  size: int,
+) -> Batch:
+  """Decodes, crops and augments one frame."""
+  mirror = bool(rng.random() < augmentation.flip_probability)
+  images, affines = [], []
+  for picture, center, side in zip(example["image"], example["box_center"], example["box_size"]):
+    affine = crops.random_crop(center, float(side), augmentation, rng, size=size, mirror=mirror)
+    table = crops.color_table(augmentation, rng)
+    warped = cv2.warpAffine(picture, affine, (size, size), flags=cv2.INTER_LINEAR)
+    images.append(cv2.LUT(warped, table))
+    affines.append(affine)
+  joints_2d, joints_3d = example["joints_2d"], example["joints_3d"]
+  if mirror:
+    # In a mirrored world the left wrist is a right wrist, in every view and in 3D.
+    swap = list(skeletons.by_num_joints(len(joints_3d)).flip_order)
+    joints_2d, joints_3d = joints_2d[:, swap], joints_3d[swap]
+  batch = {name: np.asarray(example[name]) for name in _COPIED}
+  return batch | {
+    "image": np.stack(images),
+    "crop": np.stack(affines),
+    "joints_2d": joints_2d,
+    "joints_3d": joints_3d,
+    "valid": np.asarray(True),
+  }

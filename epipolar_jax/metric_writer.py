@@ -1,0 +1,63 @@
+"""Scalars and pictures of a run: JSONL is the record, TensorBoard a view of it."""
+
+import json
+import pathlib
+import time
+from collections.abc import Mapping
+
+import numpy as np
+import tensorboardX
+
+
+class MetricWriter:
+  """Appends scalars to `metrics.jsonl` and TensorBoard events in a work folder.
+
+  A resumed run first drops the lines after its step: they were written between the last checkpoint
+  and the kill and will be written again.
+  """
+
+  def __init__(self, workdir: pathlib.Path, *, start_step: int):
+    """Opens both logs of `workdir`; `start_step` is the step of the restored state."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    path = workdir / "metrics.jsonl"
+    _truncate(path, start_step)
+    self._file = path.open("a", encoding="utf-8")
+    # purge_step tells TensorBoard to hide what an earlier, killed run wrote after this step.
+    self._events = tensorboardX.SummaryWriter(
+      str(workdir / "tensorboard"), purge_step=start_step + 1 if start_step else None
+    )
+
+  def scalars(self, step: int, values: Mapping[str, float]) -> None:
+    """Writes scalars, named as `train/loss`, `eval/mpjpe_mm`, `perf/examples_per_s`."""
+    row = {"step": step, "time": round(time.time(), 3)}
+    row |= {name: float(value) for name, value in values.items()}
+    self._file.write(json.dumps(row) + "\n")
+    self._file.flush()
+    for name, value in values.items():
+      self._events.add_scalar(name, float(value), step)
+
+  def image(self, step: int, name: str, picture: np.ndarray) -> None:
+    """Writes one RGB picture, [h, w, 3] uint8, to TensorBoard."""
+    self._events.add_image(name, picture, step, dataformats="HWC")
+
+  def close(self) -> None:
+    """Flushes and closes both logs."""
+    self._file.close()
+    self._events.close()
+
+
+def _truncate(path: pathlib.Path, step: int) -> None:
+  """Keeps the lines up to `step`; a last line cut off by a kill is dropped."""
+  if not path.exists():
+    return
+  kept = []
+  for line in path.read_text(encoding="utf-8").splitlines():
+    try:
+      row = json.loads(line)
+    except json.JSONDecodeError:
+      continue
+    if row["step"] <= step:
+      kept.append(line + "\n")
+  temporary = path.with_suffix(".tmp")
+  temporary.write_text("".join(kept), encoding="utf-8")
+  temporary.replace(path)

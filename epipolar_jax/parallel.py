@@ -1,0 +1,65 @@
+"""Devices: the only file that knows how many there are."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax import sharding
+
+AXIS = "devices"  # name of the data-parallel axis in psum, pmean and synchronised BN
+
+
+def replicated() -> sharding.NamedSharding:
+  """The sharding of a value that is the same on every device."""
+  mesh = sharding.Mesh(np.asarray(jax.devices()), (AXIS,))
+  return sharding.NamedSharding(mesh, sharding.PartitionSpec())
+
+
+def replicate(tree: Any) -> Any:
+  """Puts a tree on every device, without a device axis.
+
+  A state that enters the first step any other way makes the second step compile again, since the
+  step returns it with this sharding.
+  """
+  return jax.device_put(tree, replicated())
+
+
+def make_step(function: Callable[..., Any]) -> Callable[..., Any]:
+  """Maps `function(state, batch) -> (state, metrics)` over devices; the state is donated.
+
+  State and metrics have no device axis on either side, so everything returned must be equal on
+  all devices: reduce gradients, statistics and metrics over `AXIS` inside `function`.
+  """
+  return jax.pmap(
+    function, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, None), donate_argnums=0
+  )
+
+
+def make_predict(function: Callable[..., Any]) -> Callable[..., Any]:
+  """Maps `function(variables, batch) -> per-example arrays` over devices."""
+  return jax.pmap(function, axis_name=AXIS, in_axes=(None, 0), out_axes=0)
+
+
+def shard_batch(batch: Any) -> Any:
+  """Splits the leading axis over the local devices: [n*b, ...] -> [n, b, ...].
+
+  Raises:
+    ValueError: if the number of examples does not divide by the number of devices.
+  """
+  count = jax.local_device_count()
+
+  def split(x: np.ndarray) -> np.ndarray:
+    if len(x) % count:
+      raise ValueError(
+        f"a batch of {len(x)} frames cannot be split over {count} devices: "
+        "choose train.batch_size and eval.batch_size divisible by the number of devices"
+      )
+    return x.reshape(count, len(x) // count, *x.shape[1:])
+
+  return jax.tree.map(split, batch)
+
+
+def gather(tree: Any) -> Any:
+  """Device results to numpy with one leading axis: [n, b, ...] -> [n*b, ...]."""
+  return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), jax.device_get(tree))

@@ -1,0 +1,165 @@
+"""What is trained: one `Task` per kind of problem. The only switch on `config.task`."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from epipolar_jax import heatmaps, losses, models
+from epipolar_jax.geometry import affine, cameras, triangulation
+
+Variables = dict[str, Any]
+Batch = dict[str, jax.Array]
+
+# Of torchvision's ImageNet models, for RGB in [0, 1]; [b v h w 3].
+_MEAN = np.array([0.485, 0.456, 0.406], np.float32).reshape(1, 1, 1, 1, 3)
+_STD = np.array([0.229, 0.224, 0.225], np.float32).reshape(1, 1, 1, 1, 3)
+
+
+class Task(NamedTuple):
+  """Pure functions that training and evaluation are made of.
+
+  Attributes:
+    init: key -> variables.
+    loss: (variables, batch) -> (sum, weight, new batch_stats); the step divides, after summing
+      both over devices. Uses the network in training mode.
+    predict: (variables, batch) -> arrays with a leading frame axis.
+    meta: JSON-like description of what a checkpoint of this task must agree with.
+  """
+
+  init: Callable[[jax.Array], Variables]
+  loss: Callable[[Variables, Batch], tuple[jax.Array, jax.Array, Any]]
+  predict: Callable[[Variables, Batch], dict[str, jax.Array]]
+  meta: dict[str, Any]
+
+
+def build(config: ml_collections.ConfigDict, *, axis_name: str | None) -> Task:
+  """The task a config asks for.
+
+  Args:
+    config: the whole config.
+    axis_name: of the device axis that BN statistics are synchronised over; None for one device.
+
+  Raises:
+    ValueError: if `config.task` is unknown.
+  """
+  return _choose({"multiview": _multiview}, config.task, "task")(config, axis_name)
+
+
+def _multiview(config: ml_collections.ConfigDict, axis_name: str | None) -> Task:
+  """Heatmaps in every view, fused along epipolar lines; joints by triangulation."""
+  model = models.build(config.model, axis_name=axis_name)
+  size, sigma = config.data.image_size, config.heatmap.sigma
+  joint_loss = _joint_loss(config.train.loss, sigma)
+  decode = _decoder(config.heatmap.decode, sigma)
+  triangulate = _triangulator(config.eval.triangulation)
+
+  def apply(variables: Variables, batch: Batch, train: bool):
+    images = (batch["image"].astype(jnp.float32) / 255.0 - _MEAN) / _STD
+    return model.apply(
+      variables,
+      images,
+      *_crop_cameras(batch),
+      train=train,
+      mutable=["batch_stats"] if train else False,
+    )
+
+  @jax.jit
+  def init(key: jax.Array) -> Variables:
+    # Two views: the parameters do not depend on their number.
+    images = jnp.zeros((1, 2, size, size, 3))
+    eye = jnp.broadcast_to(jnp.eye(3), (1, 2, 3, 3))
+    translation = jnp.array([[[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]])
+    return dict(model.init(key, images, eye, eye, translation, train=False))
+
+  def loss(variables: Variables, batch: Batch):
+    outputs, updated = apply(variables, batch, train=True)
+    uv = _crop_joints(batch)
+    seen = jnp.all((uv >= 0) & (uv <= size - 1), -1) & batch["valid"][:, None, None]
+    values = _map_joints(joint_loss)(jnp.moveaxis(outputs["heatmaps"], -1, 2), uv)
+    weight = seen.astype(jnp.float32)
+    return jnp.sum(values * weight), jnp.sum(weight), updated["batch_stats"]
+
+  def predict(variables: Variables, batch: Batch) -> dict[str, jax.Array]:
+    maps = apply(variables, batch, train=False)["heatmaps"]
+    uv, score = _map_joints(decode)(jnp.moveaxis(maps, -1, 2))
+    points, valid = triangulate(uv, score, *_crop_cameras(batch))
+    return {"joints_2d": uv, "score": score, "joints_3d": points, "joint_valid": valid}
+
+  return Task(init, loss, predict, _describe(config))
+
+
+def _describe(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """What a checkpoint's weights depend on; stored with it and compared on restore."""
+  model = config.model.to_dict()
+  for name in ("dtype", "head_init_std", "bn_momentum"):
+    del model[name]
+  return {"task": config.task, "model": model}
+
+
+def _crop_cameras(batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """K of the network input [b v 3 3], R [b v 3 3], t [b v 3]."""
+  intrinsics = jax.vmap(jax.vmap(cameras.crop_intrinsics))(batch["crop"], batch["intrinsics"])
+  return intrinsics, batch["rotation"], batch["translation"]
+
+
+def _crop_joints(batch: Batch) -> jax.Array:
+  """True joints in network px, [b v j 2]."""
+  return jax.vmap(jax.vmap(affine.apply))(batch["crop"], batch["joints_2d"])
+
+
+def _map_joints(function: Callable[..., Any]) -> Callable[..., Any]:
+  """Maps a function of one joint's arrays over [b v j ...]."""
+  return jax.vmap(jax.vmap(jax.vmap(function)))
+
+
+def _joint_loss(name: str, sigma: float) -> Callable[[jax.Array, jax.Array], jax.Array]:
+  """The loss of one heatmap [h w] for a joint at `uv` [2] network px, []."""
+  makers = {
+    # The original's targets have a floor of 0.01; a distribution must not.
+    "joint": (losses.mse, True),
+    "smooth_mse": (losses.smooth_mse, True),
+    "cross_entropy": (losses.heatmap_cross_entropy, False),
+  }
+  compare, floor = _choose(makers, name, "train.loss")
+
+  def loss(heatmap: jax.Array, uv: jax.Array) -> jax.Array:
+    target = heatmaps.gaussian_target(
+      uv, size_hw=heatmap.shape, stride=models.STRIDE, sigma=sigma, floor=floor
+    )
+    return compare(heatmap.astype(jnp.float32), target)
+
+  return loss
+
+
+def _decoder(name: str, sigma: float) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
+  """From one heatmap [h w] to (u, v) network px and a score that weights the view."""
+  decoders = {
+    "peak": functools.partial(heatmaps.decode_peak, radius=sigma, stride=models.STRIDE),
+    "softmax": functools.partial(
+      heatmaps.decode_softmax, radius=2.5 * sigma / models.STRIDE, stride=models.STRIDE
+    ),
+  }
+  return _choose(decoders, name, "heatmap.decode")
+
+
+def _triangulator(name: str) -> Callable[..., tuple[jax.Array, jax.Array]]:
+  """From uv [b v j 2], score [b v j] and cameras to points [b j 3] mm and valid [b j]."""
+  one_joint = _choose({"dlt": triangulation.dlt}, name, "eval.triangulation")
+
+  def one_frame(uv: jax.Array, score: jax.Array, *camera: jax.Array):
+    # A peak may be below zero in the parity decoder; such a view does not count.
+    weight = jnp.maximum(score, 0.0)
+    return jax.vmap(lambda p, w: one_joint(p, *camera, weight=w), in_axes=1)(uv, weight)
+
+  return jax.vmap(one_frame)
+
+
+def _choose(options: dict[str, Any], name: str, field: str) -> Any:
+  if name not in options:
+    raise ValueError(f"{field} is {name!r}; allowed: {', '.join(sorted(options))}")
+  return options[name]

@@ -1,0 +1,186 @@
+"""The training loop: restore, step, log, checkpoint, evaluate."""
+
+import contextlib
+import json
+import pathlib
+import signal
+import threading
+import time
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+import tqdm
+
+from epipolar_jax import checkpointing, evaluation, metric_writer, parallel, tasks
+from epipolar_jax.inputs import crops, datasets, multiview
+from epipolar_jax.training import schedules
+from epipolar_jax.training import state as train_state
+from epipolar_jax.training import step as train_step
+
+
+def train(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path, *, stop_at: int | None = None
+) -> tuple[train_state.TrainState, bool]:
+  """Trains from scratch or from the newest checkpoint of `workdir` to the end of the run.
+
+  SIGTERM and Ctrl-C finish the running step, save, and return. A resumed run takes the same steps
+  as one that was never stopped, bit for bit on CPU.
+
+  Args:
+    config: the whole config.
+    workdir: receives config.json, metrics.jsonl, tensorboard/, checkpoints/.
+    stop_at: stops (and saves) after this step, as a kill would; None runs to the end.
+
+  Returns:
+    The state and whether training is complete.
+
+  Raises:
+    ValueError: if `workdir` holds a run of another model.
+  """
+  source = datasets.open_split(config.data, "train")
+  steps_per_epoch = len(source) / config.train.batch_size
+  num_steps = round(config.train.num_epochs * steps_per_epoch)
+  schedule = schedules.learning_rate(
+    config.optimizer, steps_per_epoch=steps_per_epoch, num_steps=num_steps
+  )
+  optimizer = schedules.optimizer(config.optimizer, schedule)
+  task = tasks.build(config, axis_name=parallel.AXIS)
+  manager = checkpointing.open_manager(workdir)
+  state, start = _restore_or_init(config, task, optimizer, manager)
+  if start >= num_steps:
+    manager.close()
+    return state, True
+
+  _write_config(workdir, config)
+  writer = metric_writer.MetricWriter(workdir, start_step=start)
+  batches = multiview.train_batches(
+    source,
+    _augmentation(config.data),
+    size=config.data.image_size,
+    batch_size=config.train.batch_size,
+    seed=config.seed,
+    start_step=start,
+    num_steps=num_steps,
+    num_threads=config.data.num_threads,
+  )
+  step_fn = parallel.make_step(train_step.make_train_step(task, optimizer))
+  predict = evaluation.make_predict(config)
+  eval_steps = round(config.train.eval_epochs * steps_per_epoch)
+
+  bar = tqdm.tqdm(total=num_steps, initial=start, desc="train", unit="step", smoothing=0.05)
+  step, last_save, last_log, pending = start, time.monotonic(), time.monotonic(), []
+  with contextlib.closing(writer), contextlib.closing(bar), _StopSignal() as stop:
+    for batch in batches:
+      state, values = step_fn(state, parallel.shard_batch(multiview.device_part(batch)))
+      step += 1
+      pending.append(values)
+      bar.update()
+      finished = stop.requested or step in (stop_at, num_steps)
+      if step % config.train.log_steps == 0 or finished:
+        # Also the check that the loss is finite, so nothing below saves a broken state.
+        last_log = _log(writer, bar, step, pending, schedule, last_log, config.train.batch_size)
+        pending = []
+        if time.monotonic() - last_save > 60 * config.train.checkpoint_minutes:
+          _save(manager, state, task)
+          last_save = time.monotonic()
+      if finished:
+        break
+      if eval_steps and step % eval_steps == 0:
+        _evaluate(config, predict, state, writer, step)
+        last_log = time.monotonic()
+  _save(manager, state, task)
+  manager.wait_until_finished()
+  manager.close()
+  return state, step >= num_steps
+
+
+def _restore_or_init(config, task, optimizer, manager):
+  """The state to go on from, replicated, and its step."""
+  fresh = train_state.create(task.init(jax.random.key(config.seed, impl="rbg")), optimizer)
+  restored = checkpointing.restore(
+    manager, weights=fresh.variables, training=_training_part(fresh), meta=task.meta
+  )
+  if restored is not None:
+    fresh = train_state.TrainState(variables=restored[0], **restored[1])
+  return parallel.replicate(fresh), int(fresh.step)
+
+
+def _save(manager, state, task) -> None:
+  checkpointing.save(
+    manager,
+    int(state.step),
+    weights=state.variables,
+    training=_training_part(state),
+    meta=task.meta,
+  )
+
+
+def _training_part(state: train_state.TrainState) -> dict[str, Any]:
+  """What resuming needs besides the weights."""
+  return {"step": state.step, "opt_state": state.opt_state}
+
+
+def _augmentation(config: ml_collections.ConfigDict) -> crops.Augmentation:
+  return crops.Augmentation(
+    scale_factor=config.scale_factor,
+    rotation_factor=config.rotation_factor,
+    translation_factor=config.translation_factor,
+    flip_probability=config.flip_probability,
+    color_jitter=config.color_jitter,
+  )
+
+
+def _write_config(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
+  workdir.mkdir(parents=True, exist_ok=True)
+  text = json.dumps(json.loads(config.to_json_best_effort()), indent=2)
+  (workdir / "config.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _log(writer, bar, step, pending, schedule, last_log, batch_size) -> float:
+  """Writes the mean of the values since the last line; stops a run whose loss is not finite."""
+  rows = jax.device_get(pending)
+  values = {f"train/{k}": float(np.mean([r[k] for r in rows])) for k in rows[0]}
+  if not np.isfinite(values["train/loss"]):
+    raise FloatingPointError(
+      f"the loss is {values['train/loss']} at step {step}: lower optimizer.learning_rate, set "
+      "optimizer.gradient_clip, or look at the data (python -m data.synthetic.preview)"
+    )
+  now = time.monotonic()
+  values["train/learning_rate"] = float(schedule(step - 1))
+  values["perf/examples_per_s"] = batch_size * len(rows) / (now - last_log)
+  writer.scalars(step, values)
+  bar.set_postfix(loss=f"{values['train/loss']:.4f}", ex_s=f"{values['perf/examples_per_s']:.1f}")
+  return now
+
+
+def _evaluate(config, predict, state, writer, step) -> None:
+  """Evaluates the validation split and logs it."""
+  predicted, labels, _ = evaluation.collect(config, predict, state.variables, "validation")
+  result = evaluation.summarize(predicted, labels)
+  names = ("mpjpe_mm", "pa_mpjpe_mm", "error_2d_px")
+  writer.scalars(step, {f"eval/{name}": result[name] for name in names})
+  tqdm.tqdm.write(f"step {step}: validation MPJPE {result['mpjpe_mm']:.1f} mm")
+
+
+class _StopSignal:
+  """Turns SIGTERM and Ctrl-C into a flag while it is open."""
+
+  def __init__(self) -> None:
+    self.requested = False
+    self._previous: dict[int, Any] = {}
+
+  def __enter__(self) -> "_StopSignal":
+    # Python only allows signal handlers in the main thread; elsewhere nothing is caught.
+    if threading.current_thread() is threading.main_thread():
+      for number in (signal.SIGTERM, signal.SIGINT):
+        self._previous[number] = signal.signal(number, self._request)
+    return self
+
+  def _request(self, number: int, frame: Any) -> None:
+    self.requested = True
+
+  def __exit__(self, *exception: Any) -> None:
+    for number, handler in self._previous.items():
+      signal.signal(number, handler)

@@ -1,0 +1,55 @@
+"""Learning-rate schedules and the optimizer."""
+
+import jax
+import ml_collections
+import optax
+
+
+def learning_rate(
+  config: ml_collections.ConfigDict, *, steps_per_epoch: float, num_steps: int
+) -> optax.Schedule:
+  """The learning rate as a function of the step.
+
+  Args:
+    config: the `optimizer` group.
+    steps_per_epoch: to turn epochs into steps.
+    num_steps: length of the whole run.
+
+  Returns:
+    A function from step to learning rate.
+
+  Raises:
+    ValueError: if `schedule` is neither step nor cosine.
+  """
+  peak, warmup = config.learning_rate, round(config.warmup_epochs * steps_per_epoch)
+  if config.schedule == "step":
+    falls = {round(e * steps_per_epoch) - warmup: 0.1 for e in config.step_epochs}
+    main = optax.piecewise_constant_schedule(peak, falls)
+  elif config.schedule == "cosine":
+    main = optax.cosine_decay_schedule(peak, max(num_steps - warmup, 1))
+  else:
+    raise ValueError(f"optimizer.schedule is {config.schedule!r}; allowed: step, cosine")
+  if not warmup:
+    return main
+  # Starts at the first fraction, not at zero: a step with rate zero would be wasted.
+  rise = optax.linear_schedule(peak / warmup, peak, warmup)
+  return optax.join_schedules([rise, main], [warmup])
+
+
+def optimizer(
+  config: ml_collections.ConfigDict, schedule: optax.Schedule
+) -> optax.GradientTransformation:
+  """Adam with the options of the `optimizer` group; decay acts on kernels only."""
+  chain = []
+  if config.gradient_clip:
+    chain.append(optax.clip_by_global_norm(config.gradient_clip))
+  chain.append(optax.scale_by_adam())
+  if config.weight_decay:
+    chain.append(optax.add_decayed_weights(config.weight_decay, mask=_kernels))
+  chain.append(optax.scale_by_learning_rate(schedule))
+  return optax.chain(*chain)
+
+
+def _kernels(params: optax.Params) -> optax.Params:
+  """True for weights, False for biases and BN scales, which have one axis."""
+  return jax.tree.map(lambda x: x.ndim > 1, params)

@@ -1,0 +1,120 @@
+"""Predicted and true skeletons drawn on the views: arrays in, a picture out."""
+
+import pathlib
+from typing import Any
+
+import cv2
+import numpy as np
+
+from epipolar_jax import skeletons
+
+# Okabe-Ito colours, told apart by colour-blind readers: RGB.
+_LEFT, _RIGHT, _MIDDLE, _TRUTH = (0, 114, 178), (213, 94, 0), (240, 228, 66), (255, 255, 255)
+_SIDE = 256  # of one drawn view, px
+
+
+def picked(num_frames: int, num_images: int) -> list[int]:
+  """Indices of the frames that are drawn: spread evenly over the split."""
+  count = min(num_frames, num_images)
+  return sorted({int(i) for i in np.linspace(0, num_frames - 1, count).round()}) if count else []
+
+
+def sheet(
+  images: np.ndarray, predicted: dict[str, np.ndarray], labels: dict[str, np.ndarray]
+) -> np.ndarray:
+  """One row a frame: its views with skeletons, then the 3D skeletons from the front and above.
+
+  Args:
+    images: [m v h w 3] uint8 RGB network inputs of the frames `picked(n, m)`.
+    predicted: of all n frames: joints_2d [n v j 2] network px, joints_3d [n j 3] mm.
+    labels: of all n frames: joints_2d [n v j 2] stored px, crop [n v 2 3], joints_3d [n j 3] mm,
+      occluded [n v].
+
+  Returns:
+    [height, width, 3] uint8 RGB.
+  """
+  num_frames = len(predicted["joints_3d"])
+  skeleton = skeletons.by_num_joints(predicted["joints_3d"].shape[1])
+  rows = []
+  for views, i in zip(images, picked(num_frames, len(images))):
+    frame = {k: v[i] for k, v in predicted.items()}
+    truth = {k: v[i] for k, v in labels.items()}
+    tiles = [_view(x, v, frame, truth, skeleton) for v, x in enumerate(views)]
+    rows.append(np.hstack([*tiles, *_skeleton_3d(frame, truth, skeleton)]))
+  return np.vstack(rows)
+
+
+def write_png(path: pathlib.Path, picture: np.ndarray) -> None:
+  """Writes an RGB picture; raises OSError when the file cannot be written."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  if not cv2.imwrite(str(path), picture[..., ::-1]):
+    raise OSError(f"could not write {path}")
+
+
+def _view(
+  image: np.ndarray,
+  view: int,
+  frame: dict[str, Any],
+  truth: dict[str, Any],
+  skeleton: skeletons.Skeleton,
+) -> np.ndarray:
+  """One network input, enlarged, with the true (thin, white) and predicted (coloured) skeleton."""
+  zoom = _SIDE / len(image)
+  canvas = cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC)
+  affine = truth["crop"][view]
+  true_uv = truth["joints_2d"][view] @ affine[:, :2].T + affine[:, 2]
+  _draw(canvas, (true_uv + 0.5) * zoom - 0.5, skeleton, color=_TRUTH, thickness=1)
+  _draw(canvas, (frame["joints_2d"][view] + 0.5) * zoom - 0.5, skeleton, color=None, thickness=2)
+  error = np.linalg.norm(frame["joints_2d"][view] - true_uv, axis=-1).mean()
+  note = "  occluded" if truth["occluded"][view] else ""
+  _label(canvas, f"view {view}  {error:.1f} px{note}")
+  return canvas
+
+
+def _skeleton_3d(
+  frame: dict[str, Any], truth: dict[str, Any], skeleton: skeletons.Skeleton
+) -> list[np.ndarray]:
+  """The skeletons in the world frame, seen along y and along -z, 2.2 m wide."""
+  root = truth["joints_3d"][skeleton.root]
+  error = np.linalg.norm(frame["joints_3d"] - truth["joints_3d"], axis=-1).mean()
+  tiles = []
+  for axes, name in (((0, 2), f"front  {error:.0f} mm"), ((0, 1), "above")):
+    canvas = np.full((_SIDE, _SIDE, 3), 40, np.uint8)
+    for joints, color, width in ((truth["joints_3d"], _TRUTH, 1), (frame["joints_3d"], None, 2)):
+      flat = (joints - root)[:, axes] * np.array([1.0, -1.0]) * _SIDE / 2200.0 + _SIDE / 2
+      _draw(canvas, flat, skeleton, color=color, thickness=width)
+    _label(canvas, name)
+    tiles.append(canvas)
+  return tiles
+
+
+def _draw(
+  canvas: np.ndarray,
+  uv: np.ndarray,
+  skeleton: skeletons.Skeleton,
+  *,
+  color: tuple[int, int, int] | None,
+  thickness: int,
+) -> None:
+  """Draws limbs in place; without a colour, left is blue, right is vermilion, middle is yellow."""
+  # Clipped because cv2 overflows on far points; such a joint still leaves through the border.
+  points = np.clip(np.rint(uv), -_SIDE, 2 * _SIDE).astype(int)
+  sides = {i: c for pair in skeleton.flip_pairs for i, c in zip(pair, (_RIGHT, _LEFT))}
+  for parent, child in skeleton.limbs:
+    own = sides.get(child, _MIDDLE)
+    cv2.line(
+      canvas,
+      tuple(points[parent].tolist()),
+      tuple(points[child].tolist()),
+      color or own,
+      thickness,
+      cv2.LINE_AA,
+    )
+
+
+def _label(canvas: np.ndarray, text: str) -> None:
+  """White on a dark bar at the top, legible at 100 %."""
+  canvas[:18] = canvas[:18] // 4
+  cv2.putText(
+    canvas, text, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA
+  )

@@ -1,0 +1,42 @@
+"""Evaluates a checkpoint: MPJPE and friends as a table, as JSON and as pictures.
+
+python eval.py --config configs/synthetic.py [--workdir DIR] [--checkpoint STEP_DIR]
+    [--output FILE.json] [--config.GROUP.FIELD=VALUE ...]
+"""
+
+import pathlib
+
+import jax
+from absl import app, flags
+from ml_collections import config_flags
+
+from epipolar_jax import checkpointing, evaluation, tasks
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.", lock_config=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<config name>.")
+_CHECKPOINT = flags.DEFINE_string(
+  "checkpoint", None, "Folder of one checkpoint; default the newest of the run."
+)
+_OUTPUT = flags.DEFINE_string("output", None, "JSON file; default eval.json in the run's folder.")
+
+
+def main(argv: list[str]) -> None:
+  """Restores the weights and reports."""
+  if len(argv) > 1:
+    raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
+  config = _CONFIG.value
+  name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
+  workdir = pathlib.Path(_WORKDIR.value or f"runs/{name}")
+  checkpoint = pathlib.Path(_CHECKPOINT.value or checkpointing.newest(workdir))
+  task = tasks.build(config, axis_name=None)
+  template = jax.eval_shape(task.init, jax.random.key(0))
+  variables, step = checkpointing.restore_variables(checkpoint, template, task.meta)
+  print(f"Evaluating {checkpoint}, step {step}.")
+  output = pathlib.Path(_OUTPUT.value or workdir / "eval.json")
+  evaluation.report(config, variables, step=step, output=output)
+  print(f"Wrote {output} and pictures beside it.")
+
+
+if __name__ == "__main__":
+  flags.mark_flag_as_required("config")
+  app.run(main)

@@ -1,0 +1,36 @@
+"""Trains a run, resumes it, or only evaluates it when training is complete.
+
+python train.py --config configs/synthetic.py [--workdir DIR] [--config.GROUP.FIELD=VALUE ...]
+"""
+
+import pathlib
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from epipolar_jax import evaluation
+from epipolar_jax.training import loop
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.", lock_config=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<config name>.")
+
+
+def main(argv: list[str]) -> None:
+  """Trains to the end, then evaluates; a stopped run says how to go on."""
+  if len(argv) > 1:
+    raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
+  name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
+  workdir = pathlib.Path(_WORKDIR.value or f"runs/{name}")
+  state, complete = loop.train(_CONFIG.value, workdir)
+  step = int(state.step)
+  if not complete:
+    print(f"Stopped at step {step} and saved in {workdir}; the same command resumes.")
+    return
+  print(f"Training is complete at step {step}; evaluating.")
+  evaluation.report(_CONFIG.value, state.variables, step=step, output=workdir / "eval.json")
+  print(f"Everything about this run is in {workdir}/.")
+
+
+if __name__ == "__main__":
+  flags.mark_flag_as_required("config")
+  app.run(main)
