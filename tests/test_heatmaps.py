@@ -1,5 +1,7 @@
 """Targets and decoders."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import jax.test_util
@@ -26,6 +28,14 @@ def test_target_golden_heatmapcreator(case):
   assert plain.min() < 1e-6
 
 
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def _decode_peaks(maps, radius, stride, align_corners):
+  decode = functools.partial(
+    heatmaps.decode_peak, radius=radius, stride=stride, align_corners=align_corners
+  )
+  return jax.vmap(decode)(maps)
+
+
 @pytest.mark.parametrize("align_corners", [True, False])
 def test_peak_golden_find_tensor_peak_batch(align_corners):
   """Ties, spikes at the border, constants, other strides and radii: all within 4e-5 px."""
@@ -34,13 +44,7 @@ def test_peak_golden_find_tensor_peak_batch(align_corners):
   assert len(cases) == 12
   for case in cases:
     radius, stride = g[case + ".radius_downsample"].tolist()
-
-    def decode(heatmap, radius=radius, stride=stride):
-      return heatmaps.decode_peak(
-        heatmap, radius=radius, stride=int(stride), align_corners=align_corners
-      )
-
-    uv, score = jax.jit(jax.vmap(decode))(jnp.asarray(g[case + ".heatmap"]))
+    uv, score = _decode_peaks(jnp.asarray(g[case + ".heatmap"]), radius, int(stride), align_corners)
     expected = g[f"{case}.loc_align{int(align_corners)}"]
     np.testing.assert_allclose(uv, expected, atol=1e-3, err_msg=case)
     np.testing.assert_array_equal(score, g[case + ".score"], err_msg=case)
@@ -93,17 +97,19 @@ def test_extreme_maps_give_finite_values_and_gradients():
   }
 
   @jax.jit
+  @jax.value_and_grad
   def soft(heatmap):
     uv, score = heatmaps.decode_softmax(heatmap, stride=4)
     return jnp.sum(uv) + score
 
   @jax.jit
+  @jax.value_and_grad
   def peak(heatmap):
     return jnp.sum(heatmaps.decode_peak(heatmap, radius=2.0, stride=4)[0])
 
   for name, heatmap in maps.items():
     for decode in (soft, peak):
-      value, gradient = jax.value_and_grad(decode)(heatmap)
+      value, gradient = decode(heatmap)
       assert np.isfinite(value), name
       assert np.isfinite(gradient).all(), name
   target = heatmaps.gaussian_target(jnp.array([1e6, -1e6]), size_hw=(4, 4), stride=4, sigma=8.0)

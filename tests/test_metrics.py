@@ -93,7 +93,7 @@ def test_jdr_golden():
   output, target = _float32(g["jdr_output_q"] / 64, g["jdr_target"])
   valid = jnp.ones((4, 17), bool)
   for key, rows, swapped in (("jdr_acc", 64, False), ("jdr_48x64_acc", 48, True)):
-    jdr = jax.vmap(lambda o, t, v, s=swapped: metrics.jdr(o, t, v, reference_axes=s))
+    jdr = jax.jit(jax.vmap(lambda o, t, v, s=swapped: metrics.jdr(o, t, v, reference_axes=s)))
     found, counted = jdr(output[:, :, :rows], target[:, :, :rows], valid)
     found, counted = np.asarray(found.sum(0)), np.asarray(counted.sum(0))
     rate = np.where(counted > 0, found / np.maximum(counted, 1), -1)
@@ -111,5 +111,5 @@ def test_nothing_valid_counts_nothing():
     metrics.pck_auc,
     lambda p, t, v: metrics.root_relative_mpjpe(p, t, v, root=0),
   ):
-    total, count = metric(nan, jnp.zeros((5, 3)), none)
+    total, count = jax.jit(metric)(nan, jnp.zeros((5, 3)), none)
     assert total == count == 0

@@ -11,10 +11,11 @@ from tests import golden_files
 def test_crop_transform_golden_get_affine_transform():
   """To 1e-6 of the largest entry; the reference's float32 triangle is worth 5e-7."""
   g = golden_files.load("affine")
+  crop_transform = jax.jit(affine.crop_transform, static_argnums=3)
   for i, expected in enumerate(g["trans"]):
     side = g["scale"][i, 0]
     center = g["center"][i] + affine.SCALE_UNIT_PX * g["scale"][i] * g["shift"][i]
-    transform = affine.crop_transform(
+    transform = crop_transform(
       jnp.asarray(center, jnp.float32),
       jnp.float32(side),
       jnp.float32(g["rot_deg"][i]),
