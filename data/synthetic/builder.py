@@ -97,6 +97,8 @@ class Synthetic(tfds.core.GeneratorBasedBuilder):
   def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
     options = self.builder_config.options
     generator = scene.Generator(options)
+    # Compiles before the threads start, which would both compile the same.
+    generator.frame("train", 0)
     total = options.num_views * sum(options.num_frames(split) for split in options_lib.SPLITS)
     progress = tqdm.tqdm(total=total, unit="img", desc="making synthetic data", smoothing=0.05)
     return {
@@ -172,7 +174,7 @@ def make_example(generator: scene.Generator, split: str, index: int) -> dict[str
 
 
 def _check(frame, split, index):
-  """Raises ValueError when the stored float32 cameras and joints do not agree, or on a NaN."""
+  """Raises ValueError when stored cameras and joints do not agree, on a NaN, or on no body."""
   arrays = (frame.rig.intrinsics, frame.rig.rotation, frame.rig.translation)
   stored = rig_lib.Rig(*(array.astype(np.float32).astype(np.float64) for array in arrays))
   points, depth = rig_lib.project(stored, frame.joints_3d.astype(np.float32))
@@ -180,8 +182,9 @@ def _check(frame, split, index):
   # Written so that NaN fails.
   if not error <= _REPROJECTION_TOLERANCE_PX or not (depth > 0).all():
     raise ValueError(f"frame {index} of {split}: joints reproject {error} px off")
-  if not np.isfinite(frame.picture.color).all():
-    raise ValueError(f"frame {index} of {split}: the picture is not finite")
+  clear = ~frame.occluded
+  if not (frame.picture.person[clear].max((1, 2)) > 0).all():
+    raise ValueError(f"frame {index} of {split}: a view without an occluder shows no body")
 
 
 def _encode_jpeg(image, quality):
@@ -196,12 +199,15 @@ def main() -> None:
   parser = argparse.ArgumentParser(description="Makes the synthetic multi-view data set.")
   parser.add_argument("--data_dir", required=True, help="folder for data sets")
   for field in dataclasses.fields(Options):
-    parser.add_argument(f"--{field.name}", type=field.type, default=field.default)
+    kind = _names if field.name == "actions" else field.type
+    parser.add_argument(f"--{field.name}", type=kind, default=field.default)
   arguments = vars(parser.parse_args())
-  builder = prepare(
-    Options(**{k: v for k, v in arguments.items() if k != "data_dir"}), arguments["data_dir"]
-  )
-  print(builder.data_dir)
+  data_dir = arguments.pop("data_dir")
+  print(prepare(Options(**arguments), data_dir).data_dir)
+
+
+def _names(text):
+  return tuple(text.split(","))
 
 
 if __name__ == "__main__":

@@ -14,10 +14,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 # Pixel centres on a shared edge belong to both triangles: rounding must not open cracks.
 _EDGE_SLACK = 1e-5
-_EMPTY = jnp.uint32(0xFFFFFFFF)
+_MIN_AREA = 1e-9
+_EMPTY = np.uint32(0xFFFFFFFF)
 
 
 class Tier(NamedTuple):
@@ -40,8 +42,8 @@ class Limits(NamedTuple):
     return Limits(tuple(tiers), self.pixels * factor)
 
 
-_SMALL_IMAGE = (Tier(2, 8192), Tier(4, 2560), Tier(8, 512), Tier(16, 64), Tier(48, 8))
-_LARGE_IMAGE = (Tier(2, 7680), Tier(4, 4608), Tier(8, 3072), Tier(16, 640), Tier(64, 32))
+_SMALL_IMAGE = (Tier(2, 8192), Tier(4, 2560), Tier(12, 512))
+_LARGE_IMAGE = (Tier(2, 7680), Tier(4, 4608), Tier(8, 3072), Tier(24, 768))
 
 
 class Raster(NamedTuple):
@@ -112,92 +114,111 @@ def rasterize(
   if id_bits > 18:
     raise ValueError(f"{num_triangles} triangles; at most {2**18} fit beside a 14-bit depth")
   height, width = size_hw
-  corners = _Corners(points, depth, triangles, near)
-  a, ab, ac, inverse_depth = corners.a, corners.ab, corners.ac, corners.inverse_depth
-  area = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
-  # v points down, so a triangle that faces the camera has negative area.
-  drawable = (area < -1e-9) if cull else (jnp.abs(area) > 1e-9)
-  safe_area = jnp.where(drawable, area, 1.0)
-
-  low = jnp.maximum(jnp.ceil(corners.low), 0.0)
-  high = jnp.minimum(jnp.floor(corners.high), jnp.array([width - 1.0, height - 1.0]))
-  extent = jnp.where(drawable & ~corners.clipped, (high - low + 1).min(1), 0.0)
-  extent = jnp.where(extent > 0, (high - low + 1).max(1), 0.0)
-
-  # One row per triangle, so that the tiers and the pixels gather once.
-  table = jnp.concatenate(
-    [
-      a,
-      jnp.stack([ac[:, 1], -ac[:, 0]], -1) / safe_area[:, None],
-      jnp.stack([-ab[:, 1], ab[:, 0]], -1) / safe_area[:, None],
-      inverse_depth,
-    ],
-    axis=-1,
-  )
+  num_pixels = height * width
+  table, low, high, extent, clipped = _set_up(points, depth, triangles, size_hw, near, cull)
+  inverse_depth = table[:, 6:9]
   drawn = (extent > 0)[:, None]
   nearest = jnp.where(drawn, inverse_depth, 0.0).max()
   farthest = jnp.where(drawn, inverse_depth, jnp.inf).min()
-  steps = float(2 ** (32 - id_bits) - 2)
+  # More than 24 bits of depth would only store float32's rounding.
+  steps = float(2 ** min(32 - id_bits, 24) - 2)
   to_steps = steps / jnp.maximum(nearest - farthest, 1e-12)
 
   slots, keys, overflow, smallest = [], [], jnp.int32(0), 0
   for tier in limits.tiers:
     mine = (extent > smallest) & (extent <= tier.window)
     smallest = tier.window
-    capacity = min(tier.capacity, num_triangles)
-    index = jnp.nonzero(mine, size=capacity, fill_value=num_triangles)[0]
-    overflow += jnp.maximum(mine.sum(dtype=jnp.int32) - capacity, 0)
-    used = index < num_triangles
+    index = _list_true(mine, tier.capacity)
+    overflow += jnp.maximum(mine.sum(dtype=jnp.int32) - tier.capacity, 0)
+    used = (index < num_triangles)[:, None, None]
     index = jnp.minimum(index, num_triangles - 1)
-    steps_in_window = jnp.arange(tier.window, dtype=jnp.float32)
-    u = (low[index, 0][:, None] + steps_in_window)[:, None, :]
-    v = (low[index, 1][:, None] + steps_in_window)[:, :, None]
+    u, v = _window(low[index], tier.window)
     second, third, w = _evaluate(table[index][:, None, None], u, v)
     inside = (second >= -_EDGE_SLACK) & (third >= -_EDGE_SLACK)
-    inside &= (second + third <= 1 + _EDGE_SLACK) & used[:, None, None]
+    inside &= (second + third <= 1 + _EDGE_SLACK) & used
     inside &= (u <= high[index, 0][:, None, None]) & (v <= high[index, 1][:, None, None])
     level = jnp.clip((nearest - w) * to_steps, 0.0, steps).astype(jnp.uint32)
-    key = (level << id_bits) | index[:, None, None].astype(jnp.uint32)
-    slot = (v * width + u).astype(jnp.int32)
-    slots.append(jnp.where(inside, slot, height * width).ravel())
-    keys.append(key.ravel())
+    keys.append(((level << id_bits) | index[:, None, None].astype(jnp.uint32)).ravel())
+    slots.append(jnp.where(inside, (v * width + u).astype(jnp.int32), num_pixels).ravel())
   overflow += (extent > smallest).sum(dtype=jnp.int32)
 
-  buffer = jnp.full(height * width + 1, _EMPTY)
-  buffer = buffer.at[jnp.concatenate(slots)].min(jnp.concatenate(keys), mode="drop")[:-1]
+  buffer = jnp.full(num_pixels, _EMPTY)
+  buffer = buffer.at[jnp.concatenate(slots)].min(jnp.concatenate(keys), mode="drop")
   covered = buffer != _EMPTY
-  num_pixels = min(limits.pixels, height * width)
-  overflow += jnp.maximum(covered.sum(dtype=jnp.int32) - num_pixels, 0)
-  pixel = jnp.nonzero(covered, size=num_pixels, fill_value=height * width)[0].astype(jnp.int32)
-  used = pixel < height * width
-  found = buffer[jnp.minimum(pixel, height * width - 1)] & ((1 << id_bits) - 1)
+  capacity = min(limits.pixels, num_pixels)
+  overflow += jnp.maximum(covered.sum(dtype=jnp.int32) - capacity, 0)
+  pixel = _list_true(covered, capacity)
+  used = pixel < num_pixels
+  found = buffer[jnp.minimum(pixel, num_pixels - 1)] & ((1 << id_bits) - 1)
   triangle = jnp.where(used, found.astype(jnp.int32), 0)
-  rows = table[triangle]
+  barycentric, depth = _resolve(table[triangle], pixel, used, width)
+  return Raster(pixel, triangle, barycentric, depth, overflow, clipped)
+
+
+def _set_up(points, depth, triangles, size_hw, near, cull):
+  """What the tiers and the pixels need of every triangle.
+
+  Returns:
+    table: [t, 9], first corner (2), gradients of the second and third weight (2 + 2), inverse
+      depths of the corners (3): one row per triangle, so that everything gathers once.
+    low: [t, 2], first pixel centre of its box inside the image.
+    high: [t, 2], last one.
+    extent: [t], pixel centres along the longer side of the box; 0 for what is not to be drawn.
+    clipped: [] int32, triangles behind the near plane.
+  """
+  behind = depth <= near
+  safe_depth = jnp.where(behind, 1.0, depth)
+  rows = jnp.concatenate(
+    [points, (1 / safe_depth)[:, None], behind[:, None].astype(points.dtype)], -1
+  )
+  first, second, third = (rows[triangles[:, k]] for k in range(3))
+  is_clipped = (first[:, 3] + second[:, 3] + third[:, 3]) > 0
+  corner, ab, ac = first[:, :2], (second - first)[:, :2], (third - first)[:, :2]
+  area = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
+  # v points down, so a triangle that faces the camera has negative area.
+  drawable = (area < -_MIN_AREA) if cull else (jnp.abs(area) > _MIN_AREA)
+  safe_area = jnp.where(drawable, area, 1.0)[:, None]
+
+  last = jnp.array([[size_hw[1] - 1.0, size_hw[0] - 1.0]])
+  low = jnp.maximum(jnp.ceil(jnp.minimum(jnp.minimum(first, second), third)[:, :2]), 0.0)
+  high = jnp.maximum(jnp.maximum(first, second), third)[:, :2]
+  high = jnp.minimum(jnp.floor(high), last)
+  sides = high - low + 1
+  extent = jnp.where(drawable & ~is_clipped & (sides.min(1) > 0), sides.max(1), 0.0)
+  table = jnp.concatenate(
+    [
+      corner,
+      jnp.stack([ac[:, 1], -ac[:, 0]], -1) / safe_area,
+      jnp.stack([-ab[:, 1], ab[:, 0]], -1) / safe_area,
+      jnp.stack([first[:, 2], second[:, 2], third[:, 2]], -1),
+    ],
+    axis=-1,
+  )
+  return table, low, high, extent, is_clipped.sum(dtype=jnp.int32)
+
+
+def _window(low, window):
+  """Pixel centres u [n, 1, window] and v [n, window, 1] of windows that start at low [n, 2]."""
+  step = jnp.arange(window, dtype=jnp.float32)[None]
+  return (low[:, :1] + step)[:, None, :], (low[:, 1:] + step)[:, :, None]
+
+
+def _resolve(rows, pixel, used, width):
+  """Perspective-correct weights [m, 3] and depth [m] at the listed pixels."""
   u, v = (pixel % width).astype(jnp.float32), (pixel // width).astype(jnp.float32)
   second, third, w = _evaluate(rows, u, v)
   weights = jnp.stack([1 - second - third, second, third], -1) * rows[:, 6:9]
   w = jnp.where(used, w, 1.0)
   barycentric = jnp.where(used[:, None], weights / w[:, None], 0.0)
-  depth = jnp.where(used, 1 / w, jnp.inf)
-  return Raster(pixel, triangle, barycentric, depth, overflow, corners.num_clipped)
+  return barycentric, jnp.where(used, 1 / w, jnp.inf)
 
 
-class _Corners:
-  """The corners of all triangles, gathered once: first corner, two edges, box, inverse depths."""
-
-  def __init__(self, points, depth, triangles, near):
-    behind = depth <= near
-    safe = jnp.where(behind, 1.0, depth)
-    rows = jnp.concatenate([points, (1 / safe)[:, None], behind[:, None].astype(points.dtype)], -1)
-    first, second, third = (rows[triangles[:, k]] for k in range(3))
-    self.a = first[:, :2]
-    self.ab = second[:, :2] - self.a
-    self.ac = third[:, :2] - self.a
-    self.low = jnp.minimum(jnp.minimum(first, second), third)[:, :2]
-    self.high = jnp.maximum(jnp.maximum(first, second), third)[:, :2]
-    self.inverse_depth = jnp.stack([first[:, 2], second[:, 2], third[:, 2]], -1)
-    self.clipped = (first[:, 3] + second[:, 3] + third[:, 3]) > 0
-    self.num_clipped = self.clipped.sum(dtype=jnp.int32)
+def _list_true(mask, capacity):
+  """Indices of the first `capacity` true entries of mask [n], then n; cheaper than nonzero."""
+  count = mask.shape[0]
+  slot = jnp.where(mask, jnp.cumsum(mask.astype(jnp.int32)) - 1, capacity)
+  index = jnp.arange(count, dtype=jnp.int32)
+  return jnp.full(capacity, count, jnp.int32).at[slot].set(index, mode="drop")
 
 
 def _evaluate(table, u, v):

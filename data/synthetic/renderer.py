@@ -123,7 +123,7 @@ def _pose(body, faces, shape, bone_rotations, translation, yaw, thickness):
   normals /= jnp.sqrt((normals**2).sum(-1, keepdims=True) + 1e-12)
   vertices = vertices + thickness[:, None] * normals
   lift = jnp.stack([zero, zero, jnp.minimum(vertices[:, 2].min(), 0.0)])
-  return vertices - lift, normals, joints - lift
+  return vertices - lift[None], normals, joints - lift[None]
 
 
 def _draw(
@@ -132,7 +132,7 @@ def _draw(
   # Light per vertex: the mesh is finer than the pixels, so this is smooth shading.
   lambert = jnp.maximum(normals @ light.direction, 0.0)
   sky = 0.78 + 0.22 * normals[:, 2]
-  shade = light.ambient * sky[:, None] + light.sun * 0.95 * lambert[:, None]
+  shade = light.ambient[None] * sky[:, None] + 0.95 * light.sun[None] * lambert[:, None]
   view = functools.partial(
     _draw_view,
     body,
@@ -168,7 +168,7 @@ def _draw_view(
   offset = (supersampling - 1) / 2
   scale = jnp.array([[supersampling, 0, offset], [0, supersampling, offset], [0, 0, 1.0]])
   intrinsics = jnp.matmul(scale, intrinsics, precision="highest")
-  in_camera = jnp.matmul(vertices, rotation.T, precision="highest") + translation
+  in_camera = jnp.matmul(vertices, rotation.T, precision="highest") + translation[None]
   depth = in_camera[:, 2]
   safe = jnp.where(depth > NEAR_MM, depth, NEAR_MM)
   points = jnp.matmul(in_camera / safe[:, None], intrinsics.T, precision="highest")[:, :2]

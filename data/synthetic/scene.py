@@ -73,9 +73,9 @@ class Generator:
     )
     rest = np.asarray(self._body.rest_vertices)
     identity = np.tile(np.eye(3, dtype=np.float32), (self._body.num_bones, 1, 1))
-    vertices, joints = body_lib.pose_body(
-      self._body, np.zeros(self._body.num_shapes, np.float32), identity, np.zeros(3, np.float32)
-    )
+    bare = np.zeros(len(rest), np.float32)
+    shape, origin = np.zeros(self._body.num_shapes, np.float32), np.zeros(3, np.float32)
+    vertices, _, joints = self._renderer.pose(shape, identity, origin, 0.0, bare)
     # `pose_body` puts the root over the origin; garments are cut on the body as it rests.
     self._rest_joints = np.asarray(joints) + (rest - np.asarray(vertices)).mean(0)
     region = np.array(self._body.region_names, dtype="<U16")[self._body.region]
@@ -104,7 +104,9 @@ class Generator:
     place = int(rng.integers(_pool(options.train_rigs, base)))
     texture, thickness, shape = self._look(base, person)
     rig, room = self._set(base, place)
-    pose = motion.sample_pose(self._motion, self._rng(base, "pose", index), base)
+    pose = motion.sample_pose(
+      self._motion, self._rng(base, "pose", index), base, actions=options.actions or None
+    )
     translation = np.append(rng.uniform(-_ZONE_MM, _ZONE_MM, 2), pose.translation[2])
     vertices, normals, joints = self._renderer.pose(
       shape,
@@ -158,7 +160,7 @@ class Generator:
   def _make_look(self, split, person):
     rng = self._rng(split, "person", person)
     shape = body_lib.shape_sample(rng).astype(np.float32)
-    look = appearance.paint(self._sheet, self._rest_joints, rng)
+    look = appearance.paint(self._sheet, self._rest_joints, rng, suits=self.options.suits)
     return room_lib.pack_bytes(look.texture), look.thickness, shape
 
   def _make_set(self, split, place):
@@ -193,7 +195,7 @@ class Generator:
     for view, image in enumerate(color):
       gain = 1.12 * (1 + amount * rng.uniform(-0.2, 0.2))
       tint = 1 + amount * rng.uniform(-0.06, 0.06, 3)
-      blur = amount * rng.uniform(0, 0.7) * color.shape[1] / 128
+      blur = amount * rng.uniform(0, 0.6) * color.shape[1] / 128
       noise = amount * rng.uniform(1, 6) / 255
       if blur > 0.2:
         image = cv2.GaussianBlur(image, (0, 0), blur)

@@ -1,0 +1,115 @@
+"""Preparing, caching and reading back; and the promise that none of it imports TensorFlow."""
+
+import dataclasses
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from data.synthetic import builder, scene
+from data.synthetic import options as options_lib
+
+OPTIONS = options_lib.Options(
+  image_size=48,
+  supersampling=1,
+  num_views=3,
+  train_frames=3,
+  validation_frames=1,
+  test_frames=2,
+  train_identities=3,
+  train_rigs=3,
+)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("data")
+  return folder, builder.prepare(OPTIONS, folder)
+
+
+def test_what_is_read_is_what_was_made(prepared):
+  _, data = prepared
+  generator = scene.Generator(OPTIONS)
+  for split in options_lib.SPLITS:
+    source = data.as_data_source(split)
+    assert len(source) == OPTIONS.num_frames(split)
+    read, made = source[len(source) - 1], builder.make_example(generator, split, len(source) - 1)
+    assert set(read) == set(made)
+    for name, value in made.items():
+      if name == "image":
+        decoded = [
+          cv2.imdecode(np.frombuffer(jpeg.getvalue(), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+          for jpeg in value
+        ]
+        # Two JPEG decoders may round differently.
+        np.testing.assert_allclose(np.stack(read["image"]), decoded, atol=4)
+      elif name == "action":
+        assert read["action"].decode() == value
+      else:
+        np.testing.assert_array_equal(read[name], value)
+
+
+def test_tensorflow_is_never_imported(prepared):
+  assert "tensorflow" not in sys.modules
+
+
+def test_a_second_prepare_makes_nothing(prepared, monkeypatch):
+  folder, _ = prepared
+  monkeypatch.setattr(scene, "Generator", lambda options: pytest.fail("made again"))
+  assert len(builder.prepare(OPTIONS, folder).as_data_source("train")) == OPTIONS.train_frames
+
+
+def test_every_option_changes_the_fingerprint():
+  fingerprint = options_lib.fingerprint(OPTIONS)
+  assert fingerprint == options_lib.fingerprint(dataclasses.replace(OPTIONS))
+  others = {"margin": 1.5, "actions": ("walking",), "suits": 0.5}
+  for field in dataclasses.fields(OPTIONS):
+    value = getattr(OPTIONS, field.name)
+    if field.name not in others:
+      others[field.name] = value + 1 if isinstance(value, int) else value / 2 + 0.01
+    changed = dataclasses.replace(OPTIONS, **{field.name: others[field.name]})
+    assert options_lib.fingerprint(changed) != fingerprint, field.name
+
+
+def test_options_out_of_range_are_refused():
+  with pytest.raises(ValueError, match="num_views is 1"):
+    dataclasses.replace(OPTIONS, num_views=1)
+  with pytest.raises(ValueError, match="one of train, validation"):
+    options_lib.base_split("tset")
+
+
+def test_a_killed_prepare_leaves_nothing_that_looks_finished(tmp_path):
+  root = pathlib.Path(builder.__file__).parents[2]
+  many = ["--train_frames", "100000", "--image_size", "32", "--supersampling", "1"]
+  process = subprocess.Popen(
+    [sys.executable, "-m", "data.synthetic.builder", "--data_dir", os.fspath(tmp_path), *many],
+    cwd=root,
+    env={**os.environ, "JAX_PLATFORMS": "cpu"},
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.DEVNULL,
+  )
+  try:
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("synthetic/*/*incomplete*")):
+      assert process.poll() is None and time.monotonic() < deadline
+      time.sleep(0.1)
+  finally:
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+  assert not list(tmp_path.glob("synthetic/*/1.0.0/dataset_info.json"))
+  assert not list(tmp_path.glob("synthetic/*/1.0.0"))
+
+
+def test_a_frame_that_is_not_consistent_is_refused():
+  generator = scene.Generator(OPTIONS)
+  frame = generator.frame("train", 0)
+  broken = dataclasses.replace(frame, joints_2d=frame.joints_2d + 1)
+  generator.frame = lambda split, index: broken
+  with pytest.raises(ValueError, match="reproject"):
+    builder.make_example(generator, "train", 0)
