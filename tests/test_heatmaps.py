@@ -19,21 +19,14 @@ def test_target_golden_heatmapcreator(case):
   height, width, sigma, stride = g[case + ".args_h_w_sigma_downsample"].tolist()
   options = {"size_hw": (int(height), int(width)), "stride": int(stride), "sigma": sigma}
   joints = jnp.asarray(g[case + ".joints"], jnp.float32)
-  floored = jax.vmap(lambda uv: heatmaps.gaussian_target(uv, **options, floor=True))(joints)
+  make = functools.partial(heatmaps.gaussian_target, **options)
+  floored = jax.jit(jax.vmap(functools.partial(make, floor=True)))(joints)
   np.testing.assert_allclose(floored, g[case + ".target"], atol=5e-6)
-  plain = jax.vmap(lambda uv: heatmaps.gaussian_target(uv, **options))(joints)
+  plain = jax.jit(jax.vmap(make))(joints)
   inside = g[case + ".target"] > 0.0101
   np.testing.assert_allclose(plain[inside], floored[inside], atol=1e-6)
   assert plain[~inside].max() <= 0.0102
   assert plain.min() < 1e-6
-
-
-@functools.partial(jax.jit, static_argnums=(1, 2, 3))
-def _decode_peaks(maps, radius, stride, align_corners):
-  decode = functools.partial(
-    heatmaps.decode_peak, radius=radius, stride=stride, align_corners=align_corners
-  )
-  return jax.vmap(decode)(maps)
 
 
 @pytest.mark.parametrize("align_corners", [True, False])
@@ -42,12 +35,16 @@ def test_peak_golden_find_tensor_peak_batch(align_corners):
   g = golden_files.load("decode_find_tensor_peak_batch")
   cases = sorted(key.removesuffix(".score") for key in g if key.endswith(".score"))
   assert len(cases) == 12
+  decode = jax.jit(heatmaps.decode_peak, static_argnames=("radius", "stride", "align_corners"))
   for case in cases:
     radius, stride = g[case + ".radius_downsample"].tolist()
-    uv, score = _decode_peaks(jnp.asarray(g[case + ".heatmap"]), radius, int(stride), align_corners)
-    expected = g[f"{case}.loc_align{int(align_corners)}"]
-    np.testing.assert_allclose(uv, expected, atol=1e-3, err_msg=case)
-    np.testing.assert_array_equal(score, g[case + ".score"], err_msg=case)
+    expected = zip(
+      g[case + ".heatmap"], g[f"{case}.loc_align{int(align_corners)}"], g[f"{case}.score"]
+    )
+    for heatmap, location, maximum in expected:
+      uv, score = decode(heatmap, radius=radius, stride=int(stride), align_corners=align_corners)
+      np.testing.assert_allclose(uv, location, atol=1e-3, err_msg=case)
+      assert score == maximum, case
 
 
 def test_softmax_decodes_gaussians_between_pixels_without_bias():
@@ -64,8 +61,10 @@ def test_softmax_decodes_gaussians_between_pixels_without_bias():
 
 
 def test_softmax_score_tells_how_much_the_peak_can_be_trusted():
+  decode = jax.jit(functools.partial(heatmaps.decode_softmax, stride=4))
+
   def score(logits):
-    return float(heatmaps.decode_softmax(logits, stride=4)[1])
+    return float(decode(logits)[1])
 
   points = jnp.array([[70.0, 80.0], [180.0, 150.0]])
   one, two = (heatmaps.gaussian_target(p, size_hw=(64, 64), stride=4, sigma=8.0) for p in points)
@@ -75,7 +74,7 @@ def test_softmax_score_tells_how_much_the_peak_can_be_trusted():
   assert sharp > 0.9 > 0.6 > double > 0.4 > flat
   assert flat < 0.05
   # The smaller peak does not pull on the position.
-  uv, _ = heatmaps.decode_softmax(jnp.log(one + 0.9 * two + 1e-6), stride=4)
+  uv, _ = decode(jnp.log(one + 0.9 * two + 1e-6))
   np.testing.assert_allclose(uv, points[0], atol=0.05)
 
 

@@ -37,17 +37,19 @@ def test_absolute_and_root_relative_errors_count_only_valid_joints():
   prediction, target, valid = _poses()
   prediction = np.where(valid[..., None], prediction, np.nan)
   distance = np.linalg.norm(prediction - target, axis=-1)
-  total, count = jax.vmap(metrics.mpjpe)(*_float32(prediction, target), jnp.asarray(valid))
+  total, count = jax.jit(jax.vmap(metrics.mpjpe))(*_float32(prediction, target), jnp.asarray(valid))
   np.testing.assert_allclose(total.sum(), distance[valid].sum(), rtol=1e-5)
   assert count.sum() == valid.sum()
-  relative = jax.vmap(lambda p, t, v: metrics.root_relative_mpjpe(p, t, v, root=0))
+  relative = jax.jit(jax.vmap(lambda p, t, v: metrics.root_relative_mpjpe(p, t, v, root=0)))
   moved = np.linalg.norm((prediction - prediction[:, :1]) - (target - target[:, :1]), axis=-1)
   total, count = relative(*_float32(prediction + 500, target), jnp.asarray(valid))
   np.testing.assert_allclose(total.sum(), moved[valid].sum(), rtol=1e-5)
   rootless = valid & (np.arange(17) > 0)
   total, count = relative(*_float32(prediction, target), jnp.asarray(rootless))
   assert total.sum() == count.sum() == 0
-  image = metrics.epe_2d(*_float32(prediction[0, :, :2], target[0, :, :2]), jnp.asarray(valid[0]))
+  image = jax.jit(metrics.epe_2d)(
+    *_float32(prediction[0, :, :2], target[0, :, :2]), jnp.asarray(valid[0])
+  )
   expected = np.linalg.norm(prediction[0, :, :2] - target[0, :, :2], axis=-1)[valid[0]]
   np.testing.assert_allclose(image, [expected.sum(), len(expected)], rtol=1e-5)
 
@@ -69,11 +71,13 @@ def test_pck_golden_calc_pck():
   g = golden_files.load("metrics_2d")
   thresholds = tuple(float(t) for t in g["thresholds"])
   points, visible = _float32(g["pred"], g["gt"]), jnp.asarray(g["visibility"][..., 0] > 0)
-  near, count = jax.vmap(lambda p, t, v: metrics.pck(p, t, v, thresholds=thresholds, x_only=True))(
+  near, count = jax.jit(
+    jax.vmap(lambda p, t, v: metrics.pck(p, t, v, thresholds=thresholds, x_only=True))
+  )(*points, visible)
+  np.testing.assert_allclose(100 * near.sum(0) / count.sum(), g["calc_pck"], rtol=1e-5)
+  near, _ = jax.jit(jax.vmap(lambda p, t, v: metrics.pck(p, t, v, thresholds=thresholds)))(
     *points, visible
   )
-  np.testing.assert_allclose(100 * near.sum(0) / count.sum(), g["calc_pck"], rtol=1e-5)
-  near, _ = jax.vmap(lambda p, t, v: metrics.pck(p, t, v, thresholds=thresholds))(*points, visible)
   distance = np.linalg.norm(g["pred"] - g["gt"], axis=-1)[np.asarray(visible)]
   expected = (distance[None] <= g["thresholds"][:, None]).sum(1)
   np.testing.assert_array_equal(near.sum(0), expected)
@@ -81,7 +85,9 @@ def test_pck_golden_calc_pck():
 
 def test_pck_auc_is_the_mean_over_thresholds():
   prediction, target, valid = _poses(2)
-  total, count = jax.vmap(metrics.pck_auc)(*_float32(prediction, target), jnp.asarray(valid))
+  total, count = jax.jit(jax.vmap(metrics.pck_auc))(
+    *_float32(prediction, target), jnp.asarray(valid)
+  )
   errors = np.linalg.norm(prediction - target, axis=-1)[valid]
   expected = np.mean([(errors <= t).mean() for t in np.linspace(0, 150, 31)])
   np.testing.assert_allclose(total.sum() / count.sum(), expected, rtol=1e-5)
