@@ -48,7 +48,7 @@ def test_peak_golden_find_tensor_peak_batch(align_corners):
 
 
 def test_softmax_decodes_gaussians_between_pixels_without_bias():
-  """Below 0.002 map px; a window on whole pixels would be 0.04 off with this radius."""
+  """Below 0.002 map px; a window on whole pixels is 0.05 off with this radius."""
   joints = np.random.default_rng(0).uniform(60, 190, (64, 2))
 
   def decode(uv):
