@@ -145,6 +145,9 @@ def epipolar_attention(
     algorithm = "dense" if linear and jax.default_backend() != "cpu" else "blocks"
   if algorithm == "dense" and not linear:
     raise ValueError("algorithm 'dense' does attention 'avg', similarity 'dot', no pooling only")
+  query, key, value, samples, valid, prior = jax.tree.map(
+    jnp.asarray, (query, key, value, samples, valid, prior)
+  )
   samples = jax.lax.stop_gradient(samples)
   attend = {"gather": _gather, "blocks": _blocks, "dense": _dense}[algorithm]
   h, w, c = query.shape

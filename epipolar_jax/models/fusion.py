@@ -117,6 +117,10 @@ class EpipolarFusion(nn.Module):
     if len({"theta", "phi"} & set(self.embeddings)) == 1 and self.bottleneck > 1:
       raise ValueError("with a bottleneck, theta and phi must be embedded together")
 
+    learned = self.options.prior != "none" or self.options.similarity == "prior"
+    if learned and self.prior_views < 2:
+      raise ValueError(f"a learned prior needs prior_views >= 2, got {self.prior_views}")
+
   def _embed(self, name: str, features: int, x: jax.Array) -> jax.Array:
     """1×1 convolution `name` of x: [n, h, w, c], or x itself where there is none."""
     if name not in self.embeddings:

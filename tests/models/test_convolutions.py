@@ -1,0 +1,62 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from epipolar_jax.models import convolutions
+
+
+def _conv(x, kernel, stride, padding, dilation=1):
+  return jax.lax.conv_general_dilated(
+    x,
+    kernel,
+    (stride, stride),
+    (padding, padding),
+    lhs_dilation=(dilation, dilation),
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+  )
+
+
+def _pool(x):
+  return jax.lax.reduce_window(
+    x, -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), ((0, 0), (1, 1), (1, 1), (0, 0))
+  )
+
+
+_CASES = {
+  # name: (function, plain form, input shape, kernel shape)
+  "pointwise": (
+    convolutions.pointwise,
+    lambda x, k: _conv(x, k, 1, (0, 0)),
+    (6, 4, 5),
+    (1, 1, 5, 3),
+  ),
+  "pointwise_strided": (
+    lambda x, k: convolutions.pointwise(x, k, stride=2),
+    lambda x, k: _conv(x, k, 2, (0, 0)),
+    (6, 4, 5),
+    (1, 1, 5, 3),
+  ),
+  "stem": (convolutions.stem_7x7, lambda x, k: _conv(x, k, 2, (3, 3)), (8, 12, 3), (7, 7, 3, 4)),
+  "transposed": (
+    convolutions.transposed_4x4,
+    lambda x, k: _conv(x, k[::-1, ::-1], 1, (2, 2), dilation=2),
+    (3, 5, 4),
+    (4, 4, 4, 6),
+  ),
+  "pool": (lambda x, k: convolutions.max_pool_3x3(x), lambda x, k: _pool(x), (6, 8, 3), (1,)),
+}
+
+
+@pytest.mark.parametrize("name", _CASES)
+def test_fast_forms_equal_plain_ones_and_their_gradients(name):
+  fast, plain, shape, kernel_shape = _CASES[name]
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(2, *shape)).astype(np.float32)
+  kernel = rng.normal(size=kernel_shape).astype(np.float32)
+  want, pull_plain = jax.vjp(plain, x, kernel)
+  got, pull_fast = jax.vjp(fast, x, kernel)
+  np.testing.assert_allclose(got, want, atol=2e-5)
+  cotangent = rng.normal(size=want.shape).astype(np.float32)
+  for ours, theirs in zip(pull_fast(cotangent), pull_plain(cotangent)):
+    np.testing.assert_allclose(ours, theirs, atol=5e-5)
