@@ -1,0 +1,1 @@
+"""Synthetic people in rooms seen by calibrated cameras; start at `builder.prepare`."""

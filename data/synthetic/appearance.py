@@ -29,14 +29,20 @@ class Surface:
   """Points on the rest body and what they belong to.
 
   Attributes:
-    position: [n, 3] mm on the mean body at rest; x to its left, y to its back, z up.
-    region: [n], names from the body's regions.
+    position: [n, 3] float32 mm on the mean body at rest; x to its left, y to its back, z up.
     along: [n], place along the limb: 0 shoulder or hip, 1 elbow or knee, 2 wrist or ankle.
+    regions: [n] bool per name of a region of the body.
   """
 
   position: np.ndarray
-  region: np.ndarray
   along: np.ndarray
+  regions: dict[str, np.ndarray]
+
+  @classmethod
+  def make(cls, position: np.ndarray, along: np.ndarray, region: np.ndarray) -> "Surface":
+    """Points whose regions are given by name, [n] str."""
+    regions = {str(name): region == name for name in np.unique(region)}
+    return cls(position.astype(np.float32), along.astype(np.float32), regions)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,10 +104,10 @@ def make_sheet(
   owners = owner[rows, columns]
   weights = _barycentric(corners[uv_triangles[owners]], np.stack([columns, rows], -1))
   corner = triangles[owners]
-  texels = Surface(
+  texels = Surface.make(
     (rest[corner] * weights[..., None]).sum(1),
-    region[np.take_along_axis(corner, weights.argmax(1)[:, None], 1)[:, 0]],
     (along[corner] * weights).sum(1),
+    region[np.take_along_axis(corner, weights.argmax(1)[:, None], 1)[:, 0]],
   )
   # Beyond the edge of an island a texel repeats the nearest used one, so that seams do not bleed.
   labels = cv2.distanceTransformWithLabels(
@@ -109,7 +115,7 @@ def make_sheet(
   )[1]
   point_of_label = np.zeros(labels.max() + 1, np.int32)
   point_of_label[labels[rows, columns]] = np.arange(len(rows))
-  return Sheet(texels, point_of_label[labels], Surface(rest, region, along))
+  return Sheet(texels, point_of_label[labels], Surface.make(rest, along, region))
 
 
 def paint(
@@ -167,7 +173,7 @@ class _Wardrobe:
 
   def __init__(self, joints, rng, suits):
     self.joints = joints
-    self.noise = rng.uniform(-1, 1, (6, 4)) * [0.02, 0.02, 0.02, np.pi]
+    self.noise = np.float32(rng.uniform(-1, 1, (6, 4)) * [0.02, 0.02, 0.02, np.pi])
     self.skin = _blend(SKIN_TONES, rng)
     self.hair = _blend(HAIR_COLORS, rng)
     self.bald = rng.random() < 0.06
@@ -189,16 +195,16 @@ class _Wardrobe:
 
   def paint(self, surface):
     """Returns colour [n, 3] (0..255) and thickness [n] mm."""
-    p, region, along = surface.position, surface.region, surface.along
+    p, on, along = surface.position, surface.regions, surface.along
     joints = self.joints
     front = p[:, 1] < joints[0, 1] - 20
     nose, neck_z, hip_z = joints[9], joints[8, 2], joints[0, 2]
-    color = np.tile(self.skin, (len(p), 1))
-    thickness = np.zeros(len(p))
+    color = np.tile(np.float32(self.skin), (len(p), 1))
+    thickness = np.zeros(len(p), np.float32)
 
-    is_arm = np.isin(region, ["upper_arm", "lower_arm"])
-    is_leg = np.isin(region, ["upper_leg", "lower_leg"])
-    trunk = np.isin(region, ["torso", "pelvis"])
+    is_arm = on["upper_arm"] | on["lower_arm"]
+    is_leg = on["upper_leg"] | on["lower_leg"]
+    trunk = on["torso"] | on["pelvis"]
     collar = neck_z + 25 - np.where(front, 70, 0) * np.exp(-((p[:, 0] / 70) ** 2))
     waist = hip_z + 70
     top = (trunk & (p[:, 2] < collar)) | (is_arm & (along < self.sleeve))
@@ -206,8 +212,8 @@ class _Wardrobe:
     bottom = (trunk & (p[:, 2] <= waist + 40)) | (is_leg & (along < self.bottom_end))
     bottom &= ~top & ~is_arm
     ankle = joints[3, 2]
-    foot = (region == "foot") & (p[:, 2] < ankle + 35)
-    sock = np.isin(region, ["lower_leg", "foot"]) & (p[:, 2] < ankle + 130) & ~foot & ~bottom
+    foot = on["foot"] & (p[:, 2] < ankle + 35)
+    sock = (on["lower_leg"] | on["foot"]) & (p[:, 2] < ankle + 130) & ~foot & ~bottom
 
     color[sock] = self.sock
     color[bottom] = self.bottom.color(p[bottom])
@@ -223,7 +229,7 @@ class _Wardrobe:
     color[top & (np.abs(p[:, 2] - collar) < 14) & trunk] *= 0.6
     color[foot] = np.where(p[foot, 2:] < ankle - 55, self.sole, self.shoe)
     if self.watch:
-      color[(region == "lower_arm") & (p[:, 0] > 0) & (np.abs(along - 1.9) < 0.06)] = 25
+      color[on["lower_arm"] & (p[:, 0] > 0) & (np.abs(along - 1.9) < 0.06)] = 25
     if self.suit:
       limb = is_arm | is_leg | foot
       color[limb] = np.where(p[limb, :1] > 0, _LEFT_SUIT, _RIGHT_SUIT)
@@ -233,7 +239,7 @@ class _Wardrobe:
 
     folds = 1 + 0.05 * np.sin(p @ self.noise[:, :3].T + self.noise[:, 3]).sum(1) / 2
     color *= folds[:, None]
-    self._paint_head(color, thickness, p, region, nose)
+    self._paint_head(color, thickness, p, on, nose)
     return color, thickness
 
   def _paint_front(self, color, p, chest, neck_z):
@@ -252,9 +258,9 @@ class _Wardrobe:
     elif self.front == "band":
       color[chest & (np.abs(z) < 45)] = self.front_color
 
-  def _paint_head(self, color, thickness, p, region, nose):
+  def _paint_head(self, color, thickness, p, on, nose):
     x, y, z = np.abs(p[:, 0]), p[:, 1] - nose[1], p[:, 2] - nose[2]
-    face = region == "face"
+    face = on["face"]
     if self.beard:
       jaw = face & (z < -18) & (y > 8) & (y < 110)
       color[jaw] = self.hair * 0.6 + self.skin * 0.4
@@ -262,14 +268,14 @@ class _Wardrobe:
     color[lips] = self.skin * [0.85, 0.55, 0.55]
     brow = face & (np.abs(z - 48) < 6) & (x > 12) & (x < 50) & (y < 60)
     color[brow] = self.hair * 0.7
-    color[region == "eye"] = 30
+    color[on["eye"]] = 30
     if self.bald:
       return
-    hair = region == "scalp"
+    hair = on["scalp"]
     if self.long_hair:
-      hair |= (region == "neck") & (y > 105)
-    strands = 1 + 0.12 * np.sin(p[:, 0] * 0.25 + 3 * np.sin(p[:, 2] * 0.03))
-    color[hair] = self.hair * strands[hair, None]
+      hair = hair | on["neck"] & (y > 105)
+    strands = 1 + 0.12 * np.sin(p[hair, 0] * 0.25 + 3 * np.sin(p[hair, 2] * 0.03))
+    color[hair] = self.hair * strands[:, None]
     thickness[hair] = 18 if self.long_hair else 10
 
 

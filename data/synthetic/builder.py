@@ -26,9 +26,11 @@ test are different ones.
 import argparse
 import collections
 import concurrent.futures
+import contextlib
 import dataclasses
 import io
 import itertools
+import logging
 import os
 import pathlib
 from collections.abc import Iterator
@@ -139,15 +141,29 @@ def prepare(options: Options, data_dir: str | os.PathLike) -> tfds.core.DatasetB
   Returns:
     a prepared builder: `as_data_source(split)` reads it.
   """
-  tfds.disable_progress_bar()
   config = Config(
     name=f"{options.image_size}px_{options.num_views}views_{options_lib.fingerprint(options)}",
     options=options,
   )
   data_dir = os.fspath(pathlib.Path(data_dir).expanduser().resolve())
-  builder = Synthetic(data_dir=data_dir, config=config, file_format="array_record")
-  builder.download_and_prepare()
+  with _quiet_tfds():
+    builder = Synthetic(data_dir=data_dir, config=config, file_format="array_record")
+    builder.download_and_prepare()
   return builder
+
+
+@contextlib.contextmanager
+def _quiet_tfds() -> Iterator[None]:
+  """Keeps TFDS from announcing a download of unknown size; our bar and all errors still show."""
+  tfds.disable_progress_bar()
+  logger = logging.getLogger("absl")
+  level = logger.level
+  logger.setLevel(logging.ERROR)
+  try:
+    with contextlib.redirect_stdout(io.StringIO()):
+      yield
+  finally:
+    logger.setLevel(level)
 
 
 def make_example(generator: scene.Generator, split: str, index: int) -> dict[str, Any]:

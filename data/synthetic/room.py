@@ -96,7 +96,7 @@ def sample_room(rng: np.random.Generator, reach: np.ndarray) -> Room:
   ]
   ceiling = np.full((TEXTURE_SIZE, TEXTURE_SIZE, 3), rng.uniform(200, 250))
   floor = _paint_floor(rng, span[:2])
-  textures = np.clip(np.stack([*walls, floor, ceiling]), 0, 255).astype(np.uint8)
+  textures = np.stack([np.clip(x, 0, 255).astype(np.uint8) for x in (*walls, floor, ceiling)])
   return Room(low, high, pack_bytes(textures))
 
 
@@ -218,9 +218,9 @@ def pack(red, green, blue):
 
 def pack_bytes(image: np.ndarray) -> jax.Array:
   """Packs a uint8 image [..., 3] into uint32 [...] on the device."""
-  return jnp.asarray(
-    (image.astype(np.uint32) << np.array([0, 8, 16], np.uint32)).sum(-1, np.uint32)
-  )
+  padded = np.zeros((*image.shape[:-1], 4), np.uint8)
+  padded[..., :3] = image
+  return jnp.asarray(padded.view("<u4")[..., 0])
 
 
 def unpack(packed: jax.Array) -> Vector:
@@ -346,7 +346,7 @@ def _paint_wall(rng, span, color, wallpaper):
   """One wall of `span` (length, height) mm with a skirting board, windows, doors and pictures."""
   size = TEXTURE_SIZE
   scale = size / np.asarray(span)
-  image = np.tile(color, (size, size, 1)) + _blotches(rng, 4.0)[..., None]
+  image = np.tile(np.float32(color), (size, size, 1)) + _blotches(rng, 4.0)[..., None]
   kind, period, contrast = wallpaper
   along = np.arange(size) / scale[0]
   down = np.arange(size) / scale[1]
@@ -409,7 +409,7 @@ def _paint_floor(rng, span):
   wood = np.array([rng.uniform(90, 190), 0, 0])
   wood[1:] = wood[0] * np.array([0.75, 0.52]) * rng.uniform(0.9, 1.1)
   muted = rng.uniform(70, 200) * (1 + rng.uniform(-0.15, 0.15, 3))
-  image = np.tile(wood if kind == "boards" else muted, (size, size, 1))
+  image = np.tile(np.float32(wood if kind == "boards" else muted), (size, size, 1))
   if kind == "boards":
     width, length = rng.uniform(110, 220), rng.uniform(1200, 2400)
     row = np.floor(y / width).astype(int)

@@ -87,6 +87,7 @@ class Generator:
       self._body.triangles,
       self._body.uv,
       self._body.uv_triangles,
+      size=256 if options.image_size <= 192 else 512,
     )
     self._look = functools.lru_cache(maxsize=256)(self._make_look)
     self._set = functools.lru_cache(maxsize=64)(self._make_set)
@@ -195,7 +196,7 @@ class Generator:
     for view, image in enumerate(color):
       gain = 1.12 * (1 + amount * rng.uniform(-0.2, 0.2))
       tint = 1 + amount * rng.uniform(-0.06, 0.06, 3)
-      blur = amount * rng.uniform(0, 0.6) * color.shape[1] / 128
+      blur = amount * rng.uniform(0, 0.6) * (color.shape[1] / 128) ** 0.5
       noise = amount * rng.uniform(1, 6) / 255
       if blur > 0.2:
         image = cv2.GaussianBlur(image, (0, 0), blur)
