@@ -12,20 +12,21 @@ def get_config() -> ml_collections.ConfigDict:
   """A smaller synthetic_full: smaller pictures, fewer frames, a thinner network."""
   c = synthetic_full.get_config()
   c.model.width = 0.25
-  c.model.deconv_channels = 64
-  c.data.image_size = 96
-  c.data.flip_probability = 0.0  # a suit's left is blue: the mirrored world would be wrong
-  c.data.synthetic.image_size = 120
-  c.data.synthetic.suits = 1.0
-  c.data.synthetic.actions = ("walking", "running", "dancing", "kicking", "boxing", "jumping")
-  c.data.synthetic.camera_noise = 0.5
-  c.data.synthetic.clutter = 4
-  c.data.synthetic.train_identities = 200
-  c.data.synthetic.train_frames = 800
-  c.data.synthetic.validation_frames = 16
-  c.data.synthetic.test_frames = 64
   c.model.fusion.num_samples = 24
-  c.train.num_epochs = 5.0
-  c.train.batch_size = 4
+  c.data.image_size = 96
+  # Few passes over the frames: augmentation would only slow the learning down.
+  c.data.scale_factor = 0.0
+  c.data.rotation_factor = 0.0
+  c.data.translation_factor = 0.0
+  s = c.data.synthetic
+  s.image_size = 120
+  s.train_frames = 700
+  s.validation_frames = 16
+  s.test_frames = 64
+  s.train_identities = 200
+  s.train_rigs = 24
+  s.camera_noise = 0.5
+  s.clutter = 4
+  c.train.num_epochs = 10.0
   c.train.eval_epochs = 0.0
   return c
