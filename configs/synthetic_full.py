@@ -45,7 +45,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.optimizer.gradient_clip = 1.0
   c.train.loss = "cross_entropy"
   c.train.batch_size = 4
-  c.train.num_epochs = 8.0
+  c.train.num_epochs = 7.0
   c.train.eval_epochs = 2.0
   c.eval.batch_size = 8
   c.eval.splits = ("test", "test_occluded_1", "test_occluded_2")
