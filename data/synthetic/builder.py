@@ -1,7 +1,8 @@
 """The synthetic data set as a TFDS builder: made once, stored as ArrayRecord, without TensorFlow.
 
-`prepare(options, data_dir)` returns a builder whose data are on disk; read them with
-`builder.as_data_source(split)`. One example is one frame with all its v views:
+`prepare(options, data_dir, split)` returns a builder whose data are on disk; read them with
+`builder.as_data_source(split)`. Training, validation and test data are made apart, so evaluating a
+checkpoint does not wait for training data. One example is one frame with all its v views:
 
   image            [v] JPEG, [s, s, 3] uint8 RGB
   intrinsics       [v, 3, 3] for the stored pixels; integers are pixel centres
@@ -56,6 +57,7 @@ class Config(tfds.core.BuilderConfig):
   """TFDS configuration: its name carries the fingerprint of the options."""
 
   options: Options = dataclasses.field(default_factory=Options)
+  base: str = "train"  # the split that is made; "test" brings its occluded versions with it
 
 
 class Synthetic(tfds.core.GeneratorBasedBuilder):
@@ -98,14 +100,14 @@ class Synthetic(tfds.core.GeneratorBasedBuilder):
 
   def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
     options = self.builder_config.options
+    base = self.builder_config.base
+    splits = [split for split in options_lib.SPLITS if options_lib.base_split(split) == base]
     generator = scene.Generator(options)
     # Compiles before the threads start, which would both compile the same.
-    generator.frame("train", 0)
-    total = options.num_views * sum(options.num_frames(split) for split in options_lib.SPLITS)
-    progress = tqdm.tqdm(total=total, unit="img", desc="making synthetic data", smoothing=0.05)
-    return {
-      split: self._generate_examples(generator, split, progress) for split in options_lib.SPLITS
-    }
+    generator.frame(base, 0)
+    total = options.num_views * sum(options.num_frames(split) for split in splits)
+    progress = tqdm.tqdm(total=total, unit="img", desc=f"make {base} data", smoothing=0.05)
+    return {split: self._generate_examples(generator, split, progress) for split in splits}
 
   def _generate_examples(
     self, generator: scene.Generator, split: str, progress: tqdm.tqdm
@@ -124,12 +126,12 @@ class Synthetic(tfds.core.GeneratorBasedBuilder):
         pending.extend(submit(1))
         progress.update(options.num_views)
         yield example["frame"], example
-    if split == options_lib.SPLITS[-1]:
+    if progress.n == progress.total:
       progress.close()
 
 
-def prepare(options: Options, data_dir: str | os.PathLike) -> tfds.core.DatasetBuilder:
-  """Makes the data set of `options` under `data_dir`, unless it is there already.
+def prepare(options: Options, data_dir: str | os.PathLike, split: str) -> tfds.core.DatasetBuilder:
+  """Makes one split of the data set of `options` under `data_dir`, unless it is there already.
 
   The directory is named after a fingerprint of the options, the generator's version and its
   assets, so other options never read these data. It appears under its name only when complete.
@@ -137,13 +139,18 @@ def prepare(options: Options, data_dir: str | os.PathLike) -> tfds.core.DatasetB
   Args:
     options: what to make; equal options give equal data.
     data_dir: folder for data sets; created if need be.
+    split: one of `options.SPLITS`; test and its occluded versions are made together.
 
   Returns:
-    a prepared builder: `as_data_source(split)` reads it.
+    A prepared builder: `as_data_source(split)` reads it.
+
+  Raises:
+    ValueError: an unknown split.
   """
+  base = options_lib.base_split(split)
+  size = f"{options.image_size}px_{options.num_views}views"
   config = Config(
-    name=f"{options.image_size}px_{options.num_views}views_{options_lib.fingerprint(options)}",
-    options=options,
+    name=f"{size}_{base}_{options_lib.fingerprint(options, base)}", options=options, base=base
   )
   data_dir = os.fspath(pathlib.Path(data_dir).expanduser().resolve())
   with _quiet_tfds():
@@ -219,7 +226,8 @@ def main() -> None:
     parser.add_argument(f"--{field.name}", type=kind, default=field.default)
   arguments = vars(parser.parse_args())
   data_dir = arguments.pop("data_dir")
-  print(prepare(Options(**arguments), data_dir).data_dir)
+  for base in ("train", "validation", "test"):
+    print(prepare(Options(**arguments), data_dir, base).data_dir)
 
 
 def _names(text):

@@ -93,10 +93,20 @@ def base_split(split: str) -> str:
   return split.split("_")[0]
 
 
-def fingerprint(options: Options) -> str:
-  """Twelve hex digits over the options, the generator's version and the bytes of its assets."""
+def fingerprint(options: Options, base: str) -> str:
+  """Twelve hex digits over all that the frames of one split depend on.
+
+  That is the options, without the sizes of the other splits, the generator's version and the bytes
+  of its assets.
+
+  Args:
+    options: of the data set.
+    base: train, validation or test.
+  """
   digest = hashlib.sha256()
-  record = {"version": VERSION, **dataclasses.asdict(options)}
+  record = {"version": VERSION, "base": base, **dataclasses.asdict(options)}
+  for other in {"train", "validation", "test"} - {base}:
+    del record[f"{other}_frames"]
   digest.update(json.dumps(record, sort_keys=True).encode())
   for path in sorted((pathlib.Path(__file__).parent / "assets").glob("*.npz")):
     digest.update(path.name.encode() + path.read_bytes())

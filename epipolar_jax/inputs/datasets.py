@@ -24,23 +24,18 @@ def open_split(config: ml_collections.ConfigDict, split: str) -> Sequence[dict[s
   makers = {"synthetic": _synthetic, "h36m": _h36m}
   if config.name not in makers:
     raise ValueError(f"data.name is {config.name!r}; allowed: {', '.join(sorted(makers))}")
-  builder = makers[config.name](config)
-  if split not in builder.info.splits:
-    raise ValueError(
-      f"{config.name} has no split {split!r}; it has {', '.join(sorted(builder.info.splits))}"
-    )
-  return builder.as_data_source(split)
+  return makers[config.name](config, split).as_data_source(split)
 
 
-def _synthetic(config: ml_collections.ConfigDict) -> Any:
+def _synthetic(config: ml_collections.ConfigDict, split: str) -> Any:
   # Imported here: the generator renders with jax, which readers of other sets do not need.
   from data.synthetic import builder
 
   options = builder.Options(**config.synthetic.to_dict())
-  return builder.prepare(options, pathlib.Path(config.dir))
+  return builder.prepare(options, pathlib.Path(config.dir), split)
 
 
-def _h36m(config: ml_collections.ConfigDict) -> Any:
+def _h36m(config: ml_collections.ConfigDict, split: str) -> Any:
   raise FileNotFoundError(
     "Human3.6M is not prepared: its builder is not part of this version yet, and the data may "
     "not be redistributed (ask for it at the Human3.6M site). "

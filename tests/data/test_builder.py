@@ -30,14 +30,14 @@ OPTIONS = options_lib.Options(
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
   folder = tmp_path_factory.mktemp("data")
-  return folder, builder.prepare(OPTIONS, folder)
+  return folder, {split: builder.prepare(OPTIONS, folder, split) for split in options_lib.SPLITS}
 
 
 def test_what_is_read_is_what_was_made(prepared):
   _, data = prepared
   generator = scene.Generator(OPTIONS)
   for split in options_lib.SPLITS:
-    source = data.as_data_source(split)
+    source = data[split].as_data_source(split)
     assert len(source) == OPTIONS.num_frames(split)
     read, made = source[len(source) - 1], builder.make_example(generator, split, len(source) - 1)
     assert set(read) == set(made)
@@ -62,19 +62,26 @@ def test_tensorflow_is_never_imported(prepared):
 def test_a_second_prepare_makes_nothing(prepared, monkeypatch):
   folder, _ = prepared
   monkeypatch.setattr(scene, "Generator", lambda options: pytest.fail("made again"))
-  assert len(builder.prepare(OPTIONS, folder).as_data_source("train")) == OPTIONS.train_frames
+  again = builder.prepare(OPTIONS, folder, "train").as_data_source("train")
+  assert len(again) == OPTIONS.train_frames
 
 
-def test_every_option_changes_the_fingerprint():
-  fingerprint = options_lib.fingerprint(OPTIONS)
-  assert fingerprint == options_lib.fingerprint(dataclasses.replace(OPTIONS))
+def test_every_option_changes_the_fingerprint_of_what_it_changes():
+  def fingerprints(options):
+    return {b: options_lib.fingerprint(options, b) for b in ("train", "validation", "test")}
+
+  before = fingerprints(OPTIONS)
+  assert before == fingerprints(dataclasses.replace(OPTIONS)) and len(set(before.values())) == 3
   others = {"margin": 1.5, "actions": ("walking",), "suits": 0.5}
   for field in dataclasses.fields(OPTIONS):
     value = getattr(OPTIONS, field.name)
     if field.name not in others:
       others[field.name] = value + 1 if isinstance(value, int) else value / 2 + 0.01
     changed = dataclasses.replace(OPTIONS, **{field.name: others[field.name]})
-    assert options_lib.fingerprint(changed) != fingerprint, field.name
+    for base, value in fingerprints(changed).items():
+      # The number of training frames says nothing about the test frames.
+      same = field.name.endswith("_frames") and field.name != f"{base}_frames"
+      assert (value == before[base]) == same, (field.name, base)
 
 
 def test_options_out_of_range_are_refused():
