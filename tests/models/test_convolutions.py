@@ -60,3 +60,13 @@ def test_fast_forms_equal_plain_ones_and_their_gradients(name):
   cotangent = rng.normal(size=want.shape).astype(np.float32)
   for ours, theirs in zip(pull_fast(cotangent), pull_plain(cotangent)):
     np.testing.assert_allclose(ours, theirs, atol=5e-5)
+
+
+def test_of_equal_maxima_the_first_gets_the_gradient():
+  x = np.zeros((1, 4, 4, 1), np.float32)
+  gradient = jax.grad(lambda x: jnp.sum(convolutions.max_pool_3x3(x)))(x)[0, :, :, 0]
+  want = np.zeros((4, 4))
+  want[0, 0] = want[0, 1] = want[1, 0] = want[1, 1] = 1
+  np.testing.assert_array_equal(gradient, want)
+  x[0, 3, 3] = np.nan
+  assert np.isnan(convolutions.max_pool_3x3(x)[0, 1, 1, 0])
