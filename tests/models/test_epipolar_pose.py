@@ -104,7 +104,7 @@ def test_at_the_start_a_view_gains_what_attention_saw():
   model = _views_only()
   inputs = _inputs(1, 2)
   variables = jax.jit(functools.partial(model.init, train=False))(jax.random.key(0), *inputs)
-  out = model.apply(variables, *inputs, train=False)["heatmaps"]
+  out = jax.jit(functools.partial(model.apply, train=False))(variables, *inputs)["heatmaps"]
   alone = np.tanh(inputs[0].reshape(1, 2, 8, 4, 8, 4, 3).mean((3, 5)))
   gained = np.asarray(out - alone)
   assert np.abs(gained).max() > 0.01
