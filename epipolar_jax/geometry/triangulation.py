@@ -49,7 +49,7 @@ def dlt(
   weight = jnp.where(used, weight, 0.0)
   weight = linalg.safe_divide(weight, jnp.max(weight), tiny=1e-30)
   weight = jnp.where(used, jnp.maximum(weight, _LEAST_WEIGHT), 0.0)
-  middle, scale, shift = _centred_world(rotation, translation)
+  middle, scale, shift = centred_world(rotation, translation)
   rows = _rows(points, intrinsics, rotation, shift, weight)
   values, solution = linalg.null_vector(rows)
   # Two zero singular values: a whole line of points fits. Zero is what rounding leaves.
@@ -64,7 +64,7 @@ def dlt(
   return jnp.where(valid, middle + scale * point, 0.0), valid
 
 
-def _centred_world(
+def centred_world(
   rotation: jax.Array, translation: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Mean camera centre [3], distance scale [] and the translations [v, 3] in that world."""
