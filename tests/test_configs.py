@@ -65,7 +65,7 @@ def test_overrides_are_typed_and_typos_fail(override, error, monkeypatch):
     ("task", "fly", "task is 'fly'; allowed: multiview"),
     ("train.loss", "l7", "train.loss is 'l7'; allowed: cross_entropy, joint, smooth_mse"),
     ("heatmap.decode", "x", "heatmap.decode is 'x'; allowed: peak, softmax"),
-    ("eval.triangulation", "x", "eval.triangulation is 'x'; allowed: dlt"),
+    ("eval.triangulation", "x", "eval.triangulation is 'x'; allowed: dlt, pymvg"),
     ("model.dtype", "int8", "model.dtype 'int8'"),
   ],
 )
