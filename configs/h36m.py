@@ -25,6 +25,7 @@ def get_config() -> ml_collections.ConfigDict:
   m.dtype = "float32"  # compute type of the network: float32 or bfloat16; parameters stay float32
   m.bn_momentum = 0.1  # of the running statistics, in torch's sense: new = 0.9 old + 0.1 batch
   m.head_init_std = 0.001  # of deconvolution and head kernels at the start; 0.03 or so from scratch
+  m.init = ""  # starting weights: imagenet:FILE.pth (trunk only) or pose:FILE.pth; "" is random
   m.fusion = f = ml_collections.ConfigDict()
   f.merge = "late"  # where views meet: none, early (after layer1), late (before the head), both
   f.early_source = "early"  # what early fusion sees of the other view; late is the original's quirk

@@ -1,4 +1,4 @@
-"""Orbax behind a few functions: open_manager, save, restore, newest, restore_variables.
+"""Orbax behind a few functions: open_manager, save, write_weights, restore and the like.
 
 A checkpoint is a folder `checkpoints/<step>` with three items:
   weights    parameters and BN statistics, all that inference needs
@@ -78,6 +78,28 @@ def restore(
     ),
   )
   return restored.weights, restored.training
+
+
+def write_weights(path: pathlib.Path, *, weights: Any, meta: dict[str, Any], step: int = 0) -> None:
+  """Writes a checkpoint for inference alone (no `training`), for `restore_variables` to read.
+
+  Args:
+    path: the folder to make.
+    weights: variables of the model.
+    meta: JSON-like; what a restore must agree with.
+    step: of training; 0 for weights from elsewhere.
+
+  Raises:
+    FileExistsError: if the folder is there already.
+  """
+  path = path.absolute()
+  if path.exists():
+    raise FileExistsError(f"{path} is there already: name another folder, or remove it")
+  # `meta` last: without it a half-written folder is no checkpoint.
+  with ocp.StandardCheckpointer() as writer:
+    writer.save(path / "weights", weights)
+  with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as writer:
+    writer.save(path / "meta", meta | {"version": _VERSION, "step": step})
 
 
 def newest(workdir: pathlib.Path) -> pathlib.Path:

@@ -96,7 +96,7 @@ def _multiview(config: ml_collections.ConfigDict, axis_name: str | None) -> Task
 def _describe(config: ml_collections.ConfigDict) -> dict[str, Any]:
   """What a checkpoint's weights depend on; stored with it and compared on restore."""
   model = config.model.to_dict()
-  for name in ("dtype", "head_init_std", "bn_momentum"):
+  for name in ("dtype", "head_init_std", "init", "bn_momentum"):
     del model[name]
   return {"task": config.task, "model": model}
 

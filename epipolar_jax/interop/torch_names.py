@@ -1,4 +1,4 @@
-"""Strict rules between the reference's state_dict keys and our variables.
+"""Strict rules between the reference's state_dict keys and our variables, both ways.
 
 Every torch key must find its place and every place must be filled, with equal shapes; anything
 left over is an error, because a silently skipped layer still trains and looks almost right.
@@ -6,8 +6,9 @@ left over is an error, because a silently skipped layer still trains and looks a
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+import ml_dtypes
 import numpy as np
 from flax import traverse_util
 
@@ -20,7 +21,45 @@ _LEAVES = {
   "running_mean": ("batch_stats", "mean"),
   "running_var": ("batch_stats", "var"),
 }
+_TORCH_LEAVES = {ours: leaf for leaf, (_, ours) in _LEAVES.items()} | {"scale": "weight"}
+_SHORTCUT = {"downsample.0": "downsample_conv", "downsample.1": "downsample_bn"}
+_TORCH_SHORTCUT = {ours: name for name, ours in _SHORTCUT.items()}
 _WRAPPERS = re.compile(r"^(?:(?:reference|backbone|module)\.)+")
+_COUNTER = "num_batches_tracked"
+# float32 holds them exactly.
+_DTYPES = (np.dtype("float32"), np.dtype("float16"), np.dtype(ml_dtypes.bfloat16))
+
+
+class Row(NamedTuple):
+  """What became of one torch key.
+
+  Attributes:
+    key: as in the file.
+    shape: in torch's layout.
+    ours: path in our variables, or why there is none.
+  """
+
+  key: str
+  shape: tuple[int, ...]
+  ours: str
+
+
+class Matching(NamedTuple):
+  """A state_dict compared with our variables.
+
+  Attributes:
+    filled: our path -> float32 array in our layout.
+    rows: one for each key that found its place or is ignored on purpose.
+    wrong: torch key -> what is the matter with it.
+    refused: our path -> torch key, of those wrong that have a place, but do not fit.
+    missing: our paths that the file has nothing for.
+  """
+
+  filled: dict[Path, np.ndarray]
+  rows: list[Row]
+  wrong: dict[str, str]
+  refused: dict[Path, str]
+  missing: list[Path]
 
 
 def to_flax(state_dict: Mapping[str, np.ndarray], like: Any) -> Any:
@@ -30,41 +69,70 @@ def to_flax(state_dict: Mapping[str, np.ndarray], like: Any) -> Any:
   `reference.module.`, ...) are cut, and of two wrapped copies equal ones are accepted.
 
   Args:
-    state_dict: torch key -> array in torch layout. `num_batches_tracked` and the ImageNet
-      classifier `fc.*` have no counterpart and are dropped.
+    state_dict: torch key -> array in torch layout. `num_batches_tracked` has no counterpart.
     like: our variables {"params", "batch_stats"}: arrays or ShapeDtypeStructs.
 
   Returns:
     Variables of the structure of `like`, numpy float32.
 
   Raises:
-    ValueError: a key or a variable without counterpart, another shape, or copies that differ.
+    ValueError: a key or a variable without counterpart, another shape or type, values that are not
+      finite, or copies that differ; lists all of them.
   """
-  targets = {
-    (collection, *path): leaf
-    for collection, tree in like.items()
-    for path, leaf in traverse_util.flatten_dict(tree).items()
-  }
-  prefixes = _module_prefixes(targets)
-  filled, problems = {}, []
-  for key, value in _unwrap(state_dict).items():
-    path = flax_path(key, prefixes)
-    if path is None or path not in targets:
-      problems.append(f"torch {key} {tuple(value.shape)}: no counterpart")
-      continue
-    value = to_flax_layout(key, np.asarray(value, np.float32))
-    if value.shape != tuple(targets[path].shape):
-      ours = tuple(targets[path].shape)
-      problems.append(f"torch {key}: {value.shape} here, {ours} in {'/'.join(path)}")
-      continue
-    filled[path] = value
-  problems += [
-    f"ours {'/'.join(path)}: not in the file" for path in sorted(targets.keys() - filled)
-  ]
+  matching = match(state_dict, like)
+  check(matching)
+  return unflatten(matching.filled)
+
+
+def match(state_dict: Mapping[str, np.ndarray], like: Any) -> Matching:
+  """Compares a state_dict with our variables; `check` raises where they differ."""
+  targets = flatten(like)
+  prefixes = module_prefixes(targets)
+  found = Matching({}, [], {}, {}, [])
+  first: dict[str, str] = {}
+  for key, value in state_dict.items():
+    short = _WRAPPERS.sub("", key)
+    shape = tuple(value.shape)
+    if short.endswith(_COUNTER):
+      found.rows.append(Row(key, shape, "ignored: torch's count of batches"))
+    elif short in first:
+      if np.array_equal(state_dict[first[short]], value):
+        found.rows.append(Row(key, shape, f"the same as {first[short]}"))
+      else:
+        found.wrong[key] = f"differs from the other copy, {first[short]}: separate networks"
+    else:
+      first[short] = key
+      _place(found, key, flax_path(short, prefixes), value, targets)
+  found.missing.extend(sorted(targets.keys() - found.filled.keys() - found.refused.keys()))
+  return found
+
+
+def check(matching: Matching) -> None:
+  """Raises ValueError, with everything that does not match, unless all does."""
+  problems = [f"torch {key} {reason}" for key, reason in matching.wrong.items()]
+  problems += [f"ours {'/'.join(path)}: not in the file" for path in matching.missing]
   if problems:
-    shown = "\n  ".join(problems[:20])
-    raise ValueError(f"{len(problems)} names do not match:\n  {shown}")
-  return traverse_util.unflatten_dict(filled)
+    listed = "\n  ".join(problems)
+    raise ValueError(f"{len(problems)} names do not match:\n  {listed}")
+
+
+def to_torch(variables: Any) -> dict[str, np.ndarray]:
+  """Our variables as a bare torch state_dict (no wrapper prefixes), in torch's layout.
+
+  Raises:
+    ValueError: variables for which the reference has no name; lists them.
+  """
+  flat = flatten(variables)
+  prefixes = module_prefixes(flat)
+  keys = {path: torch_key(path, prefixes) for path in flat}
+  if unknown := ["/".join(path) for path, key in keys.items() if key is None]:
+    raise ValueError(f"the reference has no name for {', '.join(unknown)}")
+  state = {}
+  for path, key in keys.items():
+    state[key] = to_torch_layout(key, np.asarray(flat[path]))
+    if path[-1] == "var":
+      state[key.replace("running_var", _COUNTER)] = np.zeros((), np.int64)
+  return state
 
 
 def flax_path(key: str, prefixes: Mapping[str, Path]) -> Path | None:
@@ -86,6 +154,17 @@ def flax_path(key: str, prefixes: Mapping[str, Path]) -> Path | None:
   return (collection, *found, name)
 
 
+def torch_key(path: Path, prefixes: Mapping[str, Path]) -> str | None:
+  """The torch key of one of our paths (collection first): `flax_path` backwards."""
+  *module, leaf = path[1:]
+  # The longest prefix first: the trunk lives inside the pose network.
+  for owner, prefix in sorted(prefixes.items(), key=lambda item: -len(item[1])):
+    if tuple(module[: len(prefix)]) == prefix:
+      name = _torch_module(owner, module[len(prefix) :])
+      return None if name is None or leaf not in _TORCH_LEAVES else f"{name}.{_TORCH_LEAVES[leaf]}"
+  return None
+
+
 def to_flax_layout(key: str, value: np.ndarray) -> np.ndarray:
   """Torch layout to ours: OIHW to HWIO, transposed convolutions IOHW to HWIO."""
   if value.ndim != 4:
@@ -93,29 +172,29 @@ def to_flax_layout(key: str, value: np.ndarray) -> np.ndarray:
   return value.transpose(2, 3, 0, 1) if key.startswith("deconv") else value.transpose(2, 3, 1, 0)
 
 
-def _module_path(module: str, prefixes: Mapping[str, Path]) -> Path | None:
-  """Path of a torch module in our tree."""
-  if re.fullmatch(r"conv1|bn1", module):
-    return _join(prefixes, "trunk", module)
-  if match := re.fullmatch(r"layer([1-4])\.(\d+)\.(conv\d|bn\d|downsample\.[01])", module):
-    stage, block, name = match.groups()
-    name = {"downsample.0": "downsample_conv", "downsample.1": "downsample_bn"}.get(name, name)
-    return _join(prefixes, "trunk", f"layer{stage}_{block}", name)
-  if match := re.fullmatch(r"deconv_layers\.([0134679]|\d\d)", module):
-    number, kind = divmod(int(match[1]), 3)
-    return _join(prefixes, "pose", f"{('deconv', 'deconv_bn')[kind]}{number + 1}")
-  if module == "final_layer":
-    return _join(prefixes, "pose", "head")
-  if match := re.fullmatch(r"(epipolar_sampler1?)\.(theta|phi|g|z|bn)", module):
-    return _join(prefixes, match[1], match[2])
-  return None
+def to_torch_layout(key: str, value: np.ndarray) -> np.ndarray:
+  """Our layout to torch's: `to_flax_layout` backwards, contiguous."""
+  if value.ndim != 4:
+    return value
+  axes = (2, 3, 0, 1) if key.startswith("deconv") else (3, 2, 0, 1)
+  return np.ascontiguousarray(value.transpose(axes))
 
 
-def _join(prefixes: Mapping[str, Path], owner: str, *names: str) -> Path | None:
-  return (*prefixes[owner], *names) if owner in prefixes else None
+def flatten(variables: Any) -> dict[Path, Any]:
+  """Leaves of {"params", "batch_stats"} by path, collection first."""
+  return {
+    (collection, *path): leaf
+    for collection, tree in variables.items()
+    for path, leaf in traverse_util.flatten_dict(tree).items()
+  }
 
 
-def _module_prefixes(targets: Mapping[Path, Any]) -> dict[str, Path]:
+def unflatten(flat: Mapping[Path, Any]) -> dict[str, Any]:
+  """`flatten` backwards."""
+  return traverse_util.unflatten_dict(flat)
+
+
+def module_prefixes(targets: Mapping[Path, Any]) -> dict[str, Path]:
   """Where the trunk, the pose network and the fusion layers live in a tree of variables."""
   paths = [path[1:] for path in targets if path[0] == "params"]
   prefixes = {}
@@ -131,14 +210,63 @@ def _module_prefixes(targets: Mapping[Path, Any]) -> dict[str, Path]:
   return prefixes | dict(zip(("epipolar_sampler", "epipolar_sampler1"), [(f,) for f in fusions]))
 
 
-def _unwrap(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-  """Cuts wrapper prefixes and drops what we have no use for."""
-  plain = {}
-  for key, value in state_dict.items():
-    short = _WRAPPERS.sub("", key)
-    if short.endswith("num_batches_tracked") or short.startswith("fc."):
-      continue
-    if short in plain and not np.array_equal(plain[short], value):
-      raise ValueError(f"{key} differs from the other copy of {short}: separate networks")
-    plain[short] = value
-  return plain
+def _place(
+  found: Matching, key: str, path: Path | None, value: np.ndarray, targets: Mapping[Path, Any]
+) -> None:
+  """Puts one tensor in its place, or says why that cannot be."""
+  shape = tuple(value.shape)
+  if path is None or path not in targets:
+    found.wrong[key] = f"{shape}: no counterpart"
+    return
+  ours = "/".join(path)
+  arranged = to_flax_layout(_WRAPPERS.sub("", key), value)
+  if arranged.shape != tuple(targets[path].shape):
+    found.wrong[key] = f"{arranged.shape} here, {tuple(targets[path].shape)} in {ours}"
+    if path[-2] == "head":
+      here, wanted = arranged.shape[-1], targets[path].shape[-1]
+      found.wrong[key] += f": {here} joints in the file, model.num_joints is {wanted}"
+  elif value.dtype not in _DTYPES:
+    found.wrong[key] = f"is {value.dtype}; float32 (or 16 bit) belongs in {ours}"
+  elif not np.isfinite(arranged.astype(np.float32)).all():
+    found.wrong[key] = f"has values that are not finite; it belongs in {ours}"
+  else:
+    found.filled[path] = np.array(arranged, np.float32, order="C")
+    found.rows.append(Row(key, shape, ours))
+    return
+  found.refused[path] = key
+
+
+def _module_path(module: str, prefixes: Mapping[str, Path]) -> Path | None:
+  """Path of a torch module in our tree."""
+  if re.fullmatch(r"conv1|bn1", module):
+    return _join(prefixes, "trunk", module)
+  if match := re.fullmatch(r"layer([1-4])\.(\d+)\.(conv\d|bn\d|downsample\.[01])", module):
+    stage, block, name = match.groups()
+    return _join(prefixes, "trunk", f"layer{stage}_{block}", _SHORTCUT.get(name, name))
+  if match := re.fullmatch(r"deconv_layers\.([013467])", module):
+    number, kind = divmod(int(match[1]), 3)
+    return _join(prefixes, "pose", f"{('deconv', 'deconv_bn')[kind]}{number + 1}")
+  if module == "final_layer":
+    return _join(prefixes, "pose", "head")
+  if match := re.fullmatch(r"(epipolar_sampler1?)\.(theta|phi|g|z|bn)", module):
+    return _join(prefixes, match[1], match[2])
+  return None
+
+
+def _torch_module(owner: str, names: list[str]) -> str | None:
+  """Torch module of a module of ours below the trunk, the pose network or a fusion layer."""
+  name = "/".join(names)
+  if owner == "trunk":
+    if match := re.fullmatch(r"layer(\d)_(\d+)/(\w+)", name):
+      stage, block, inner = match.groups()
+      return f"layer{stage}.{block}.{_TORCH_SHORTCUT.get(inner, inner)}"
+    return name if name in ("conv1", "bn1") else None
+  if owner == "pose":
+    if match := re.fullmatch(r"deconv(_bn)?(\d)", name):
+      return f"deconv_layers.{3 * (int(match[2]) - 1) + bool(match[1])}"
+    return "final_layer" if name == "head" else None
+  return f"{owner}.{name}" if name in ("theta", "phi", "g", "z", "bn") else None
+
+
+def _join(prefixes: Mapping[str, Path], owner: str, *names: str) -> Path | None:
+  return (*prefixes[owner], *names) if owner in prefixes else None

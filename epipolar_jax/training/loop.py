@@ -15,6 +15,7 @@ import tqdm
 
 from epipolar_jax import checkpointing, evaluation, metric_writer, parallel, tasks
 from epipolar_jax.inputs import crops, datasets, multiview
+from epipolar_jax.interop import pretrained
 from epipolar_jax.training import schedules
 from epipolar_jax.training import state as train_state
 from epipolar_jax.training import step as train_step
@@ -98,7 +99,10 @@ def train(
 
 def _restore_or_init(config, task, optimizer, manager):
   """The state to go on from, replicated, and its step."""
-  fresh = train_state.create(task.init(jax.random.key(config.seed, impl="rbg")), optimizer)
+  variables = task.init(jax.random.key(config.seed, impl="rbg"))
+  if manager.latest_step() is None:
+    variables = pretrained.initialize(variables, config.model.init)
+  fresh = train_state.create(variables, optimizer)
   restored = checkpointing.restore(
     manager, weights=fresh.variables, training=_training_part(fresh), meta=task.meta
   )

@@ -1,0 +1,142 @@
+"""Starts a network from a .pth file: a checkpoint of the original, or a torchvision trunk."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from epipolar_jax.interop import pth, torch_names
+
+_FUSIONS = ("early_fusion", "late_fusion")
+
+
+def read_state_dict(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+  """Reads a state_dict: the file itself, or what it holds under "model" or "state_dict".
+
+  Raises:
+    pth.CheckpointError: no such thing in the file, or `pth.read` refuses it.
+  """
+  tree = pth.read(path)
+  if not isinstance(tree, dict):
+    raise pth.CheckpointError(f"{path}: holds a {type(tree).__name__}, not a state_dict")
+  for name in ("model", "state_dict"):
+    if isinstance(tree.get(name), dict):
+      tree = tree[name]
+      break
+  bad = [str(k) for k, v in tree.items() if not (isinstance(k, str) and isinstance(v, np.ndarray))]
+  if bad or not tree:
+    raise pth.CheckpointError(
+      f"{path}: not a state_dict (names of tensors), nor one under 'model' or 'state_dict': it has "
+      f"{', '.join(bad[:10]) or 'nothing'}"
+    )
+  return tree
+
+
+def is_classifier(state_dict: Mapping[str, np.ndarray]) -> bool:
+  """Whether this is a torchvision classifier: a trunk with `fc`, no deconvolutions."""
+  return "fc.weight" in state_dict and not any("deconv_layers" in key for key in state_dict)
+
+
+def load_trunk(
+  state_dict: Mapping[str, np.ndarray], variables: Any
+) -> tuple[Any, list[torch_names.Row]]:
+  """Puts a torchvision classifier's trunk into our variables; everything else stays.
+
+  Args:
+    state_dict: of a torchvision ResNet; `fc.*` is ignored.
+    variables: {"params", "batch_stats"} of our network, initialised.
+
+  Returns:
+    The variables, and the table's rows.
+
+  Raises:
+    ValueError: unless every layer of the trunk matches.
+  """
+  flat = torch_names.flatten(variables)
+  prefix = torch_names.module_prefixes(flat)["trunk"]
+  trunk = {path: x for path, x in flat.items() if path[1 : 1 + len(prefix)] == prefix}
+  classifier = {key: x for key, x in state_dict.items() if key in ("fc.weight", "fc.bias")}
+  rest = {key: x for key, x in state_dict.items() if key not in classifier}
+  matching = torch_names.match(rest, torch_names.unflatten(trunk))
+  torch_names.check(matching)
+  rows = [
+    torch_names.Row(key, tuple(x.shape), "ignored: the ImageNet classifier")
+    for key, x in classifier.items()
+  ]
+  return torch_names.unflatten(flat | matching.filled), matching.rows + rows
+
+
+def load_pose(
+  state_dict: Mapping[str, np.ndarray], variables: Any
+) -> tuple[Any, list[torch_names.Row], list[str]]:
+  """Puts a pose network of the original into our variables, to train on from there.
+
+  Strict, with two exceptions: the fusion layers may be missing from the file (a single-view network
+  starts a multi-view one), and the head keeps its own start where the number of joints differs.
+
+  Args:
+    state_dict: of the original, any wrapper.
+    variables: {"params", "batch_stats"} of our network, initialised.
+
+  Returns:
+    The variables, the table's rows, and a line for each variable that keeps its own start.
+
+  Raises:
+    ValueError: anything else that does not match.
+  """
+  flat = torch_names.flatten(variables)
+  matching = torch_names.match(state_dict, variables)
+  kept, wrong = [], dict(matching.wrong)
+  for path, key in matching.refused.items():
+    # An axis before the last is the width of the features: that must fit.
+    joints = tuple(state_dict[key].shape[1:2]) == tuple(flat[path].shape[-2:-1])
+    if path[-2] == "head" and joints and state_dict[key].shape[0] != flat[path].shape[-1]:
+      kept.append(f"{'/'.join(path)}: torch {key} {wrong.pop(key)}")
+  missing = []
+  for path in matching.missing:
+    if path[1] in _FUSIONS:
+      kept.append(f"{'/'.join(path)}: not in the file")
+    else:
+      missing.append(path)
+  torch_names.check(matching._replace(wrong=wrong, missing=missing))
+  return torch_names.unflatten(flat | matching.filled), matching.rows, kept
+
+
+def initialize(variables: Any, init: str, *, say: Callable[[str], None] = print) -> Any:
+  """Replaces fresh variables as `config.model.init` asks.
+
+  Args:
+    variables: {"params", "batch_stats"} of our network, initialised.
+    init: "" for none, "imagenet:PATH" or "pose:PATH" of a .pth file.
+    say: told what was loaded and, loudly, what was not.
+
+  Returns:
+    Variables of the same structure.
+
+  Raises:
+    ValueError: another kind, or a file that does not fit.
+  """
+  if not init:
+    return variables
+  kind, _, path = init.partition(":")
+  if kind not in ("imagenet", "pose") or not path:
+    raise ValueError(f"model.init is {init!r}; allowed: '', imagenet:PATH, pose:PATH")
+  state_dict = read_state_dict(path)
+  if kind == "imagenet":
+    variables, rows = load_trunk(state_dict, variables)
+    say(f"Initialised the trunk from {path} ({len(rows)} tensors); all else starts at random.")
+    return variables
+  variables, rows, kept = load_pose(state_dict, variables)
+  say(f"Initialised from {path} ({len(rows)} tensors).")
+  for line in kept:
+    say(f"WARNING: not from the file, starts afresh: {line}")
+  return variables
+
+
+def table(rows: Iterable[torch_names.Row]) -> str:
+  """What went where, as text: torch key, shape, ours."""
+  cells = [(row.key, " ".join(map(str, row.shape)) or "-", row.ours) for row in rows]
+  cells.insert(0, ("torch", "shape", "ours"))
+  widths = [max(len(cell[i]) for cell in cells) for i in range(2)]
+  return "\n".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}" for a, b, c in cells)

@@ -1,0 +1,65 @@
+"""Turns a .pth file of the original (or of torchvision) into a checkpoint that eval.py takes.
+
+python -m epipolar_jax.tools.convert_torch CHECKPOINT.pth OUT_DIR --config configs/h36m.py
+    [--config.GROUP.FIELD=VALUE ...]
+python eval.py --config configs/h36m.py --checkpoint OUT_DIR
+
+Prints where every tensor went. Anything without a counterpart, on either side, is an error. A
+torchvision classifier fills the trunk only; the rest is what training would start from.
+"""
+
+import pathlib
+
+import jax
+from absl import app, flags
+from ml_collections import config_flags
+
+from epipolar_jax import checkpointing, tasks
+from epipolar_jax.interop import pretrained, torch_names
+
+
+def convert(config, source: pathlib.Path, output: pathlib.Path) -> str:
+  """Converts one file.
+
+  Args:
+    config: the whole config of the network.
+    source: a .pth file.
+    output: folder to make.
+
+  Returns:
+    A table of what went where.
+
+  Raises:
+    ValueError: the file is damaged or does not fit the config; lists everything that does not.
+    FileExistsError: if `output` is there already.
+  """
+  task = tasks.build(config, axis_name=None)
+  state_dict = pretrained.read_state_dict(source)
+  key = jax.random.key(config.seed, impl="rbg")
+  if pretrained.is_classifier(state_dict):
+    weights, rows = pretrained.load_trunk(state_dict, task.init(key))
+    rest = "; all other variables are freshly initialised: train before you evaluate"
+  else:
+    matching = torch_names.match(state_dict, jax.eval_shape(task.init, key))
+    torch_names.check(matching)
+    weights, rows, rest = torch_names.unflatten(matching.filled), matching.rows, ""
+  checkpointing.write_weights(output, weights=weights, meta=task.meta | {"source": source.name})
+  ignored = sum(row.ours.startswith("ignored") for row in rows)
+  return (
+    f"{pretrained.table(rows)}\n{len(rows)} tensors read, {ignored} of them ignored{rest}.\n"
+    f"Wrote {output}."
+  )
+
+
+def main(argv: list[str]) -> None:
+  """Converts the file that the arguments name."""
+  if len(argv) != 3:
+    raise app.UsageError("expected CHECKPOINT.pth OUT_DIR")
+  print(convert(flags.FLAGS.config, pathlib.Path(argv[1]), pathlib.Path(argv[2])))
+
+
+if __name__ == "__main__":
+  # Here, not above: two tools that a test imports would both define it.
+  config_flags.DEFINE_config_file("config", None, "A file of configs/.", lock_config=True)
+  flags.mark_flag_as_required("config")
+  app.run(main)

@@ -1,0 +1,231 @@
+"""Checkpoints of the original become ours, and ours theirs: strictly, by name, bit for bit."""
+
+import functools
+import types
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from configs import h36m
+from epipolar_jax import checkpointing, models, tasks
+from epipolar_jax.interop import pretrained, pth, pth_writer, torch_names
+from epipolar_jax.tools import convert_torch, export_torch
+from epipolar_jax.training import loop
+from tests import golden_files
+from tests.models import weights
+
+
+def _config(**fields):
+  config = h36m.get_config()
+  config.model.backbone_depth = 18
+  config.update_from_flattened_dict({f"model.{k.replace('__', '.')}": v for k, v in fields.items()})
+  return config
+
+
+_tiny = functools.partial(_config, width=0.125, deconv_channels=8)
+
+
+def _wrap(state, *owners):
+  return {f"{owner}.{key}": value for owner in owners for key, value in state.items()}
+
+
+@functools.cache
+def _shapes(num_joints=17, merge="late"):
+  model = models.build(_tiny(num_joints=num_joints, fusion__merge=merge).model)
+  eye, translation = np.zeros((1, 2, 3, 3)), np.zeros((1, 2, 3))
+  init = functools.partial(model.init, train=False)
+  return jax.eval_shape(init, jax.random.key(0), np.zeros((1, 2, 32, 32, 3)), eye, eye, translation)
+
+
+def _variables(seed=0, **model):
+  rng = np.random.default_rng(seed)
+  return jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32), _shapes(**model))
+
+
+def _equal(a, b):
+  same = jax.tree.map(np.array_equal, a, b)
+  return all(jax.tree.leaves(same))
+
+
+def test_golden_two_view_checkpoint_converts_and_comes_back_bit_for_bit(tmp_path):
+  """The original's checkpoint of epipolarposeR-18 (keys, shapes, recipe weights), legacy format."""
+  keys = golden_files.load("models_inputs")["keys/R18_late"]
+  state = weights.state_dict(keys)
+  wrapped = _wrap(state, "reference.module", "backbone.module")
+  source, folder = tmp_path / "model_000.pth", tmp_path / "converted"
+  pth_writer.write(source, {"model": wrapped, "optimizer": {"state": {}}, "epoch": 1})
+  config = _config()
+  table = convert_torch.convert(config, source, folder)
+  assert "294 tensors read, 48 of them ignored" in table
+  assert "params/backbone/deconv2/kernel" in table
+
+  task = tasks.build(config, axis_name=None)
+  template = jax.eval_shape(task.init, jax.random.key(0))
+  variables, step = checkpointing.restore_variables(folder, template, task.meta)
+  assert step == 0
+  kernel = variables["params"]["late_fusion"]["z"]["kernel"]
+  np.testing.assert_array_equal(kernel[0, 0].T, state["epipolar_sampler.z.weight"][:, :, 0, 0])
+
+  for bare, expected in ((False, wrapped), (True, state)):
+    export_torch.export(config, folder, tmp_path / "out.pth", file_format="zip", bare=bare)
+    found = pth.read(tmp_path / "out.pth")
+    found = found if bare else found["model"]
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+      np.testing.assert_array_equal(found[key], value, strict=True)
+  with pytest.raises(FileExistsError, match="is there already"):
+    convert_torch.convert(config, source, folder)
+
+
+@pytest.mark.parametrize("name", ["R18", "R18_late", "R50_both"])
+def test_name_rules_are_inverse(name):
+  prefixes = {
+    "trunk": ("backbone", "trunk"),
+    "pose": ("backbone",),
+    "epipolar_sampler": ("early_fusion",),
+    "epipolar_sampler1": ("late_fusion",),
+  }
+  for line in golden_files.load("models_inputs")[f"keys/{name}"]:
+    key = str(line).split(" ")[0]
+    if not key.endswith("num_batches_tracked"):
+      assert torch_names.torch_key(torch_names.flax_path(key, prefixes), prefixes) == key
+
+
+@pytest.mark.parametrize(
+  ("joints", "merge", "owners", "fields", "messages"),
+  [
+    pytest.param(
+      20, "late", ("reference.module", "backbone.module"), {},
+      [r"final_layer.weight \(1, 1, 8, 20\) here", "20 joints in the file, model.num_joints is 17"],
+      id="joint count",
+    ),
+    pytest.param(
+      17, "late", ("module",), {"fusion__merge": "none"},
+      [r"epipolar_sampler.z.weight \(8, 8, 1, 1\): no counterpart", "sampler.bn.running_var"],
+      id="two views into one",
+    ),
+    pytest.param(
+      17, "none", ("backbone.module",), {},
+      ["6 names", "late_fusion/z/kernel: not in", "late_fusion/bn/var: not in"],
+      id="one view into two",
+    ),
+    pytest.param(
+      17, "none", ("module",), {"fusion__merge": "none", "backbone_depth": 34},
+      ["ours params/backbone/trunk/layer3_5/conv2/kernel: not in the file"],
+      id="depth",
+    ),
+  ],
+)  # fmt: skip
+def test_what_does_not_match_is_listed(tmp_path, joints, merge, owners, fields, messages):
+  state = _wrap(torch_names.to_torch(_variables(num_joints=joints, merge=merge)), *owners)
+  pth_writer.write(tmp_path / "a.pth", state)
+  with pytest.raises(ValueError) as error:
+    convert_torch.convert(_tiny(**fields), tmp_path / "a.pth", tmp_path / "out")
+  for message in messages:
+    error.match(message)
+  assert not (tmp_path / "out").exists()
+
+
+def test_separate_networks_other_types_and_bad_numbers_are_refused():
+  state = torch_names.to_torch(_variables())
+  wrapped = _wrap(state, "reference.module", "backbone.module")
+  wrapped["backbone.module.bn1.weight"] = wrapped["backbone.module.bn1.weight"] + 1
+  wrapped["reference.module.conv1.weight"] = state["conv1.weight"].astype(np.float64)
+  del wrapped["backbone.module.conv1.weight"]
+  wrapped["reference.module.bn1.bias"] = np.full_like(state["bn1.bias"], np.nan)
+  del wrapped["backbone.module.bn1.bias"]
+  with pytest.raises(ValueError, match="3 names do not match") as error:
+    torch_names.to_flax(wrapped, _shapes())
+  error.match("backbone.module.bn1.weight differs from the other copy")
+  error.match("conv1.weight is float64")
+  error.match("bn1.bias has values that are not finite")
+
+
+def test_half_precision_is_widened_exactly():
+  state = torch_names.to_torch(_variables())
+  halved = {k: v.astype(np.float16) if v.ndim == 4 else v for k, v in state.items()}
+  found = torch_names.to_flax(halved, _shapes())
+  kernel = found["params"]["backbone"]["head"]["kernel"]
+  assert kernel.dtype == np.float32
+  np.testing.assert_array_equal(kernel[0, 0].T, halved["final_layer.weight"][:, :, 0, 0])
+
+
+def _classifier(seed=1):
+  """A torchvision ResNet's state_dict: the trunk and `fc`."""
+  state = torch_names.to_torch(_variables(seed))
+  trunk = {k: v for k, v in state.items() if k.startswith(("conv1", "bn1", "layer"))}
+  return trunk | {"fc.weight": np.zeros((1000, 64), np.float32), "fc.bias": np.zeros(1000)}
+
+
+def test_imagenet_fills_the_trunk_only(tmp_path):
+  path = tmp_path / "resnet18.pth"
+  pth_writer.write(path, _classifier())
+  start, said = _variables(0), []
+  found = pretrained.initialize(start, f"imagenet:{path}", say=said.append)
+  full = torch_names.to_flax(torch_names.to_torch(_variables(1)), _shapes())
+  for collection in ("params", "batch_stats"):
+    trunk = found[collection]["backbone"].pop("trunk")
+    assert _equal(trunk, full[collection]["backbone"].pop("trunk"))
+    start[collection]["backbone"].pop("trunk")
+    assert _equal(found[collection], start[collection])
+  assert "all else starts at random" in said[0]
+  broken = _classifier()
+  del broken["layer4.1.bn2.bias"]
+  with pytest.raises(
+    ValueError, match=r"1 names do not match:\n  ours .*layer4_1/bn2/bias: not in"
+  ):
+    pretrained.load_trunk(broken, _variables())
+
+
+def test_pose_weights_start_a_two_view_network_with_other_joints(tmp_path):
+  """`pose_resnet_4.5_pixels_human36m.pth` is such a file: bare, `module.`, other joints."""
+  source = _variables(1, num_joints=20, merge="none")
+  path = tmp_path / "pose.pth"
+  pth_writer.write(path, _wrap(torch_names.to_torch(source), "module"))
+  start, said = _variables(0), []
+  found = pretrained.initialize(start, f"pose:{path}", say=said.append)
+  assert jax.tree.structure(found) == jax.tree.structure(start)
+  head = {"head": start["params"]["backbone"]["head"]}
+  assert _equal(found["params"]["backbone"], source["params"]["backbone"] | head)
+  assert _equal(found["batch_stats"]["backbone"], source["batch_stats"]["backbone"])
+  assert _equal(found["params"]["late_fusion"], start["params"]["late_fusion"])
+  warnings = [line for line in said if line.startswith("WARNING")]
+  assert len(warnings) == 2 + 6 and any("20 joints in the file" in line for line in warnings)
+  state = torch_names.to_torch(source)
+  del state["deconv_layers.0.weight"]
+  with pytest.raises(ValueError, match=r"1 names do not match:\n  ours .*deconv1/kernel: not in"):
+    pretrained.load_pose(state, start)
+
+
+def test_init_names_what_is_allowed(tmp_path):
+  start = _variables()
+  assert pretrained.initialize(start, "") is start
+  with pytest.raises(ValueError, match="allowed: '', imagenet:PATH, pose:PATH"):
+    pretrained.initialize(start, "resnet.pth")
+  pth_writer.write(tmp_path / "a.pth", {"epoch": 3})
+  with pytest.raises(pth.CheckpointError, match=r"a\.pth: not a state_dict .* it has epoch"):
+    pretrained.initialize(start, f"pose:{tmp_path / 'a.pth'}")
+
+
+def test_only_fresh_runs_are_initialised_from_a_file(tmp_path):
+  path = tmp_path / "resnet18.pth"
+  pth_writer.write(path, _classifier())
+  config = _tiny(init=f"imagenet:{path}")
+  task = types.SimpleNamespace(init=lambda key: _variables(0), meta={"a": 1})
+  with checkpointing.open_manager(tmp_path) as manager:
+    state, _ = loop._restore_or_init(config, task, optax.sgd(0.1), manager)
+    fresh = jax.device_get(state.variables)
+    assert _equal(fresh["params"]["late_fusion"], _variables(0)["params"]["late_fusion"])
+    assert not _equal(fresh, _variables(0))
+    loop._save(manager, state, task)
+    manager.wait_until_finished()
+    path.unlink()
+    state, _ = loop._restore_or_init(config, task, optax.sgd(0.1), manager)
+    assert _equal(jax.device_get(state.variables), fresh)
+
+
+def test_the_start_is_not_part_of_what_a_checkpoint_must_agree_with():
+  with_init = tasks.build(_tiny(init="imagenet:a.pth"), axis_name=None).meta
+  assert with_init == tasks.build(_tiny(), axis_name=None).meta
