@@ -80,6 +80,6 @@ def get_config() -> ml_collections.ConfigDict:
   e.batch_size = 16  # frames a step over all devices
   e.splits = ("validation",)  # evaluated in this order; the first gives eval.json's mpjpe_mm
   e.max_frames = 0  # of each split; 0 is all
-  e.triangulation = "dlt"  # how joints become 3D: dlt weights every view by its heatmap score
+  e.triangulation = "dlt"  # dlt (views weighted by score) or pymvg (all above 0.05, the paper's)
   e.num_images = 4  # frames drawn to predictions.png for each split
   return c

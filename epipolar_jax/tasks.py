@@ -149,7 +149,7 @@ def _decoder(name: str, sigma: float) -> Callable[[jax.Array], tuple[jax.Array, 
 
 def _triangulator(name: str) -> Callable[..., tuple[jax.Array, jax.Array]]:
   """From uv [b v j 2], score [b v j] and cameras to points [b j 3] mm and valid [b j]."""
-  one_joint = _choose({"dlt": triangulation.dlt}, name, "eval.triangulation")
+  one_joint = _choose({"dlt": triangulation.dlt, "pymvg": _pymvg}, name, "eval.triangulation")
 
   def one_frame(uv: jax.Array, score: jax.Array, *camera: jax.Array):
     # A peak may be below zero in the parity decoder; such a view does not count.
@@ -157,6 +157,12 @@ def _triangulator(name: str) -> Callable[..., tuple[jax.Array, jax.Array]]:
     return jax.vmap(lambda p, w: one_joint(p, *camera, weight=w), in_axes=1)(uv, weight)
 
   return jax.vmap(one_frame)
+
+
+def _pymvg(points: jax.Array, *camera: jax.Array, weight: jax.Array):
+  """The original's triangulation: all views that score above 0.05, equally weighted."""
+  chosen = triangulation.select_views(weight, threshold=0.05)
+  return triangulation.dlt(points, *camera, weight=chosen.astype(jnp.float32), world_norm=True)
 
 
 def _choose(options: dict[str, Any], name: str, field: str) -> Any:
