@@ -34,6 +34,27 @@ def masked(values: jax.Array, valid: jax.Array) -> SumCount:
   return jnp.sum(jnp.where(valid, values, 0.0)), jnp.sum(valid).astype(values.dtype)
 
 
+def masked_each(values: jax.Array, valid: jax.Array) -> SumCount:
+  """The same without the sum: [j] values, zero where not valid, and [j] ones; for a row per joint.
+
+  Add up over frames, divide with `mean`: the means of the joints. Summed over joints as well it is
+  what `masked` gives.
+  """
+  return jnp.where(valid, values, 0.0), valid.astype(values.dtype)
+
+
+def merge(*parts: SumCount) -> SumCount:
+  """The (sum, count) of several parts together: batches, hosts or protocols."""
+  return sum(part[0] for part in parts), sum(part[1] for part in parts)
+
+
+def mean(part: SumCount) -> jax.Array:
+  """sum / count; zero where nothing counted, so look at the count too."""
+  total, count = part
+  count = jnp.broadcast_to(count, jnp.shape(total))
+  return linalg.safe_divide(total, count, tiny=0.0)
+
+
 def mpjpe(
   prediction: jax.Array, target: jax.Array, valid: jax.Array, *, clamp: float | None = None
 ) -> SumCount:
@@ -61,6 +82,31 @@ def root_relative_mpjpe(
   """
   moved = prediction - prediction[root : root + 1], target - target[root : root + 1]
   return mpjpe(*moved, valid & jnp.broadcast_to(valid[root], valid.shape))
+
+
+def scale_aligned_mpjpe(
+  prediction: jax.Array, target: jax.Array, valid: jax.Array, *, root: int
+) -> SumCount:
+  """Position error after both roots are moved to the origin and the size is fitted (N-MPJPE).
+
+  The factor is the one with the least squared error over the valid joints, at least 0: a mirrored
+  pose is not turned inside out.
+
+  Args:
+    prediction, target: [j, 3], mm.
+    valid: [j]; nothing counts when the root is not valid.
+    root: index of the root, which counts as a joint.
+
+  References:
+    Rhodin et al., Learning Monocular 3D Human Pose Estimation from Multi-view Images, CVPR 2018.
+  """
+  valid = valid & jnp.broadcast_to(valid[root], valid.shape)
+  prediction = jnp.where(valid[:, None], prediction, 0.0)
+  target = jnp.where(valid[:, None], target, 0.0)
+  prediction = jnp.where(valid[:, None], prediction - prediction[root : root + 1], 0.0)
+  target = jnp.where(valid[:, None], target - target[root : root + 1], 0.0)
+  scale = linalg.safe_divide(jnp.sum(prediction * target), jnp.sum(prediction * prediction))
+  return mpjpe(jnp.maximum(scale, 0.0) * prediction, target, valid)
 
 
 def pa_mpjpe(prediction: jax.Array, target: jax.Array, valid: jax.Array) -> SumCount:

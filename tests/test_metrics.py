@@ -66,6 +66,41 @@ def test_pa_mpjpe_matches_svd_procrustes_of_the_valid_joints():
     assert n == v.sum()
 
 
+def test_scale_aligned_mpjpe_is_the_least_over_scales_and_sees_no_size():
+  prediction, target, valid = _poses(2)
+  prediction = np.where(valid[..., None], 0.8 * prediction + 300, np.nan)
+  aligned = jax.jit(jax.vmap(lambda p, t, v: metrics.scale_aligned_mpjpe(p, t, v, root=0)))
+  total, count = aligned(*_float32(prediction, target), jnp.asarray(valid))
+  moved, wanted = prediction - prediction[:, :1], target - target[:, :1]
+  for n in range(len(valid)):
+    a, b = moved[n, valid[n]], wanted[n, valid[n]]
+    (scale,), *_ = np.linalg.lstsq(a.reshape(-1, 1), b.ravel(), rcond=None)
+    np.testing.assert_allclose(total[n], np.linalg.norm(scale * a - b, axis=1).sum(), rtol=1e-4)
+  assert count.sum() == valid.sum()
+  exact, _ = aligned(*_float32(0.5 * target, target), jnp.asarray(valid))
+  np.testing.assert_allclose(exact, 0, atol=0.02)
+  rootless = jnp.asarray(valid & (np.arange(17) > 0))
+  total, count = aligned(*_float32(prediction, target), rootless)
+  assert total.sum() == count.sum() == 0
+
+
+def test_parts_merge_to_the_whole_per_joint_and_over_all():
+  """In any split, uneven ones too; a joint that is never valid has count 0 and mean 0."""
+  prediction, target, valid = _poses(3)
+  valid[:, 5] = False
+  errors = np.linalg.norm(prediction - target, axis=-1)
+  each = [metrics.masked_each(*_float32(e), jnp.asarray(v)) for e, v in zip(errors, valid)]
+  first, second = metrics.merge(*each[:1]), metrics.merge(*each[1:])
+  total, count = metrics.merge(first, second)
+  np.testing.assert_allclose(total, np.where(valid, errors, 0).sum(0), rtol=1e-5)
+  np.testing.assert_array_equal(count, valid.sum(0))
+  joint = metrics.mean((total, count))
+  assert joint[5] == 0 and np.isfinite(joint).all()
+  np.testing.assert_allclose(joint[1], errors[valid[:, 1], 1].mean(), rtol=1e-5)
+  whole = metrics.masked(*_float32(errors), jnp.asarray(valid))
+  np.testing.assert_allclose(total.sum() / count.sum(), metrics.mean(whole), rtol=1e-5)
+
+
 def test_pck_golden_calc_pck():
   """The reference measures x only, and counts visible joints."""
   g = golden_files.load("metrics_2d")
@@ -116,6 +151,7 @@ def test_nothing_valid_counts_nothing():
     metrics.epe_2d,
     metrics.pck_auc,
     lambda p, t, v: metrics.root_relative_mpjpe(p, t, v, root=0),
+    lambda p, t, v: metrics.scale_aligned_mpjpe(p, t, v, root=0),
   ):
     total, count = jax.jit(metric)(nan, jnp.zeros((5, 3)), none)
     assert total == count == 0

@@ -79,7 +79,7 @@ def test_unary_golden_compute_unary_term(align_corners):
   ],
 )
 def test_golden_rpsm(bins, case, options):
-  """True root and limb lengths, its place in the heatmaps; measured 0.001 mm."""
+  """True root and limb lengths, its place in the heatmaps; measured 0.0001 mm."""
   g = _golden()
   options = {"bins": 2, **options, "first_bins": bins}
   options["first_limb_length"] = g["limb_length_avg"]
