@@ -1,4 +1,4 @@
-"""Test set-up: CPU with four virtual devices, strict broadcasting; must run before any array exists."""
+"""Test set-up, before any array exists: CPU with four virtual devices, strict broadcasting."""
 
 import tempfile
 

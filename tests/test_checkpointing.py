@@ -60,7 +60,7 @@ def test_another_model_is_refused_by_field(tmp_path):
   _save(tmp_path)
   other = {"task": "t", "model": {"width": 0.25, "fusion": {"merge": "none"}}}
   path = checkpointing.newest(tmp_path)
-  with pytest.raises(ValueError, match="width: the checkpoint has 0.5") as error:
+  with pytest.raises(ValueError, match=r"width: the checkpoint has 0\.5") as error:
     checkpointing.restore_variables(path, _tree(), other)
   assert "fusion.merge" in str(error.value)
 

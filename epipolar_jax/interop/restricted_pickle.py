@@ -76,9 +76,8 @@ class _Machine:
         return self._pop()
       if code not in _STEPS:
         known = pickletools.code2op.get(code.decode("latin1"))
-        raise PickleError(
-          f"the pickle operation {known.name if known else repr(code)} is not allowed in a checkpoint"
-        )
+        name = known.name if known else repr(code)
+        raise PickleError(f"the pickle operation {name} is not allowed in a checkpoint")
       _STEPS[code](self)
 
   def _take(self, count: int) -> bytes:

@@ -105,5 +105,5 @@ def test_evaluation_pads_the_last_batch():
 
 
 def test_too_few_frames_for_a_batch():
-  with pytest.raises(ValueError, match="8 frames, fewer than train.batch_size 9"):
+  with pytest.raises(ValueError, match=r"8 frames, fewer than train\.batch_size 9"):
     _batches(batch_size=9)
