@@ -29,6 +29,7 @@ def get_config() -> ml_collections.ConfigDict:
   m.fusion = f = ml_collections.ConfigDict()
   f.merge = "late"  # where views meet: none, early (after layer1), late (before the head), both
   f.early_source = "early"  # what early fusion sees of the other view; late is the original's quirk
+  f.sources = "nearest"  # views that a view looks at: nearest (the paper) or all others, averaged
   f.num_samples = 64  # samples on an epipolar line
   f.attention = "avg"  # avg (softmax-weighted sum over the line) or max (best sample)
   f.similarity = "dot"  # dot, cos or prior
@@ -80,6 +81,8 @@ def get_config() -> ml_collections.ConfigDict:
   e.batch_size = 16  # frames a step over all devices
   e.splits = ("validation",)  # evaluated in this order; the first gives eval.json's mpjpe_mm
   e.max_frames = 0  # of each split; 0 is all
-  e.triangulation = "dlt"  # dlt (views weighted by score) or pymvg (all above 0.05, the paper's)
+  # How joints become 3D: dlt (views weighted by heatmap score), robust (the same, outliers lose
+  # their say) or pymvg (the paper's: all views that score above 0.05, equally weighted).
+  e.triangulation = "dlt"
   e.num_images = 4  # frames drawn to predictions.png for each split
   return c

@@ -27,6 +27,6 @@ def get_config() -> ml_collections.ConfigDict:
   s.train_rigs = 24
   s.camera_noise = 0.5
   s.clutter = 4
-  c.train.num_epochs = 10.0
+  c.train.num_epochs = 12.0
   c.train.eval_epochs = 0.0
   return c

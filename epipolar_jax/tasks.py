@@ -10,7 +10,7 @@ import ml_collections
 import numpy as np
 
 from epipolar_jax import heatmaps, losses, models
-from epipolar_jax.geometry import affine, cameras, triangulation
+from epipolar_jax.geometry import affine, cameras, robust, triangulation
 
 Variables = dict[str, Any]
 Batch = dict[str, jax.Array]
@@ -98,6 +98,9 @@ def _describe(config: ml_collections.ConfigDict) -> dict[str, Any]:
   model = config.model.to_dict()
   for name in ("dtype", "head_init_std", "init", "bn_momentum"):
     del model[name]
+  if model["fusion"]["sources"] == "nearest":
+    # Checkpoints from before this option do not name it.
+    del model["fusion"]["sources"]
   return {"task": config.task, "model": model}
 
 
@@ -149,7 +152,8 @@ def _decoder(name: str, sigma: float) -> Callable[[jax.Array], tuple[jax.Array, 
 
 def _triangulator(name: str) -> Callable[..., tuple[jax.Array, jax.Array]]:
   """From uv [b v j 2], score [b v j] and cameras to points [b j 3] mm and valid [b j]."""
-  one_joint = _choose({"dlt": triangulation.dlt, "pymvg": _pymvg}, name, "eval.triangulation")
+  methods = {"dlt": triangulation.dlt, "pymvg": _pymvg, "robust": _robust}
+  one_joint = _choose(methods, name, "eval.triangulation")
 
   def one_frame(uv: jax.Array, score: jax.Array, *camera: jax.Array):
     # A peak may be below zero in the parity decoder; such a view does not count.
@@ -163,6 +167,12 @@ def _pymvg(points: jax.Array, *camera: jax.Array, weight: jax.Array):
   """The original's triangulation: all views that score above 0.05, equally weighted."""
   chosen = triangulation.select_views(weight, threshold=0.05)
   return triangulation.dlt(points, *camera, weight=chosen.astype(jnp.float32), world_norm=True)
+
+
+def _robust(points: jax.Array, *camera: jax.Array, weight: jax.Array):
+  """Robust minimisation of the reprojection error, views weighted by their scores."""
+  result = robust.robust(points, *camera, weight=weight)
+  return result.point, result.valid
 
 
 def _choose(options: dict[str, Any], name: str, field: str) -> Any:

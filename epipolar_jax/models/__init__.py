@@ -50,6 +50,7 @@ def build(config: Any, *, axis_name: str | None = None) -> nn.Module:
     early_fusion=layer() if merge in ("early", "both") else None,
     late_fusion=layer() if merge in ("late", "both") else None,
     early_source=config.fusion.early_source,
+    sources=config.fusion.sources,
   )
 
 

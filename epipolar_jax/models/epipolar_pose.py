@@ -1,5 +1,7 @@
 """EpipolarPose: PoseResNet on every view, fused along epipolar lines; all views in one call."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -8,12 +10,14 @@ from epipolar_jax.models import attention, fusion, pose_resnet
 
 STRIDE = 4
 EARLY_SOURCES = ("early", "late")
+SOURCES = ("nearest", "all")
 
 
 class EpipolarPose(nn.Module):
   """Heatmaps of all views of a batch of frames.
 
-  Every view is a reference view and looks at the view with the nearest camera centre.
+  Every view is a reference view and looks at the view with the nearest camera centre, as in the
+  paper, or at all other views.
 
   Attributes:
     backbone: of every view (shared weights).
@@ -22,12 +26,15 @@ class EpipolarPose(nn.Module):
     early_source: what the early fusion sees of the other view: "early" features like its own, or
       the unfused "late" ones as in the reference (whose late fusion of "both" sees them too; costs
       a second pass, and needs equal channels: ResNet-50 and up at width 1).
+    sources: "nearest" view only, or "all" others, whose contributions are averaged: then a joint
+      that two cameras see is pinned down in a third, where two epipolar lines cross.
   """
 
   backbone: pose_resnet.PoseResNet
   early_fusion: fusion.EpipolarFusion | None = None
   late_fusion: fusion.EpipolarFusion | None = None
   early_source: str = "early"
+  sources: str = "nearest"
 
   def __call__(
     self,
@@ -48,18 +55,21 @@ class EpipolarPose(nn.Module):
       train: normalise by batch statistics.
 
     Returns:
-      heatmaps: [b, v, h/4, w/4, j] float32; with fusion also match [b, v, h/4, w/4, 2], the best
-      match of each pixel in `source` [b, v], in feature pixels of that view.
+      heatmaps: [b, v, h/4, w/4, j] float32; with fusion also `source` [b, v, m], the views each
+      view looks at, nearest first, and match [b, v, m, h/4, w/4, 2], the best match of each pixel
+      in each of them, in feature pixels of that view.
 
     Raises:
       ValueError: one view only, with fusion; an image size that is no multiple of 32; an unknown
-        early_source.
+        early_source or sources.
     """
     b, v, h, w, _ = images.shape
     if h % 32 or w % 32:
       raise ValueError(f"image size {h}×{w} is not a multiple of 32")
     if self.early_source not in EARLY_SOURCES:
       raise ValueError(f"early_source {self.early_source!r} is not one of {EARLY_SOURCES}")
+    if self.sources not in SOURCES:
+      raise ValueError(f"fusion.sources {self.sources!r} is not one of {SOURCES}")
     fuses = self.early_fusion is not None or self.late_fusion is not None
     if v < 2 and fuses:
       raise ValueError(f"epipolar fusion needs at least 2 views, got {v}")
@@ -77,15 +87,16 @@ class EpipolarPose(nn.Module):
     if self.late_fusion is not None:
       features, match = self._fuse(self.late_fusion, features, unfused, lines, train)
     if fuses:
-      out["match"] = match.reshape(b, v, h // STRIDE, w // STRIDE, 2)
+      out["match"] = match.reshape(b, v, -1, h // STRIDE, w // STRIDE, 2)
     out["heatmaps"] = self.backbone.heatmaps(features).reshape(b, v, h // STRIDE, w // STRIDE, -1)
     return out
 
   def _lines(self, intrinsics, rotation, translation, size_hw):
-    """Source view [b, v] of each view, samples [b, v, p, k, 2] and their validity [b, v, p]."""
+    """Source views [b, v, m], samples [b, v, m, p, k, 2] and their validity [b, v, m, p]."""
     layer = self.early_fusion if self.late_fusion is None else self.late_fusion
     cameras = [x.astype(jnp.float32) for x in (intrinsics, rotation, translation)]
-    source = jax.vmap(fusion.nearest_view)(*cameras[1:])
+    count = 1 if self.sources == "nearest" else rotation.shape[1] - 1
+    source = jax.vmap(functools.partial(fusion.nearest_views, count=count))(*cameras[1:])
 
     def sample(*frame):
       return fusion.sample_lines(
@@ -95,16 +106,19 @@ class EpipolarPose(nn.Module):
     return source, *jax.vmap(sample)(*cameras, source)
 
   def _fuse(self, layer, features, other, lines, train):
-    """Adds to features [b·v, h, w, c] what each view finds in its source view.
+    """Adds to features [b·v, h, w, c] the mean of what each view finds in its source views.
 
-    The source's features are taken from `other` if given. Also returns the matches [b·v, p, 2].
+    The sources' features are taken from `other` if given. Also returns matches [b·v·m, p, 2].
     """
     source, samples, valid = lines
-    b, v = source.shape
-    first = v * jnp.arange(b)[:, None]
+    b, v, m = source.shape
+    first = v * jnp.arange(b)[:, None, None]
     seen = (features if other is None else other)[(first + source).reshape(-1)]
-    pair = jnp.stack([jnp.tile(jnp.arange(v), b), source.reshape(-1)], axis=-1)
-    samples = samples.reshape(b * v, *samples.shape[2:])
-    valid = valid.reshape(b * v, -1)
-    fused, attended = layer(features, seen, samples, valid, pair, train=train)
+    own = jnp.broadcast_to(jnp.arange(v)[None, :, None], source.shape)
+    pair = jnp.stack([own.reshape(-1), source.reshape(-1)], axis=-1)
+    samples = samples.reshape(b * v * m, *samples.shape[3:])
+    valid = valid.reshape(b * v * m, -1)
+    reference = jnp.repeat(features, m, axis=0)
+    fused, attended = layer(reference, seen, samples, valid, pair, train=train)
+    fused = jnp.mean(fused.reshape(b * v, m, *fused.shape[1:]), axis=1)
     return features + fused, attention.match(samples, attended.best)

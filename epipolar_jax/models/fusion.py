@@ -158,17 +158,18 @@ def misplace(samples: jax.Array, size_hw: tuple[int, int], sampling: str) -> jax
   raise ValueError(f"sampling {sampling!r} is not one of {SAMPLINGS}")
 
 
-def nearest_view(rotation: jax.Array, translation: jax.Array) -> jax.Array:
-  """Index [v] of the view whose camera centre is nearest, itself excluded.
+def nearest_views(rotation: jax.Array, translation: jax.Array, *, count: int) -> jax.Array:
+  """Indices [v, count] of the views with the nearest camera centres, nearest first.
 
   Args:
     rotation: [v, 3, 3], R_cw.
     translation: [v, 3], t_cw in mm.
+    count: 1 .. v - 1; a view is never its own neighbour.
   """
   centers = jax.vmap(cameras.center)(rotation, translation)
   distance = jnp.sum(jnp.square(centers[:, None] - centers[None]), axis=-1)
   distance = jnp.where(jnp.eye(centers.shape[0], dtype=bool), jnp.inf, distance)
-  return jnp.argmin(distance, axis=-1)
+  return jnp.argsort(distance, axis=-1)[:, :count]
 
 
 def sample_lines(
@@ -187,14 +188,14 @@ def sample_lines(
     intrinsics: [v, 3, 3], K in pixels of the image the network saw.
     rotation: [v, 3, 3], R_cw.
     translation: [v, 3], t_cw in mm.
-    source: [v], index of the view each view looks at.
+    source: [v, m], indices of the views that each view looks at.
     size_hw: (height, width) of the feature maps.
     stride: image pixels per feature pixel.
     num_samples: k.
 
   Returns:
-    samples: [v, p, k, 2], (u, v) in feature pixels of the source view, p in row order.
-    valid: [v, p], False when the line misses the map or is undefined.
+    samples: [v, m, p, k, 2], (u, v) in feature pixels of the source view, p in row order.
+    valid: [v, m, p], False when the line misses the map or is undefined.
   """
   h, w = size_hw
   v, u = jnp.meshgrid(
@@ -202,11 +203,16 @@ def sample_lines(
   )
   points = jnp.stack([u, v], axis=-1).reshape(h * w, 2)
   mapped = jax.vmap(lambda k: epipolar.to_map(k, stride=stride))(intrinsics)
-  fundamental = jax.vmap(epipolar.fundamental)(
-    mapped, rotation, translation, mapped[source], rotation[source], translation[source]
-  )
+
+  def to_sources(own, others):
+    camera = (mapped[own], rotation[own], translation[own])
+    other = (mapped[others], rotation[others], translation[others])
+    return jax.vmap(lambda *second: epipolar.fundamental(*camera, *second))(*other)
+
+  fundamental = jax.vmap(to_sources)(jnp.arange(len(source)), source)
 
   def line(point, matrix):
     return epipolar.sample_line(point, matrix, size_wh=(w, h), num_samples=num_samples)
 
-  return jax.vmap(jax.vmap(line, (0, None)), (None, 0))(points, fundamental)
+  lines = jax.vmap(line, (0, None))
+  return jax.vmap(jax.vmap(lines, (None, 0)), (None, 0))(points, fundamental)

@@ -67,9 +67,11 @@ def _random_variables(model, inputs):
   return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), draws)
 
 
-@pytest.mark.parametrize("views, merge", [(2, "late"), (3, "both"), (5, "late")])
-def test_permuting_views_permutes_outputs(views, merge):
-  model = _views_only(merge)
+@pytest.mark.parametrize(
+  "views, merge, sources", [(2, "late", "all"), (3, "both", "nearest"), (5, "late", "all")]
+)
+def test_permuting_views_permutes_outputs(views, merge, sources):
+  model = _views_only(merge).clone(sources=sources)
   inputs = _inputs(2, views)
   variables = _random_variables(model, inputs)
   apply = jax.jit(functools.partial(model.apply, train=False))
@@ -79,6 +81,20 @@ def test_permuting_views_permutes_outputs(views, merge):
   other = apply(variables, *[x[:, order] for x in inputs])
   np.testing.assert_array_equal(order[other["source"]], out["source"][:, order])
   np.testing.assert_allclose(other["heatmaps"], out["heatmaps"][:, order], atol=1e-4)
+
+
+def test_all_sources_average_what_each_of_them_alone_contributes():
+  model = _views_only().clone(sources="all")
+  inputs = _inputs(1, 3)
+  variables = _random_variables(model, inputs)
+  out = model.apply(variables, *inputs, train=False)
+  assert out["source"].shape == (1, 3, 2) and out["match"].shape == (1, 3, 2, 8, 8, 2)
+  # The head is linear, so maps of view 0 fused with 1 and with 2 average to those fused with both.
+  pairs = [
+    model.apply(variables, *[x[:, [0, other]] for x in inputs], train=False)["heatmaps"][:, 0]
+    for other in (1, 2)
+  ]
+  np.testing.assert_allclose(out["heatmaps"][:, 0], (pairs[0] + pairs[1]) / 2, atol=1e-4)
 
 
 def test_the_source_is_the_nearest_camera_and_only_it_matters():
@@ -91,7 +107,7 @@ def test_the_source_is_the_nearest_camera_and_only_it_matters():
   centers = -np.einsum("vij,vi->vj", rotation[0], translation[0])
   distance = np.linalg.norm(centers[:, None] - centers, axis=-1) + np.diag([np.inf] * 4)
   source = distance.argmin(1)
-  np.testing.assert_array_equal(out["source"][0], source)
+  np.testing.assert_array_equal(out["source"][0, :, 0], source)
   images = inputs[0].copy()
   images[:, 2] += 1.0
   changed = np.abs(apply(variables, images, *inputs[1:])["heatmaps"] - out["heatmaps"])
@@ -268,11 +284,12 @@ def test_two_view_network_equals_golden_forward(depth, merge, keys, name):
   out = jax.jit(functools.partial(model.apply, train=False))(variables, images, *cameras)
   got = np.asarray(out["heatmaps"][:, 0]).transpose(0, 3, 1, 2)[:, :, ::2, ::2]
   error = np.abs(got - golden[name]) / np.abs(golden[name]).max()
-  # The rest is the rounding of the reference's float32 lines: its best matches, pure geometry, are
-  # 6e-4 px from ours at the median and 0.02 px at 97 %.
+  # Above the 2e-3 that the file asks for, and not explained: with the stored samples the attention
+  # agrees to 5e-6, and the features to 2e-6. The reference's float32 lines are the suspect: its
+  # best matches, pure geometry, are 6e-4 px from ours at the median and 0.02 px at 97 %.
   assert np.median(error) < 1.5e-4  # measured 2e-5 and 8e-5
   assert np.quantile(error, 0.99) < 5e-3  # measured 3e-4 and 3e-3
-  match = np.asarray(out["match"][:, 0])[:, ::2, ::2]
+  match = np.asarray(out["match"][:, 0, 0])[:, ::2, ::2]
   assert (np.abs(match - golden[f"{name}_match"]).max(-1) < 0.05).mean() > 0.96
 
 
