@@ -98,6 +98,7 @@ def _describe(config: ml_collections.ConfigDict) -> dict[str, Any]:
   model = config.model.to_dict()
   for name in ("dtype", "head_init_std", "init", "bn_momentum"):
     del model[name]
+  del model["fusion"]["algorithm"]
   if model["fusion"]["sources"] == "nearest":
     # Checkpoints from before this option do not name it.
     del model["fusion"]["sources"]

@@ -53,7 +53,7 @@ def _error(point, truth):
 
 
 def test_covariance_covers_gaussian_noise():
-  """68 and 95 % of 1020 points (3 standard errors: 4 and 2 %); measured 67.3 and 94.6 %."""
+  """68 and 95 % of 1020 points, within 3 standard errors: 4 and 2 %."""
   uv, cameras, truth = _noisy_scenes(4, 60)
   found, plain = _run(uv, cameras, np.ones(uv.shape[:3]))
   assert found.valid.all() and (found.inlier > 0.1).all()
