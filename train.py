@@ -33,4 +33,5 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
   flags.mark_flag_as_required("config")
+  flags.FLAGS.set_default("verbosity", -1)  # warnings: Orbax tells much at the info level
   app.run(main)
