@@ -1,8 +1,8 @@
-"""What is trained: one `Task` per kind of problem. The only switch on `config.task`."""
+"""Heatmaps in every view, fused along epipolar lines; joints by triangulation."""
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,54 +11,22 @@ import numpy as np
 
 from epipolar_jax import heatmaps, losses, models
 from epipolar_jax.geometry import affine, cameras, robust, triangulation
-
-Variables = dict[str, Any]
-Batch = dict[str, jax.Array]
+from epipolar_jax.tasks import task
 
 # Of torchvision's ImageNet models, for RGB in [0, 1]; [b v h w 3].
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32).reshape(1, 1, 1, 1, 3)
 _STD = np.array([0.229, 0.224, 0.225], np.float32).reshape(1, 1, 1, 1, 3)
 
 
-class Task(NamedTuple):
-  """Pure functions that training and evaluation are made of.
-
-  Attributes:
-    init: key -> variables.
-    loss: (variables, batch) -> (sum, weight, new batch_stats); the step divides, after summing
-      both over devices. Uses the network in training mode.
-    predict: (variables, batch) -> arrays with a leading frame axis.
-    meta: JSON-like description of what a checkpoint of this task must agree with.
-  """
-
-  init: Callable[[jax.Array], Variables]
-  loss: Callable[[Variables, Batch], tuple[jax.Array, jax.Array, Any]]
-  predict: Callable[[Variables, Batch], dict[str, jax.Array]]
-  meta: dict[str, Any]
-
-
-def build(config: ml_collections.ConfigDict, *, axis_name: str | None) -> Task:
-  """The task a config asks for.
-
-  Args:
-    config: the whole config.
-    axis_name: of the device axis that BN statistics are synchronised over; None for one device.
-
-  Raises:
-    ValueError: if `config.task` is unknown.
-  """
-  return _choose({"multiview": _multiview}, config.task, "task")(config, axis_name)
-
-
-def _multiview(config: ml_collections.ConfigDict, axis_name: str | None) -> Task:
-  """Heatmaps in every view, fused along epipolar lines; joints by triangulation."""
+def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task:
+  """The task of a config with `task = "multiview"`; arguments as of `tasks.build`."""
   model = models.build(config.model, axis_name=axis_name)
   size, sigma = config.data.image_size, config.heatmap.sigma
   joint_loss = _joint_loss(config.train.loss, sigma)
   decode = _decoder(config.heatmap.decode, sigma)
   triangulate = _triangulator(config.eval.triangulation)
 
-  def apply(variables: Variables, batch: Batch, train: bool):
+  def apply(variables: task.Variables, batch: task.Batch, train: bool):
     images = (batch["image"].astype(jnp.float32) / 255.0 - _MEAN) / _STD
     return model.apply(
       variables,
@@ -69,14 +37,14 @@ def _multiview(config: ml_collections.ConfigDict, axis_name: str | None) -> Task
     )
 
   @jax.jit
-  def init(key: jax.Array) -> Variables:
+  def init(key: jax.Array) -> task.Variables:
     # Two views: the parameters do not depend on their number.
     images = jnp.zeros((1, 2, size, size, 3))
     eye = jnp.broadcast_to(jnp.eye(3), (1, 2, 3, 3))
     translation = jnp.array([[[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]])
     return dict(model.init(key, images, eye, eye, translation, train=False))
 
-  def loss(variables: Variables, batch: Batch):
+  def loss(variables: task.Variables, batch: task.Batch):
     outputs, updated = apply(variables, batch, train=True)
     uv = _crop_joints(batch)
     seen = jnp.all((uv >= 0) & (uv <= size - 1), -1) & batch["valid"][:, None, None]
@@ -84,13 +52,13 @@ def _multiview(config: ml_collections.ConfigDict, axis_name: str | None) -> Task
     weight = seen.astype(jnp.float32)
     return jnp.sum(values * weight), jnp.sum(weight), updated["batch_stats"]
 
-  def predict(variables: Variables, batch: Batch) -> dict[str, jax.Array]:
+  def predict(variables: task.Variables, batch: task.Batch) -> dict[str, jax.Array]:
     maps = apply(variables, batch, train=False)["heatmaps"]
     uv, score = _map_joints(decode)(jnp.moveaxis(maps, -1, 2))
     points, valid = triangulate(uv, score, *_crop_cameras(batch))
     return {"joints_2d": uv, "score": score, "joints_3d": points, "joint_valid": valid}
 
-  return Task(init, loss, predict, _describe(config))
+  return task.Task(init, loss, predict, _describe(config))
 
 
 def _describe(config: ml_collections.ConfigDict) -> dict[str, Any]:
@@ -105,13 +73,13 @@ def _describe(config: ml_collections.ConfigDict) -> dict[str, Any]:
   return {"task": config.task, "model": model}
 
 
-def _crop_cameras(batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _crop_cameras(batch: task.Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
   """K of the network input [b v 3 3], R [b v 3 3], t [b v 3]."""
   intrinsics = jax.vmap(jax.vmap(cameras.crop_intrinsics))(batch["crop"], batch["intrinsics"])
   return intrinsics, batch["rotation"], batch["translation"]
 
 
-def _crop_joints(batch: Batch) -> jax.Array:
+def _crop_joints(batch: task.Batch) -> jax.Array:
   """True joints in network px, [b v j 2]."""
   return jax.vmap(jax.vmap(affine.apply))(batch["crop"], batch["joints_2d"])
 
@@ -129,7 +97,7 @@ def _joint_loss(name: str, sigma: float) -> Callable[[jax.Array, jax.Array], jax
     "smooth_mse": (losses.smooth_mse, True),
     "cross_entropy": (losses.heatmap_cross_entropy, False),
   }
-  compare, floor = _choose(makers, name, "train.loss")
+  compare, floor = task.choose(makers, name, "train.loss")
 
   def loss(heatmap: jax.Array, uv: jax.Array) -> jax.Array:
     target = heatmaps.gaussian_target(
@@ -148,13 +116,13 @@ def _decoder(name: str, sigma: float) -> Callable[[jax.Array], tuple[jax.Array, 
       heatmaps.decode_softmax, radius=2.5 * sigma / models.STRIDE, stride=models.STRIDE
     ),
   }
-  return _choose(decoders, name, "heatmap.decode")
+  return task.choose(decoders, name, "heatmap.decode")
 
 
 def _triangulator(name: str) -> Callable[..., tuple[jax.Array, jax.Array]]:
   """From uv [b v j 2], score [b v j] and cameras to points [b j 3] mm and valid [b j]."""
   methods = {"dlt": triangulation.dlt, "pymvg": _pymvg, "robust": _robust}
-  one_joint = _choose(methods, name, "eval.triangulation")
+  one_joint = task.choose(methods, name, "eval.triangulation")
 
   def one_frame(uv: jax.Array, score: jax.Array, *camera: jax.Array):
     # A peak may be below zero in the parity decoder; such a view does not count.
@@ -174,9 +142,3 @@ def _robust(points: jax.Array, *camera: jax.Array, weight: jax.Array):
   """Robust minimisation of the reprojection error, views weighted by their scores."""
   result = robust.robust(points, *camera, weight=weight)
   return result.point, result.valid
-
-
-def _choose(options: dict[str, Any], name: str, field: str) -> Any:
-  if name not in options:
-    raise ValueError(f"{field} is {name!r}; allowed: {', '.join(sorted(options))}")
-  return options[name]
