@@ -270,6 +270,12 @@ def _read_archive(archive: zipfile.ZipFile, file_size: int) -> Any:
       raise CheckpointError(f"the archive has no {name!r:.60}")
     if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
       raise CheckpointError(f"{name} is compressed or encrypted; torch.save stores plainly")
+    if member.compress_size != member.file_size:
+      # `archive.read` allocates what compress_size says before it reads a byte.
+      raise CheckpointError(
+        f"{name} is damaged: {member.compress_size} bytes in the archive are said to hold "
+        f"{member.file_size}, though stored plainly"
+      )
     # Members may overlap in a crafted file: together they cannot hold more than the file.
     left -= member.file_size
     if member.file_size > largest or left < 0:
