@@ -26,6 +26,9 @@ class Global(NamedTuple):
   name: str
 
 
+# Numbers as the format writes them, compiled: annotation files hold millions.
+_LAYOUTS = {layout: struct.Struct(layout) for layout in ("<B", "<H", "<I", "<Q", "<i", ">d")}
+
 Function = Callable[[tuple[Any, ...]], Any]
 
 
@@ -54,109 +57,143 @@ def loads(
   Raises:
     PickleError: anything else is in it, or it ends early.
   """
-  machine = _Machine(data, start, functions or {}, names, persistent_load)
+  machine = Machine(
+    data, start, functions=functions or {}, names=names, persistent_load=persistent_load
+  )
   return machine.run(), machine.position
 
 
-class _Machine:
-  """The stack machine of the pickle format, cut down."""
+class Machine:
+  """The stack machine of the pickle format, cut down; see `loads`.
 
-  def __init__(self, data, position, functions, names, persistent_load):
-    self.data, self.position = data, position
-    self._functions, self._names = functions, names
+  Attributes:
+    kind: what is read, for messages.
+    hint: what may be in it, for messages.
+    protocols: of pickle, that are read.
+    steps: what to do for each operation that is allowed. A subclass may know more of them.
+  """
+
+  kind = "a checkpoint"
+  hint = (
+    "only tensors, numbers, texts and their dicts and lists are read. Save the state_dict alone"
+  )
+  protocols = (2,)
+  steps: Mapping[bytes, "Callable[[Machine], None]"] = {}
+
+  def __init__(
+    self,
+    data: bytes,
+    position: int,
+    *,
+    functions: Mapping[str, Function],
+    names: frozenset[str],
+    persistent_load: Callable[[Any], Any] | None,
+  ):
+    self.data, self.position, self._end = data, position, len(data)
+    self.functions, self._names = functions, names
     self._persistent_load = persistent_load
-    self._stack: list[Any] = []
+    self.stack: list[Any] = []
     self._marks: list[int] = []
-    self._memo: dict[int, Any] = {}
+    self.memo: dict[int, Any] = {}
 
   def run(self) -> Any:
+    steps = self.steps
     while True:
-      code = self._take(1)
+      code = self.take(1)
       if code == b".":
-        return self._pop()
-      if code not in _STEPS:
+        return self.pop()
+      if code not in steps:
         known = pickletools.code2op.get(code.decode("latin1"))
         name = known.name if known else repr(code)
-        raise PickleError(f"the pickle operation {name} is not allowed in a checkpoint")
-      _STEPS[code](self)
+        raise PickleError(f"the pickle operation {name} is not allowed in {self.kind}")
+      steps[code](self)
 
-  def _take(self, count: int) -> bytes:
-    if count > len(self.data) - self.position:
+  def take(self, count: int) -> bytes:
+    start, self.position = self.position, self.position + count
+    if self.position > self._end:
       raise PickleError("the file ends in the middle of a pickle: it is truncated or damaged")
-    self.position += count
-    return self.data[self.position - count : self.position]
+    return self.data[start : self.position]
 
-  def _number(self, layout: str) -> Any:
-    return struct.unpack(layout, self._take(struct.calcsize(layout)))[0]
+  def number(self, layout: str) -> Any:
+    return _LAYOUTS[layout].unpack(self.take(_LAYOUTS[layout].size))[0]
 
-  def _push(self, value: Any) -> None:
-    self._stack.append(value)
+  def push(self, value: Any) -> None:
+    self.stack.append(value)
 
-  def _pop(self) -> Any:
+  def pop(self) -> Any:
     floor = self._marks[-1] if self._marks else 0
-    if len(self._stack) <= floor:
+    if len(self.stack) <= floor:
       raise PickleError("damaged pickle: its stack is empty")
-    return self._stack.pop()
+    return self.stack.pop()
 
-  def _pop_mark(self) -> list[Any]:
+  def pop_mark(self) -> list[Any]:
     if not self._marks:
       raise PickleError("damaged pickle: a mark is missing")
     start = self._marks.pop()
-    values = self._stack[start:]
-    del self._stack[start:]
+    values = self.stack[start:]
+    del self.stack[start:]
     return values
 
   def protocol(self) -> None:
-    version = self._number("<B")
-    if version != 2:
-      raise PickleError(f"pickle protocol {version}; torch.save writes protocol 2")
+    version = self.number("<B")
+    if version not in self.protocols:
+      allowed = " or ".join(map(str, self.protocols))
+      raise PickleError(
+        f"pickle protocol {version}; {self.kind} is written with protocol {allowed}"
+      )
 
   def mark(self) -> None:
-    self._marks.append(len(self._stack))
+    self._marks.append(len(self.stack))
 
   def text(self, layout: str, encoding: str) -> None:
     try:
-      self._push(self._take(self._number(layout)).decode(encoding))
+      self.push(self.take(self.number(layout)).decode(encoding))
     except UnicodeDecodeError as error:
       raise PickleError("damaged pickle: a text is not UTF-8") from error
 
   def long(self) -> None:
-    self._push(int.from_bytes(self._take(self._number("<B")), "little", signed=True))
+    self.push(int.from_bytes(self.take(self.number("<B")), "little", signed=True))
 
   def tuple(self, count: int) -> None:
-    self._push(tuple(reversed([self._pop() for _ in range(count)])))
+    floor = self._marks[-1] if self._marks else 0
+    start = len(self.stack) - count
+    if start < floor:
+      raise PickleError("damaged pickle: its stack is empty")
+    values = tuple(self.stack[start:])
+    del self.stack[start:]
+    self.push(values)
 
   def marked_tuple(self) -> None:
-    self._push(tuple(self._pop_mark()))
+    self.push(tuple(self.pop_mark()))
 
   def put(self, layout: str) -> None:
-    value = self._pop()
-    self._push(value)
-    self._memo[self._number(layout)] = value
+    value = self.pop()
+    self.push(value)
+    self.memo[self.number(layout)] = value
 
   def get(self, layout: str) -> None:
-    index = self._number(layout)
-    if index not in self._memo:
+    index = self.number(layout)
+    if index not in self.memo:
       raise PickleError(f"damaged pickle: it recalls value {index}, which it never stored")
-    self._push(self._memo[index])
+    self.push(self.memo[index])
 
   def append(self, values: list[Any]) -> None:
-    self._top(list).extend(values)
+    self.top(list).extend(values)
 
   def set_items(self, values: list[Any]) -> None:
-    target = self._top(dict)
+    target = self.top(dict)
     if len(values) % 2:
       raise PickleError("damaged pickle: a key without a value")
     for key, value in zip(values[::2], values[1::2]):
       target[check_key(key)] = value
 
   def pair(self) -> list[Any]:
-    value = self._pop()
-    return [self._pop(), value]
+    value = self.pop()
+    return [self.pop(), value]
 
-  def _top(self, kind: type) -> Any:
-    value = self._pop()
-    self._push(value)
+  def top(self, kind: type) -> Any:
+    value = self.pop()
+    self.push(value)
     if type(value) is not kind:
       raise PickleError(f"damaged pickle: a {type(value).__name__} where a {kind.__name__} belongs")
     return value
@@ -167,34 +204,33 @@ class _Machine:
       end = self.data.find(b"\n", self.position, self.position + 200)
       if end < 0:
         raise PickleError("damaged pickle: the name of a global does not end")
-      parts.append(self._take(end - self.position).decode("latin1"))
-      self._take(1)
-    name = ".".join(parts)
-    if name not in self._functions and name not in self._names:
-      raise PickleError(
-        f"it refers to {name!r}, which is not allowed in a checkpoint: only tensors, numbers, "
-        "texts and their dicts and lists are read. Save the state_dict alone"
-      )
-    self._push(Global(name))
+      parts.append(self.take(end - self.position).decode("latin1"))
+      self.take(1)
+    self.refer(".".join(parts))
+
+  def refer(self, name: str) -> None:
+    if name not in self.functions and name not in self._names:
+      raise PickleError(f"it refers to {name!r}, which is not allowed in {self.kind}: {self.hint}")
+    self.push(Global(name))
 
   def call(self) -> None:
-    arguments, function = self._pop(), self._pop()
-    called = type(function) is Global and function.name in self._functions
+    arguments, function = self.pop(), self.pop()
+    called = type(function) is Global and function.name in self.functions
     if not called or type(arguments) is not tuple:
-      raise PickleError("it calls something that is not a function of a checkpoint")
-    self._push(self._functions[function.name](arguments))
+      raise PickleError(f"it calls something that is not a function of {self.kind}")
+    self.push(self.functions[function.name](arguments))
 
   def build(self) -> None:
     """Attributes of an OrderedDict (torch's `_metadata`): left out. Nothing else may have any."""
-    state = self._pop()
-    self._top(dict)
+    state = self.pop()
+    self.top(dict)
     if type(state) is not dict:
-      raise PickleError("it sets the state of an object, which is not allowed in a checkpoint")
+      raise PickleError(f"it sets the state of an object, which is not allowed in {self.kind}")
 
   def persistent(self) -> None:
     if self._persistent_load is None:
       raise PickleError("damaged pickle: a persistent id where none belongs")
-    self._push(self._persistent_load(self._pop()))
+    self.push(self._persistent_load(self.pop()))
 
 
 def show(value: Any) -> str:
@@ -214,20 +250,20 @@ def check_key(key: Any) -> Any:
   return key
 
 
-_STEPS: dict[bytes, Callable[[_Machine], None]] = {
-  b"\x80": _Machine.protocol,
-  b"(": _Machine.mark,
-  b"N": lambda m: m._push(None),
-  b"\x88": lambda m: m._push(True),
-  b"\x89": lambda m: m._push(False),
-  b")": lambda m: m._push(()),
-  b"]": lambda m: m._push([]),
-  b"}": lambda m: m._push({}),
-  b"K": lambda m: m._push(m._number("<B")),
-  b"M": lambda m: m._push(m._number("<H")),
-  b"J": lambda m: m._push(m._number("<i")),
-  b"G": lambda m: m._push(m._number(">d")),
-  b"\x8a": _Machine.long,
+Machine.steps = {
+  b"\x80": Machine.protocol,
+  b"(": Machine.mark,
+  b"N": lambda m: m.push(None),
+  b"\x88": lambda m: m.push(True),
+  b"\x89": lambda m: m.push(False),
+  b")": lambda m: m.push(()),
+  b"]": lambda m: m.push([]),
+  b"}": lambda m: m.push({}),
+  b"K": lambda m: m.push(m.number("<B")),
+  b"M": lambda m: m.push(m.number("<H")),
+  b"J": lambda m: m.push(m.number("<i")),
+  b"G": lambda m: m.push(m.number(">d")),
+  b"\x8a": Machine.long,
   b"X": lambda m: m.text("<I", "utf-8"),
   # Texts of Python 2.
   b"U": lambda m: m.text("<B", "latin1"),
@@ -235,17 +271,17 @@ _STEPS: dict[bytes, Callable[[_Machine], None]] = {
   b"\x85": lambda m: m.tuple(1),
   b"\x86": lambda m: m.tuple(2),
   b"\x87": lambda m: m.tuple(3),
-  b"t": _Machine.marked_tuple,
+  b"t": Machine.marked_tuple,
   b"q": lambda m: m.put("<B"),
   b"r": lambda m: m.put("<I"),
   b"h": lambda m: m.get("<B"),
   b"j": lambda m: m.get("<I"),
-  b"a": lambda m: m.append([m._pop()]),
-  b"e": lambda m: m.append(m._pop_mark()),
+  b"a": lambda m: m.append([m.pop()]),
+  b"e": lambda m: m.append(m.pop_mark()),
   b"s": lambda m: m.set_items(m.pair()),
-  b"u": lambda m: m.set_items(m._pop_mark()),
-  b"c": _Machine.global_name,
-  b"R": _Machine.call,
-  b"b": _Machine.build,
-  b"Q": _Machine.persistent,
+  b"u": lambda m: m.set_items(m.pop_mark()),
+  b"c": Machine.global_name,
+  b"R": Machine.call,
+  b"b": Machine.build,
+  b"Q": Machine.persistent,
 }
