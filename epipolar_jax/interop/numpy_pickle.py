@@ -79,11 +79,23 @@ class _Machine(restricted_pickle.Machine):
   protocols = (2, 3, 4, 5)
 
   def __init__(self, data: bytes):
+    functions = {
+      "__builtin__.bytes": _no_bytes,
+      "_codecs.encode": self.encode,
+      "numpy.dtype": _new_dtype,
+    }
+    # numpy 2 renamed its inner packages.
+    for core in ("numpy.core", "numpy._core"):
+      functions[f"{core}.multiarray._reconstruct"] = _new_array
+      functions[f"{core}.multiarray.scalar"] = self.scalar
+      functions[f"{core}.numeric._frombuffer"] = self.view
     names = frozenset({"numpy.ndarray"})
-    super().__init__(data, 0, functions=_FUNCTIONS, names=names, persistent_load=None)
+    super().__init__(data, 0, functions=functions, names=names, persistent_load=None)
     self.unfinished = 0
+    # A text that is recalled again and again must not become more bytes than the file has.
+    self._left = len(data)
 
-  def bytes(self, layout: str) -> None:
+  def binary(self, layout: str) -> None:
     self.push(self.take(self.number(layout)))
 
   def memoize(self) -> None:
@@ -113,17 +125,54 @@ class _Machine(restricted_pickle.Machine):
     state, target = self.pop(), self.pop()
     if type(target) is not _Unfinished or type(state) is not tuple:
       raise PickleError(f"it sets the state of an object, which is not allowed in {self.kind}")
-    target.value = _array(state) if target.code is None else _dtype(target.code, state)
+    target.value = self.array(state) if target.code is None else _dtype(target.code, state)
     self.unfinished -= 1
     self.push(target.value)
 
+  def array(self, state: tuple[Any, ...]) -> np.ndarray:
+    """An array from its state: version, shape, dtype, column-major?, contents."""
+    if len(state) != 5:
+      raise PickleError("damaged pickle: not the state of an array")
+    _, shape, dtype, by_columns, contents = state
+    return self.view((contents, dtype, shape, "F" if by_columns is True else "C"))
 
-def _array(state: tuple[Any, ...]) -> np.ndarray:
-  """An array from its state: version, shape, dtype, column-major?, contents."""
-  if len(state) != 5:
-    raise PickleError("damaged pickle: not the state of an array")
-  _, shape, dtype, by_columns, contents = state
-  return _view((contents, dtype, shape, "F" if by_columns is True else "C"))
+  def view(self, arguments: tuple[Any, ...]) -> np.ndarray:
+    """Bytes as a read-only array, given as many as the shape needs."""
+    if len(arguments) != 4:
+      raise PickleError("damaged pickle: not the contents of an array")
+    contents, dtype, shape, order = arguments
+    if type(contents) is str:
+      # Python 2 writes bytes as texts.
+      contents = self.encode((contents, "latin1"))
+    if not isinstance(dtype, np.dtype):
+      raise PickleError(f"an array of {restricted_pickle.show(dtype)}; only numbers are allowed")
+    good = type(contents) is bytes and order in ("C", "F") and type(shape) is tuple
+    good = good and len(shape) <= _MAX_AXES
+    size = restricted_pickle.show(shape)
+    if not good or not all(type(n) is int and 0 <= n < 2**31 for n in shape):
+      raise PickleError(f"damaged pickle: an array of shape {size}")
+    needed = math.prod(shape) * dtype.itemsize
+    if len(contents) != needed:
+      raise PickleError(f"an array of shape {size} needs {needed} bytes, not {len(contents)}")
+    return np.frombuffer(contents, dtype).reshape(shape, order=order)
+
+  def scalar(self, arguments: tuple[Any, ...]) -> int | float | bool:
+    """A numpy number, as Python's."""
+    if len(arguments) != 2:
+      raise PickleError("damaged pickle: not a number")
+    return self.view((arguments[1], arguments[0], (), "C")).item()
+
+  def encode(self, arguments: tuple[Any, ...]) -> bytes:
+    """Bytes that were written as text, which is how Python 3 puts them into protocol 2."""
+    if len(arguments) != 2 or type(arguments[0]) is not str or arguments[1] != "latin1":
+      raise PickleError("damaged pickle: bytes that were not encoded as latin1")
+    self._left -= len(arguments[0])
+    if self._left < 0:
+      raise PickleError("damaged pickle: its arrays are larger than the file")
+    try:
+      return arguments[0].encode("latin1")
+    except UnicodeEncodeError as error:
+      raise PickleError("damaged pickle: bytes beyond 255") from error
 
 
 def _dtype(code: str, state: tuple[Any, ...]) -> np.dtype:
@@ -131,35 +180,6 @@ def _dtype(code: str, state: tuple[Any, ...]) -> np.dtype:
   if len(state) < 2 or state[1] not in ("<", ">", "=", "|"):
     raise PickleError("damaged pickle: not the state of a dtype")
   return np.dtype(state[1] + code)
-
-
-def _view(arguments: tuple[Any, ...]) -> np.ndarray:
-  """Bytes as a read-only array, given as many as the shape needs."""
-  if len(arguments) != 4:
-    raise PickleError("damaged pickle: not the contents of an array")
-  contents, dtype, shape, order = arguments
-  if type(contents) is str:
-    # Python 2 writes bytes as texts.
-    contents = _encode((contents, "latin1"))
-  if not isinstance(dtype, np.dtype):
-    raise PickleError(f"an array of {restricted_pickle.show(dtype)}; only numbers are allowed")
-  good = type(contents) is bytes and order in ("C", "F") and type(shape) is tuple
-  good = good and len(shape) <= _MAX_AXES
-  if not good or not all(type(n) is int and 0 <= n < 2**31 for n in shape):
-    raise PickleError(f"damaged pickle: an array of shape {restricted_pickle.show(shape)}")
-  needed = math.prod(shape) * dtype.itemsize
-  if len(contents) != needed:
-    raise PickleError(
-      f"an array of shape {restricted_pickle.show(shape)} needs {needed} bytes, not {len(contents)}"
-    )
-  return np.frombuffer(contents, dtype).reshape(shape, order=order)
-
-
-def _scalar(arguments: tuple[Any, ...]) -> int | float | bool:
-  """A numpy number, as Python's."""
-  if len(arguments) != 2:
-    raise PickleError("damaged pickle: not a number")
-  return _view((arguments[1], arguments[0], (), "C")).item()
 
 
 def _new_array(arguments: tuple[Any, ...]) -> _Unfinished:
@@ -174,16 +194,6 @@ def _new_dtype(arguments: tuple[Any, ...]) -> _Unfinished:
   return _Unfinished(code)
 
 
-def _encode(arguments: tuple[Any, ...]) -> bytes:
-  """Bytes that were written as text, which is how Python 3 puts them into protocol 2."""
-  if len(arguments) != 2 or type(arguments[0]) is not str or arguments[1] != "latin1":
-    raise PickleError("damaged pickle: bytes that were not encoded as latin1")
-  try:
-    return arguments[0].encode("latin1")
-  except UnicodeEncodeError as error:
-    raise PickleError("damaged pickle: bytes beyond 255") from error
-
-
 def _no_bytes(arguments: tuple[Any, ...]) -> bytes:
   """Empty bytes in protocol 2."""
   if arguments:
@@ -191,24 +201,14 @@ def _no_bytes(arguments: tuple[Any, ...]) -> bytes:
   return b""
 
 
-_FUNCTIONS = {
-  "__builtin__.bytes": _no_bytes,
-  "_codecs.encode": _encode,
-  "numpy.dtype": _new_dtype,
-  # numpy 2 renamed its inner packages.
-  **{f"numpy.{core}.multiarray._reconstruct": _new_array for core in ("core", "_core")},
-  **{f"numpy.{core}.multiarray.scalar": _scalar for core in ("core", "_core")},
-  **{f"numpy.{core}.numeric._frombuffer": _view for core in ("core", "_core")},
-}
-
 _Machine.steps = {
   **restricted_pickle.Machine.steps,
   b"R": _Machine.call,
   b"b": _Machine.build,
-  b"B": lambda m: m.bytes("<I"),
-  b"C": lambda m: m.bytes("<B"),
-  b"\x8e": lambda m: m.bytes("<Q"),
-  b"\x96": lambda m: m.bytes("<Q"),
+  b"B": lambda m: m.binary("<I"),
+  b"C": lambda m: m.binary("<B"),
+  b"\x8e": lambda m: m.binary("<Q"),
+  b"\x96": lambda m: m.binary("<Q"),
   b"\x8c": lambda m: m.text("<B", "utf-8"),
   b"\x8d": lambda m: m.text("<Q", "utf-8"),
   b"\x93": _Machine.stack_global,

@@ -88,6 +88,14 @@ def test_a_wrong_size_is_refused():
     numpy_pickle.loads(data.replace(b"K\x04K\x03\x86", b"J\xff\xff\xff\xffK\x03\x86"))
 
 
+def test_a_small_file_cannot_become_large_arrays():
+  text = b"X" + (1000).to_bytes(4, "little") + bytes(1000)
+  call = b"c_codecs\nencode\nh\x01X\x06\x00\x00\x00latin1\x86R"
+  assert numpy_pickle.loads(b"\x80\x02" + text + b"q\x01](h\x01" + call + b"e\x86.")
+  with pytest.raises(numpy_pickle.PickleError, match="larger than the file"):
+    numpy_pickle.loads(b"\x80\x02" + text + b"q\x01](h\x01" + call * 9 + b"e\x86.")
+
+
 def test_messages_name_the_file(tmp_path):
   path = tmp_path / "anno.pickle"
   path.write_bytes(pickle.dumps(_TREE)[:-20])
