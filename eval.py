@@ -10,7 +10,8 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
-from epipolar_jax import checkpointing, evaluation, tasks
+from epipolar_jax import checkpointing, tasks
+from epipolar_jax.evaluation import driver
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<config name>.")
@@ -33,7 +34,7 @@ def main(argv: list[str]) -> None:
   variables, step = checkpointing.restore_variables(checkpoint, template, task.meta)
   print(f"Evaluating {checkpoint}, step {step}.")
   output = pathlib.Path(_OUTPUT.value or workdir / "eval.json")
-  evaluation.report(config, variables, step=step, output=output)
+  driver.report(config, variables, step=step, output=output)
   print(f"Wrote {output} and pictures beside it.")
 
 

@@ -8,7 +8,7 @@ import pathlib
 from absl import app, flags
 from ml_collections import config_flags
 
-from epipolar_jax import evaluation
+from epipolar_jax.evaluation import driver
 from epipolar_jax.training import loop
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.", lock_config=True)
@@ -27,7 +27,7 @@ def main(argv: list[str]) -> None:
     print(f"Stopped at step {step} and saved in {workdir}; the same command resumes.")
     return
   print(f"Training is complete at step {step}; evaluating.")
-  evaluation.report(_CONFIG.value, state.variables, step=step, output=workdir / "eval.json")
+  driver.report(_CONFIG.value, state.variables, step=step, output=workdir / "eval.json")
   print(f"Everything about this run is in {workdir}/.")
 
 

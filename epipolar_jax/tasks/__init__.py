@@ -6,6 +6,7 @@ from epipolar_jax.tasks import multiview
 from epipolar_jax.tasks import task as task_module
 
 Task = task_module.Task
+choose = task_module.choose
 
 
 def build(config: ml_collections.ConfigDict, *, axis_name: str | None) -> Task:

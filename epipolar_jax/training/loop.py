@@ -13,7 +13,8 @@ import ml_collections
 import numpy as np
 import tqdm
 
-from epipolar_jax import checkpointing, evaluation, metric_writer, parallel, tasks
+from epipolar_jax import checkpointing, metric_writer, parallel, tasks
+from epipolar_jax.evaluation import driver
 from epipolar_jax.inputs import crops, datasets, multiview
 from epipolar_jax.interop import pretrained
 from epipolar_jax.training import schedules
@@ -67,7 +68,7 @@ def train(
     num_threads=config.data.num_threads,
   )
   step_fn = parallel.make_step(train_step.make_train_step(task, optimizer))
-  predict = evaluation.make_predict(config)
+  predict = driver.make_predict(config)
   eval_steps = round(config.train.eval_epochs * steps_per_epoch)
 
   bar = tqdm.tqdm(total=num_steps, initial=start, desc="train", unit="step", smoothing=0.05)
@@ -161,11 +162,12 @@ def _log(writer, bar, step, pending, schedule, last_log, batch_size) -> float:
 
 def _evaluate(config, predict, state, writer, step) -> None:
   """Evaluates the validation split and logs it."""
-  predicted, labels, _ = evaluation.collect(config, predict, state.variables, "validation")
-  result = evaluation.summarize(predicted, labels)
-  names = ("mpjpe_mm", "pa_mpjpe_mm", "error_2d_px")
-  writer.scalars(step, {f"eval/{name}": result[name] for name in names})
-  tqdm.tqdm.write(f"step {step}: validation MPJPE {result['mpjpe_mm']:.1f} mm")
+  problem = driver.problem_of(config)
+  predicted, labels, _ = driver.collect(config, predict, state.variables, "validation")
+  result = problem.summarize(predicted, labels)
+  writer.scalars(step, {f"eval/{name}": result[name] for name in problem.logged})
+  name = problem.logged[0]
+  tqdm.tqdm.write(f"step {step}: validation {name} {result[name]:.1f}")
 
 
 class _StopSignal:

@@ -10,7 +10,8 @@ import jax
 import numpy as np
 import pytest
 
-from epipolar_jax import checkpointing, evaluation, parallel, tasks
+from epipolar_jax import checkpointing, parallel, tasks
+from epipolar_jax.evaluation import driver
 from epipolar_jax.inputs import datasets, multiview
 from epipolar_jax.training import loop, schedules
 from epipolar_jax.training import state as train_state
@@ -147,7 +148,7 @@ def test_training_learns_and_weights_alone_give_the_same_numbers(tmp_path):
   # From 5.55 (uniform over 256 pixels) to 5.0 in these 60 steps.
   losses = [row["train/loss"] for row in rows]
   assert np.mean(losses[-10:]) < losses[0] - 0.3
-  after = evaluation.report(
+  after = driver.report(
     config, state.variables, step=int(state.step), output=tmp_path / "after.json"
   )
   shipped = checkpointing.newest(tmp_path / "run")
@@ -157,7 +158,7 @@ def test_training_learns_and_weights_alone_give_the_same_numbers(tmp_path):
   task = tasks.build(config, axis_name=None)
   template = jax.eval_shape(task.init, jax.random.key(0, impl="rbg"))
   variables, step = checkpointing.restore_variables(shipped, template, task.meta)
-  again = evaluation.report(config, variables, step=step, output=tmp_path / "again.json")
+  again = driver.report(config, variables, step=step, output=tmp_path / "again.json")
   assert again == after
   record = json.loads((tmp_path / "after.json").read_text())
   assert record["mpjpe_mm"] == after["test"]["mpjpe_mm"] and record["step"] == 60

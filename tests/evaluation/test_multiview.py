@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs import synthetic
-from epipolar_jax import evaluation
+from epipolar_jax.evaluation import driver, multiview
 from epipolar_jax.visualize import predictions
 
 
@@ -33,7 +33,7 @@ def _perfect(labels):
 
 def test_perfect_predictions_score_zero():
   labels = _labels()
-  result = evaluation.summarize(_perfect(labels), labels)
+  result = multiview.summarize(_perfect(labels), labels)
   assert result["frames"] == 4 and result["failed_joints"] == 0
   for name in ("mpjpe_mm", "mpjpe_relative_mm", "pa_mpjpe_mm", "error_2d_px"):
     assert result[name] == pytest.approx(0.0, abs=1e-3)
@@ -45,7 +45,7 @@ def test_every_number_by_hand():
   predicted["joints_3d"] += np.array([30.0, 0.0, 40.0], np.float32)  # 50 mm, all joints alike
   predicted["joints_3d"][2, 13] += np.array([0.0, 60.0, 0.0], np.float32)  # left wrist, boxing
   predicted["joints_2d"][:, 1] += np.array([3.0, 4.0], np.float32)  # 5 px in the hidden view
-  result = evaluation.summarize(predicted, labels)
+  result = multiview.summarize(predicted, labels)
   wrist = np.hypot(50.0, 60.0)
   assert result["mpjpe_mm"] == pytest.approx((67 * 50 + wrist) / 68, rel=1e-5)
   assert result["mpjpe_relative_mm"] == pytest.approx(60 / 68, rel=1e-3)
@@ -63,11 +63,11 @@ def test_failed_joints_are_counted_and_left_out():
   predicted = _perfect(labels)
   predicted["joints_3d"][0, 3] = 0.0
   predicted["joint_valid"][0, 3] = False
-  result = evaluation.summarize(predicted, labels)
+  result = multiview.summarize(predicted, labels)
   assert result["failed_joints"] == 1
   assert result["mpjpe_mm"] == pytest.approx(0.0, abs=1e-3)
   predicted["joint_valid"][:] = False
-  result = evaluation.summarize(predicted, labels)
+  result = multiview.summarize(predicted, labels)
   assert result["mpjpe_mm"] is None and result["failed_joints"] == 68
   json.dumps(result)
 
@@ -75,13 +75,13 @@ def test_failed_joints_are_counted_and_left_out():
 def test_table_and_json(tmp_path):
   labels = _labels()
   results = {
-    name: evaluation.summarize(_perfect(labels), labels) for name in ("test", "test_occluded_1")
+    name: multiview.summarize(_perfect(labels), labels) for name in ("test", "test_occluded_1")
   }
-  lines = evaluation.table(results).splitlines()
+  config = synthetic.get_config()
+  lines = driver.table(results, driver.problem_of(config)).splitlines()
   assert len(lines) == 4 and "MPJPE mm" in lines[0] and lines[3].split()[0] == "test_occluded_1"
   assert len({len(line) for line in lines}) == 1
-  config = synthetic.get_config()
-  evaluation.write_json(tmp_path / "a" / "eval.json", results, config, step=7)
+  driver.write_json(tmp_path / "a" / "eval.json", results, config, step=7)
   record = json.loads((tmp_path / "a" / "eval.json").read_text())
   assert record["step"] == 7 and record["seed"] == 0
   assert record["config"]["model"]["width"] == 0.25

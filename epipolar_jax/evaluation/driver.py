@@ -1,0 +1,139 @@
+"""Predicts every frame of a split, then prints, writes and draws what its kind of problem says."""
+
+import json
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+import tqdm
+
+from epipolar_jax import parallel, tasks
+from epipolar_jax.evaluation import multiview
+from epipolar_jax.evaluation import problem as problem_module
+from epipolar_jax.inputs import datasets
+from epipolar_jax.inputs import multiview as inputs
+from epipolar_jax.visualize import predictions
+
+Problem = problem_module.Problem
+
+
+def report(
+  config: ml_collections.ConfigDict, variables: Any, *, step: int, output: pathlib.Path
+) -> dict[str, dict[str, Any]]:
+  """Evaluates `config.eval.splits`, prints the table, writes the JSON and the pictures.
+
+  Args:
+    config: the whole config.
+    variables: of the model, replicated.
+    step: at which they were saved.
+    output: the JSON file; pictures go next to it as `<stem>_<split>.png`.
+
+  Returns:
+    For each split the summary of its problem.
+  """
+  predict = make_predict(config)
+  problem = problem_of(config)
+  results = {}
+  for split in config.eval.splits:
+    predicted, labels, images = collect(config, predict, variables, split)
+    results[split] = problem.summarize(predicted, labels)
+    if problem.picture is not None and len(images):
+      path = output.with_name(f"{output.stem}_{split}.png")
+      predictions.write_png(path, problem.picture(images, predicted, labels))
+  print(table(results, problem))
+  write_json(output, results, config, step=step)
+  return results
+
+
+def problem_of(config: ml_collections.ConfigDict) -> Problem:
+  """The problem of a config's task.
+
+  Raises:
+    ValueError: if `config.task` is unknown.
+  """
+  builders = {"multiview": multiview.build}
+  return tasks.choose(builders, config.task, "task")(config)
+
+
+def make_predict(config: ml_collections.ConfigDict) -> Callable[..., Any]:
+  """The network of a config as `predict(variables, sharded batch)` over all devices."""
+  return parallel.make_predict(tasks.build(config, axis_name=None).predict)
+
+
+def collect(
+  config: ml_collections.ConfigDict, predict: Callable[..., Any], variables: Any, split: str
+) -> tuple[dict[str, Any], dict[str, np.ndarray], np.ndarray]:
+  """Runs the network over one split.
+
+  Returns:
+    predicted: arrays with one leading frame axis n, or dicts of them.
+    labels: likewise.
+    images: [m ...], the network inputs of m = `eval.num_images` frames spread over the split;
+      their indices are `predictions.picked(n, m)`.
+  """
+  problem = problem_of(config)
+  source = datasets.open_split(config.data, split)
+  count = min(config.eval.max_frames or len(source), len(source))
+  total = -(-count // config.eval.batch_size)
+  wanted = set(predictions.picked(count, config.eval.num_images))
+
+  def on_devices(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return parallel.gather(predict(variables, parallel.shard_batch(inputs.device_part(batch))))
+
+  predicted, labels, images, seen = [], [], [], 0
+  batches = problem.batches(config, source)
+  for batch in tqdm.tqdm(batches, total=total, desc=f"evaluate {split}", unit="batch", leave=False):
+    keep = batch["valid"]
+    predicted.append(jax.tree.map(lambda x, keep=keep: x[keep], problem.run(on_devices, batch)))
+    labels.append({k: batch[k][keep] for k in problem.labels})
+    if "image" in batch:
+      images += [x for i, x in enumerate(batch["image"][keep], seen) if i in wanted]
+    seen += int(keep.sum())
+  return _stack(predicted), _stack(labels), np.array(images)
+
+
+def _stack(rows: list[Any]) -> Any:
+  return jax.tree.map(lambda *parts: np.concatenate(parts), *rows)
+
+
+def table(results: dict[str, dict[str, Any]], problem: Problem) -> str:
+  """The results as text, the rows of one split after the other."""
+  rows = [["split", *problem.columns]]
+  for split, result in results.items():
+    for name, numbers in problem.rows(split, result).items():
+      rows.append([name, *(_cell(numbers.get(key)) for key in problem.columns.values())])
+  widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+  lines = ["  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths)) for row in rows]
+  lines.insert(1, "  ".join("-" * w for w in widths))
+  return "\n".join(lines)
+
+
+def _cell(value: float | int | None) -> str:
+  if value is None:
+    return "-"
+  return str(value) if isinstance(value, int) else f"{value:.1f}"
+
+
+def write_json(
+  path: pathlib.Path,
+  results: dict[str, dict[str, Any]],
+  config: ml_collections.ConfigDict,
+  *,
+  step: int,
+) -> None:
+  """Writes `eval.json`: the first split's numbers on top, all splits below, and the protocol."""
+  first = next(iter(results.values()))
+  record = first | {
+    "splits": results,
+    "step": step,
+    "seed": config.seed,
+    "protocol": problem_of(config).protocol,
+    "config": json.loads(config.to_json_best_effort()),
+  }
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.with_suffix(".tmp")
+  temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+  temporary.replace(path)

@@ -1,0 +1,37 @@
+"""`Problem`: what the evaluation of one kind of task adds to the driver."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import ml_collections
+import numpy as np
+
+Arrays = dict[str, Any]
+Summary = dict[str, Any]
+
+
+class Problem(NamedTuple):
+  """What is particular to a task; made from a config, so that options are bound already.
+
+  Attributes:
+    batches: (config, source) -> batches of a split in order, padded with `valid` False.
+    run: (predict, batch) -> arrays (or dicts of them) with a leading frame axis, on the host;
+      `predict` takes a host batch.
+    labels: fields of a batch that `summarize` and `picture` need.
+    summarize: (predicted, labels) -> JSON-ready numbers of all frames of a split.
+    columns: heading of the printed table -> key of a row.
+    rows: (split, summary) -> rows of the table, by name.
+    logged: keys of the summary that training logs as `eval/KEY`; the first is told in words.
+    protocol: says in words what the numbers mean.
+    picture: (images, predicted, labels) -> RGB picture of some frames, or None if there is none.
+  """
+
+  batches: Callable[[ml_collections.ConfigDict, Sequence[Any]], Iterator[Arrays]]
+  run: Callable[[Callable[[Arrays], Arrays], Arrays], Arrays]
+  labels: tuple[str, ...]
+  summarize: Callable[[Arrays, Arrays], Summary]
+  columns: dict[str, str]
+  rows: Callable[[str, Summary], dict[str, Summary]]
+  logged: tuple[str, ...]
+  protocol: dict[str, Any]
+  picture: Callable[[np.ndarray, Arrays, Arrays], np.ndarray] | None
