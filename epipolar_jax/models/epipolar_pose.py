@@ -57,7 +57,8 @@ class EpipolarPose(nn.Module):
     Returns:
       heatmaps: [b, v, h/4, w/4, j] float32; with fusion also `source` [b, v, m], the views each
       view looks at, nearest first, and match [b, v, m, h/4, w/4, 2], the best match of each pixel
-      in each of them, in feature pixels of that view.
+      in each of them, in feature pixels of that view. With `mutable=["intermediates"]` the last
+      fusion also leaves `weights`, [b, v, m, p, k], of the samples on each pixel's line.
 
     Raises:
       ValueError: one view only, with fusion; an image size that is no multiple of 32; an unknown
@@ -120,5 +121,7 @@ class EpipolarPose(nn.Module):
     valid = valid.reshape(b * v * m, -1)
     reference = jnp.repeat(features, m, axis=0)
     fused, attended = layer(reference, seen, samples, valid, pair, train=train)
+    weights = attended.weights.reshape(b, v, m, *attended.weights.shape[1:])
+    self.sow("intermediates", "weights", weights, reduce_fn=lambda _, last: last)
     fused = jnp.mean(fused.reshape(b * v, m, *fused.shape[1:]), axis=1)
     return features + fused, attention.match(samples, attended.best)

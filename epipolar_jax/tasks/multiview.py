@@ -27,10 +27,9 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
   triangulate = _triangulator(config.eval.triangulation)
 
   def apply(variables: task.Variables, batch: task.Batch, train: bool):
-    images = (batch["image"].astype(jnp.float32) / 255.0 - _MEAN) / _STD
     return model.apply(
       variables,
-      images,
+      _normalize(batch),
       *_crop_cameras(batch),
       train=train,
       mutable=["batch_stats"] if train else False,
@@ -58,7 +57,27 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
     points, valid = triangulate(uv, score, *_crop_cameras(batch))
     return {"joints_2d": uv, "score": score, "joints_3d": points, "joint_valid": valid}
 
-  return task.Task(init, loss, predict, _describe(config))
+  def inspect(variables: task.Variables, batch: task.Batch) -> dict[str, jax.Array]:
+    maps = apply(variables, batch, train=False)["heatmaps"]
+    if config.heatmap.decode == "softmax":
+      maps = jax.nn.softmax(maps, axis=(2, 3))
+    seen = predict(variables, batch) | {"heatmaps": maps}
+    return seen if config.model.fusion.merge == "none" else seen | attention(variables, batch)
+
+  def attention(variables: task.Variables, batch: task.Batch) -> dict[str, jax.Array]:
+    # Any view may look at any other, unless fused features went into the layer that is looked at.
+    shown = model if config.model.fusion.merge == "both" else model.clone(sources="all")
+    outputs, left = shown.apply(
+      variables, _normalize(batch), *_crop_cameras(batch), train=False, mutable=["intermediates"]
+    )
+    count = 1 if model.sources == "nearest" else None
+    return {
+      "others": outputs["source"],
+      "source": outputs["source"][..., :count],
+      "weights": left["intermediates"]["weights"],
+    }
+
+  return task.Task(init, loss, predict, _describe(config), inspect)
 
 
 def _describe(config: ml_collections.ConfigDict) -> dict[str, Any]:
@@ -71,6 +90,11 @@ def _describe(config: ml_collections.ConfigDict) -> dict[str, Any]:
     # Checkpoints from before this option do not name it.
     del model["fusion"]["sources"]
   return {"task": config.task, "model": model}
+
+
+def _normalize(batch: task.Batch) -> jax.Array:
+  """The pictures as the network wants them, [b v h w 3] float32."""
+  return (batch["image"].astype(jnp.float32) / 255.0 - _MEAN) / _STD
 
 
 def _crop_cameras(batch: task.Batch) -> tuple[jax.Array, jax.Array, jax.Array]:

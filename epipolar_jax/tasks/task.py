@@ -18,12 +18,17 @@ class Task(NamedTuple):
       both over devices. Uses the network in training mode.
     predict: (variables, batch) -> arrays with a leading frame axis.
     meta: JSON-like description of what a checkpoint of this task must agree with.
+    inspect: like `predict`, and what the network saw on the way: heatmaps [b v h w j] and, with
+      fusion, source [b v m], the views each view looks at, others [b v n], the views it can be
+      shown looking at, weights [b v n p k] of the samples on their epipolar lines; None for tasks
+      without pictures.
   """
 
   init: Callable[[jax.Array], Variables]
   loss: Callable[[Variables, Batch], tuple[jax.Array, jax.Array, Any]]
   predict: Callable[[Variables, Batch], dict[str, jax.Array]]
   meta: dict[str, Any]
+  inspect: Callable[[Variables, Batch], dict[str, jax.Array]] | None = None
 
 
 def choose(options: dict[str, Any], name: str, field: str) -> Any:
