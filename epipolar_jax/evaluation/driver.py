@@ -13,8 +13,7 @@ import tqdm
 from epipolar_jax import parallel, tasks
 from epipolar_jax.evaluation import multiview
 from epipolar_jax.evaluation import problem as problem_module
-from epipolar_jax.inputs import datasets
-from epipolar_jax.inputs import multiview as inputs
+from epipolar_jax.inputs import batches as inputs
 from epipolar_jax.visualize import predictions
 
 Problem = problem_module.Problem
@@ -75,7 +74,7 @@ def collect(
       their indices are `predictions.picked(n, m)`.
   """
   problem = problem_of(config)
-  source = datasets.open_split(config.data, split)
+  source = inputs.open_split(config, split)
   count = min(config.eval.max_frames or len(source), len(source))
   total = -(-count // config.eval.batch_size)
   wanted = set(predictions.picked(count, config.eval.num_images))

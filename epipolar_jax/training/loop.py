@@ -15,7 +15,7 @@ import tqdm
 
 from epipolar_jax import checkpointing, metric_writer, parallel, tasks
 from epipolar_jax.evaluation import driver
-from epipolar_jax.inputs import crops, datasets, multiview
+from epipolar_jax.inputs import batches as inputs
 from epipolar_jax.interop import pretrained
 from epipolar_jax.training import schedules
 from epipolar_jax.training import state as train_state
@@ -41,7 +41,7 @@ def train(
   Raises:
     ValueError: if `workdir` holds a run of another model.
   """
-  source = datasets.open_split(config.data, "train")
+  source = inputs.open_split(config, "train")
   steps_per_epoch = len(source) / config.train.batch_size
   num_steps = round(config.train.num_epochs * steps_per_epoch)
   schedule = schedules.learning_rate(
@@ -57,16 +57,7 @@ def train(
 
   _write_config(workdir, config)
   writer = metric_writer.MetricWriter(workdir, start_step=start)
-  batches = multiview.train_batches(
-    source,
-    _augmentation(config.data),
-    size=config.data.image_size,
-    batch_size=config.train.batch_size,
-    seed=config.seed,
-    start_step=start,
-    num_steps=num_steps,
-    num_threads=config.data.num_threads,
-  )
+  batches = inputs.train_batches(config, source, start_step=start, num_steps=num_steps)
   step_fn = parallel.make_step(train_step.make_train_step(task, optimizer))
   predict = driver.make_predict(config)
   eval_steps = round(config.train.eval_epochs * steps_per_epoch)
@@ -75,7 +66,7 @@ def train(
   step, last_save, last_log, pending = start, time.monotonic(), time.monotonic(), []
   with contextlib.closing(writer), contextlib.closing(bar), _StopSignal() as stop:
     for batch in batches:
-      state, values = step_fn(state, parallel.shard_batch(multiview.device_part(batch)))
+      state, values = step_fn(state, parallel.shard_batch(inputs.device_part(batch)))
       step += 1
       pending.append(values)
       bar.update()
@@ -125,16 +116,6 @@ def _save(manager, state, task) -> None:
 def _training_part(state: train_state.TrainState) -> dict[str, Any]:
   """What resuming needs besides the weights."""
   return {"step": state.step, "opt_state": state.opt_state}
-
-
-def _augmentation(config: ml_collections.ConfigDict) -> crops.Augmentation:
-  return crops.Augmentation(
-    scale_factor=config.scale_factor,
-    rotation_factor=config.rotation_factor,
-    translation_factor=config.translation_factor,
-    flip_probability=config.flip_probability,
-    color_jitter=config.color_jitter,
-  )
 
 
 def _write_config(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:

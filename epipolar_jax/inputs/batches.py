@@ -1,0 +1,56 @@
+"""What a config's task reads: its data and its training batches."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import ml_collections
+
+from epipolar_jax.inputs import crops, datasets, multiview
+
+Batch = multiview.Batch
+device_part = multiview.device_part
+
+
+def open_split(config: ml_collections.ConfigDict, split: str) -> Sequence[dict[str, Any]]:
+  """Random access to the stored examples of one split, as `datasets.open_split`."""
+  return datasets.open_split(config.data, split)
+
+
+def train_batches(
+  config: ml_collections.ConfigDict,
+  source: Sequence[dict[str, Any]],
+  *,
+  start_step: int,
+  num_steps: int,
+) -> Iterator[Batch]:
+  """The batches of steps `start_step` .. `num_steps` - 1, a pure function of (seed, step).
+
+  Args:
+    config: the whole config.
+    source: of the training split.
+    start_step: first step to yield.
+    num_steps: length of the whole run.
+
+  Raises:
+    ValueError: if the split has fewer frames than a batch.
+  """
+  return multiview.train_batches(
+    source,
+    _augmentation(config.data),
+    size=config.data.image_size,
+    batch_size=config.train.batch_size,
+    seed=config.seed,
+    start_step=start_step,
+    num_steps=num_steps,
+    num_threads=config.data.num_threads,
+  )
+
+
+def _augmentation(config: ml_collections.ConfigDict) -> crops.Augmentation:
+  return crops.Augmentation(
+    scale_factor=config.scale_factor,
+    rotation_factor=config.rotation_factor,
+    translation_factor=config.translation_factor,
+    flip_probability=config.flip_probability,
+    color_jitter=config.color_jitter,
+  )
