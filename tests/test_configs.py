@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import json
 import pathlib
 import re
 import sys
@@ -14,6 +15,7 @@ from ml_collections import config_flags
 from epipolar_jax import tasks
 
 _FOLDER = pathlib.Path(__file__).parent.parent / "configs"
+_traced = {}
 _NAMES = sorted(p.stem for p in _FOLDER.glob("*.py") if p.stem != "__init__")
 
 
@@ -21,8 +23,12 @@ _NAMES = sorted(p.stem for p in _FOLDER.glob("*.py") if p.stem != "__init__")
 def test_config_builds(name):
   config = importlib.import_module(f"configs.{name}").get_config()
   task = tasks.build(config, axis_name=None)
-  shapes = jax.eval_shape(task.init, jax.random.key(0))
-  assert set(shapes) == {"params", "batch_stats"}
+  # Tracing takes seconds: once for all configs of one network.
+  network = json.dumps([config.task, config.model.to_dict()])
+  if network not in _traced:
+    _traced[network] = jax.eval_shape(task.init, jax.random.key(0))
+  assert set(_traced[network]) == {"params", "batch_stats"}
+  assert config.data.image_size % 32 == 0
   assert task.meta["model"]["fusion"]["merge"] in ("none", "late")
 
 
@@ -30,6 +36,8 @@ def test_config_builds(name):
 def test_config_says_how_to_run_it(name):
   text = (_FOLDER / f"{name}.py").read_text(encoding="utf-8")
   assert f"python train.py --config configs/{name}.py" in text
+  if name.startswith("h36m"):
+    assert re.search(r"\nPublished: .*\bmeasured\s+here.*\bHardware\b", text, re.DOTALL)
 
 
 def test_every_leaf_of_the_headline_config_has_a_comment():
