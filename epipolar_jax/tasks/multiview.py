@@ -43,7 +43,8 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
     translation = jnp.array([[[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]])
     return dict(model.init(key, images, eye, eye, translation, train=False))
 
-  def loss(variables: task.Variables, batch: task.Batch):
+  def loss(variables: task.Variables, batch: task.Batch, key: jax.Array):
+    del key  # nothing is drawn
     outputs, updated = apply(variables, batch, train=True)
     uv = _crop_joints(batch)
     seen = jnp.all((uv >= 0) & (uv <= size - 1), -1) & batch["valid"][:, None, None]

@@ -1,9 +1,11 @@
 """`Task`: the pure functions that training and evaluation are made of, whatever is trained."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 Variables = dict[str, Any]
 Batch = dict[str, jax.Array]
@@ -14,8 +16,9 @@ class Task(NamedTuple):
 
   Attributes:
     init: key -> variables.
-    loss: (variables, batch) -> (sum, weight, new batch_stats); the step divides, after summing
-      both over devices. Uses the network in training mode.
+    loss: (variables, batch, key) -> (sum, weight, new batch_stats); the step divides, after summing
+      both over devices. Uses the network in training mode. The key is that of the step, the same
+      on every device: `frame_keys` makes one for each frame of it.
     predict: (variables, batch) -> arrays with a leading frame axis.
     meta: JSON-like description of what a checkpoint of this task must agree with.
     inspect: like `predict`, and what the network saw on the way: heatmaps [b v h w j] and, with
@@ -25,10 +28,22 @@ class Task(NamedTuple):
   """
 
   init: Callable[[jax.Array], Variables]
-  loss: Callable[[Variables, Batch], tuple[jax.Array, jax.Array, Any]]
+  loss: Callable[[Variables, Batch, jax.Array], tuple[jax.Array, jax.Array, Any]]
   predict: Callable[[Variables, Batch], dict[str, jax.Array]]
   meta: dict[str, Any]
   inspect: Callable[[Variables, Batch], dict[str, jax.Array]] | None = None
+
+
+def frame_keys(key: jax.Array, count: int, *, axis_name: str | None) -> jax.Array:
+  """Keys [count] of this device's frames, such that n devices draw what one would.
+
+  Args:
+    key: [], of the step, the same on every device.
+    count: frames on each device.
+    axis_name: of the device axis; None for one device.
+  """
+  first = 0 if axis_name is None else count * jax.lax.axis_index(axis_name)
+  return jax.vmap(functools.partial(jax.random.fold_in, key))(first + jnp.arange(count))
 
 
 def choose(options: dict[str, Any], name: str, field: str) -> Any:

@@ -58,7 +58,7 @@ def train(
   _write_config(workdir, config)
   writer = metric_writer.MetricWriter(workdir, start_step=start)
   batches = inputs.train_batches(config, source, start_step=start, num_steps=num_steps)
-  step_fn = parallel.make_step(train_step.make_train_step(task, optimizer))
+  step_fn = parallel.make_step(train_step.make_train_step(task, optimizer, seed=config.seed))
   predict = driver.make_predict(config)
   eval_steps = round(config.train.eval_epochs * steps_per_epoch)
 

@@ -12,19 +12,22 @@ from epipolar_jax.training import state as train_state
 
 
 def make_train_step(
-  task: tasks.Task, optimizer: optax.GradientTransformation
+  task: tasks.Task, optimizer: optax.GradientTransformation, *, seed: int
 ) -> Callable[[train_state.TrainState, Any], tuple[train_state.TrainState, dict[str, jax.Array]]]:
   """Returns `step(state, batch) -> (state, metrics)`, to be mapped by `parallel.make_step`.
 
   The loss is the sum over all devices divided by the weight over all devices, so padding and an
-  uneven share of visible joints cannot bias it, and n devices equal one.
+  uneven share of visible joints cannot bias it, and n devices equal one. What the task draws is a
+  function of (seed, step).
   """
 
   def step(state: train_state.TrainState, batch: Any):
     batch_stats = state.variables["batch_stats"]
+    key = jax.random.fold_in(jax.random.key(seed), state.step)
 
     def objective(params):
-      total, weight, new_stats = task.loss({"params": params, "batch_stats": batch_stats}, batch)
+      variables = {"params": params, "batch_stats": batch_stats}
+      total, weight, new_stats = task.loss(variables, batch, key)
       weight = jnp.maximum(jax.lax.psum(jax.lax.stop_gradient(weight), parallel.AXIS), 1.0)
       return total / weight, new_stats
 

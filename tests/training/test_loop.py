@@ -47,7 +47,7 @@ def _step_on(config, devices):
   state = train_state.create(task.init(jax.random.key(3, impl="rbg")), optimizer)
   batch = {k: x.reshape(len(devices), -1, *x.shape[1:]) for k, x in _first_batch(config).items()}
   function = jax.pmap(
-    train_step.make_train_step(task, optimizer),
+    train_step.make_train_step(task, optimizer, seed=config.seed),
     axis_name=parallel.AXIS,
     in_axes=(None, 0),
     out_axes=0,
