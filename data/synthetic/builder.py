@@ -25,23 +25,18 @@ test are different ones.
 """
 
 import argparse
-import collections
-import concurrent.futures
-import contextlib
 import dataclasses
-import io
-import itertools
-import logging
+import functools
 import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 
+from data import storing
 from data.synthetic import options as options_lib
 from data.synthetic import rig as rig_lib
 from data.synthetic import scene
@@ -113,19 +108,11 @@ class Synthetic(tfds.core.GeneratorBasedBuilder):
     self, generator: scene.Generator, split: str, progress: tqdm.tqdm
   ) -> Iterator[tuple[int, dict[str, Any]]]:
     options = self.builder_config.options
-    waiting = iter(range(options.num_frames(split)))
-    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-
-      def submit(count):
-        chosen = itertools.islice(waiting, count)
-        return [pool.submit(make_example, generator, split, index) for index in chosen]
-
-      pending = collections.deque(submit(2 * _THREADS))
-      while pending:
-        example = pending.popleft().result()
-        pending.extend(submit(1))
-        progress.update(options.num_views)
-        yield example["frame"], example
+    indices = range(options.num_frames(split))
+    work = functools.partial(make_example, generator, split)
+    for example in storing.in_order(work, indices, threads=_THREADS):
+      progress.update(options.num_views)
+      yield example["frame"], example
     if progress.n == progress.total:
       progress.close()
 
@@ -153,24 +140,10 @@ def prepare(options: Options, data_dir: str | os.PathLike, split: str) -> tfds.c
     name=f"{size}_{base}_{options_lib.fingerprint(options, base)}", options=options, base=base
   )
   data_dir = os.fspath(pathlib.Path(data_dir).expanduser().resolve())
-  with _quiet_tfds():
+  with storing.quiet_tfds():
     builder = Synthetic(data_dir=data_dir, config=config, file_format="array_record")
     builder.download_and_prepare()
   return builder
-
-
-@contextlib.contextmanager
-def _quiet_tfds() -> Iterator[None]:
-  """Keeps TFDS from announcing a download of unknown size; our bar and all errors still show."""
-  tfds.disable_progress_bar()
-  logger = logging.getLogger("absl")
-  level = logger.level
-  logger.setLevel(logging.ERROR)
-  try:
-    with contextlib.redirect_stdout(io.StringIO()):
-      yield
-  finally:
-    logger.setLevel(level)
 
 
 def make_example(generator: scene.Generator, split: str, index: int) -> dict[str, Any]:
@@ -179,7 +152,7 @@ def make_example(generator: scene.Generator, split: str, index: int) -> dict[str
   _check(frame, split, index)
   quality = generator.options.jpeg_quality
   return {
-    "image": [_encode_jpeg(image, quality) for image in frame.images],
+    "image": [storing.encode_jpeg(image, quality) for image in frame.images],
     "intrinsics": frame.rig.intrinsics.astype(np.float32),
     "rotation": frame.rig.rotation.astype(np.float32),
     "translation": frame.rig.translation.astype(np.float32),
@@ -208,13 +181,6 @@ def _check(frame, split, index):
   clear = ~frame.occluded
   if not (frame.picture.person[clear].max((1, 2)) > 0).all():
     raise ValueError(f"frame {index} of {split}: a view without an occluder shows no body")
-
-
-def _encode_jpeg(image, quality):
-  done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-  if not done:
-    raise ValueError("OpenCV could not encode the image as JPEG")
-  return io.BytesIO(data.tobytes())
 
 
 def main() -> None:

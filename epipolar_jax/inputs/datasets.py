@@ -21,7 +21,7 @@ def open_split(config: ml_collections.ConfigDict, split: str) -> Sequence[dict[s
     ValueError: if there is no such data set or split.
     FileNotFoundError: if the data cannot be made here and is missing.
   """
-  makers = {"synthetic": _synthetic, "h36m": _h36m}
+  makers = {"synthetic": _synthetic, "h36m": _h36m, "rhd": _rhd}
   if config.name not in makers:
     raise ValueError(f"data.name is {config.name!r}; allowed: {', '.join(sorted(makers))}")
   return makers[config.name](config, split).as_data_source(split)
@@ -41,3 +41,9 @@ def _h36m(config: ml_collections.ConfigDict, split: str) -> Any:
     "not be redistributed (ask for it at the Human3.6M site). "
     "configs/synthetic.py and configs/synthetic_full.py make their own data."
   )
+
+
+def _rhd(config: ml_collections.ConfigDict, split: str) -> Any:
+  from data.rhd import builder
+
+  return builder.open_split(config.dir, split)

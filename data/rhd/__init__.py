@@ -1,0 +1,1 @@
+"""The Rendered Hand Pose data set (Zimmermann and Brox, ICCV 2017)."""
