@@ -1,0 +1,394 @@
+"""Human3.6M as a TFDS builder: `python -m data.h36m.builder --raw FOLDER --data_dir data_cache`.
+
+Reads what the H36M toolbox wrote, checks it, undistorts and cuts every picture once, and stores
+frames with their four views as ArrayRecord (`examples` lists the fields). Work is done in shards by
+several processes; a stopped run goes on where it stopped. Training reads the result through
+`open_prepared`, which needs no raw data.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import contextlib
+import dataclasses
+import io
+import json
+import logging
+import multiprocessing
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import tensorflow_datasets as tfds
+import tqdm
+from tensorflow_datasets.core import dataset_builder, example_serializer
+from tensorflow_datasets.core import splits as splits_lib
+from tensorflow_datasets.core import writer as writer_lib
+
+from data.h36m import annotations, examples, pictures
+from data.h36m import options as options_lib
+
+Options = options_lib.Options
+_FRAMES_PER_SHARD = 128
+_SUMMARY = "summary.json"
+_NAME = "h36m"
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class Config(tfds.core.BuilderConfig):
+  """TFDS configuration.
+
+  Attributes:
+    options: how pictures are stored.
+    work: makes all shards in a folder and returns (shards by split, summary); None to only read.
+  """
+
+  options: Options = dataclasses.field(default_factory=Options)
+  work: Any = None
+
+
+class H36m(dataset_builder.FileReaderBuilder):
+  """TFDS builder; use `prepare`."""
+
+  VERSION = tfds.core.Version("1.0.0")
+  # Named here so that TFDS does not search for a project's tags and citations.
+  pkg_dir_path = pathlib.Path(__file__).parent
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    return tfds.core.DatasetInfo(
+      builder=self,
+      description="Human3.6M: four calibrated views of each frame, undistorted and cut.",
+      features=examples.features(self.builder_config.options),
+      disable_shuffling=True,
+    )
+
+  def _download_and_prepare(self, dl_manager: Any, download_config: Any = None) -> None:
+    """Moves finished shards to their final names and describes them."""
+    shards, summary = self.builder_config.work()
+    infos = []
+    for split, parts in shards.items():
+      template = self._get_filename_template(split)
+      info = splits_lib.SplitInfo(
+        name=split,
+        shard_lengths=[length for _, length in parts],
+        num_bytes=sum(path.stat().st_size for path, _ in parts),
+        filename_template=template,
+      )
+      for index, (path, _) in enumerate(parts):
+        os.replace(path, template.sharded_filepath(shard_index=index, num_shards=len(parts)))
+      infos.append(info)
+    self.info.set_splits(splits_lib.SplitDict(infos))
+    text = json.dumps(summary, indent=2)
+    (pathlib.Path(self.data_dir) / _SUMMARY).write_text(text + "\n", encoding="utf-8")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+  """One shard to make.
+
+  Attributes:
+    part: path of the shard, without suffix.
+    frames: what goes into it.
+    name: of the annotation file.
+    store: where the pictures are.
+    options: how to store them.
+    stop: at the first fault.
+  """
+
+  part: pathlib.Path
+  frames: tuple[annotations.Frame, ...]
+  name: str
+  store: pictures.Store
+  options: Options
+  stop: bool
+
+
+def prepare(
+  raw: str | os.PathLike,
+  data_dir: str | os.PathLike,
+  options: Options,
+  *,
+  images: str = "auto",
+  processes: int = 0,
+  stop: bool = True,
+  stop_incomplete: bool = False,
+) -> tfds.core.DatasetBuilder:
+  """Prepares Human3.6M, unless it is prepared already.
+
+  Args:
+    raw: folder with `annot` and the pictures, or the folder above it (h36m/annot).
+    data_dir: folder for data sets; created if need be.
+    options: how pictures are stored.
+    images: where they are: folder, zip, undistorted_zip, or auto, the first of these.
+    processes: that work side by side; 0 works in this one.
+    stop: at the first faulty record; otherwise its frame is left out and counted.
+    stop_incomplete: at the first frame that not all cameras have. Human3.6M has such frames.
+
+  Returns:
+    A builder whose `as_data_source("train")` and `("validation")` read.
+
+  Raises:
+    FileNotFoundError: something of the raw data is not there.
+    ValueError: an annotation file cannot be read, other data are prepared in this place, or (with
+      `stop`) a fault; the message names file and record.
+  """
+  data_dir = pathlib.Path(data_dir).expanduser().resolve()
+  root = annotations.find_root(pathlib.Path(raw).expanduser().resolve())
+  store = pictures.find_store(root, images)
+  files = {s: annotations.path_of(root, s) for s in annotations.SPLITS}
+  mark = options_lib.fingerprint(options, {s: path.read_bytes() for s, path in files.items()})
+  parts = data_dir / f".{_NAME}_{options.name}_{mark}"
+
+  def work():
+    faults, incomplete = annotations.Faults(stop), annotations.Faults(stop_incomplete)
+    jobs = {
+      split: _jobs(path, parts / split, store, options, faults, incomplete)
+      for split, path in files.items()
+    }
+    shards, summary = _run(jobs, processes, faults)
+    faults.merge(incomplete.counts, incomplete.first)
+    return shards, {
+      "fingerprint": mark,
+      "raw": str(root),
+      "splits": summary,
+      "left_out": faults.counts,
+      "first_of_each": faults.first,
+    }
+
+  config = Config(name=options.name, options=options, work=work)
+  with _quiet_tfds():
+    builder = H36m(data_dir=os.fspath(data_dir), config=config, file_format="array_record")
+    _refuse_other(pathlib.Path(builder.data_dir), mark)
+    builder.download_and_prepare()
+  shutil.rmtree(parts, ignore_errors=True)
+  return builder
+
+
+def open_prepared(data_dir: str | os.PathLike, image_size: int) -> tfds.core.DatasetBuilder:
+  """Opens what `prepare` made.
+
+  Raises:
+    FileNotFoundError: it is not there.
+  """
+  return tfds.builder_from_directory(os.fspath(_find(data_dir, image_size)))
+
+
+def read_summary(data_dir: str | os.PathLike, image_size: int) -> dict[str, Any]:
+  """What `prepare` found: frames, subjects and damaged ranges of each split, what was left out.
+
+  Raises:
+    FileNotFoundError: nothing is prepared there.
+  """
+  path = _find(data_dir, image_size) / _SUMMARY
+  return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _find(data_dir, image_size):
+  folder = pathlib.Path(data_dir).expanduser().resolve() / _NAME
+  folder = folder / options_lib.config_name(image_size) / str(H36m.VERSION)
+  if not (folder / "dataset_info.json").exists():
+    raise FileNotFoundError(f"{folder} does not hold a prepared Human3.6M")
+  return folder
+
+
+def _refuse_other(folder, mark):
+  """Raises ValueError if the folder holds data made from other annotations or options."""
+  if not (folder / _SUMMARY).exists():
+    return
+  summary = json.loads((folder / _SUMMARY).read_text(encoding="utf-8"))
+  if summary["fingerprint"] != mark:
+    raise ValueError(
+      f"{folder} was made from {summary['raw']} with other annotations or options: choose another "
+      "--data_dir or delete it"
+    )
+
+
+def _jobs(path, folder, store, options, faults, incomplete) -> list[_Job]:
+  """Cuts a split into shards."""
+  frames = annotations.frames(annotations.read(path), path.name, faults, incomplete)
+  folder.mkdir(parents=True, exist_ok=True)
+  jobs = []
+  for start in range(0, len(frames), _FRAMES_PER_SHARD):
+    chosen = tuple(frames[start : start + _FRAMES_PER_SHARD])
+    part = folder / f"{start:07d}"
+    jobs.append(_Job(part, chosen, path.name, store, options, faults.stop))
+  return jobs
+
+
+def _run(jobs, processes, faults):
+  """Makes all shards; returns ({split: [(path, frames)]}, {split: summary})."""
+  total = sum(len(job.frames) for group in jobs.values() for job in group)
+  shards, summary = {}, {}
+  bar = tqdm.tqdm(total=annotations.NUM_CAMERAS * total, unit="img", desc="prepare h36m")
+  with contextlib.closing(bar), _mapper(processes) as run_all:
+    for split, group in jobs.items():
+      shards[split] = []
+      counts, damaged = collections.Counter(), []
+      for job, result in zip(group, run_all(group)):
+        faults.merge(result["left_out"], result["first_of_each"])
+        start = sum(length for _, length in shards[split])
+        damaged = _join(damaged, start, result["damaged"])
+        counts.update(result["subjects"])
+        if result["frames"]:
+          shards[split].append((job.part.with_suffix(".array_record"), result["frames"]))
+        bar.update(annotations.NUM_CAMERAS * len(job.frames))
+      if not shards[split]:
+        raise ValueError(
+          f"no frame of the {split} split can be used: {faults.first or 'none there'}"
+        )
+      summary[split] = {
+        "frames": sum(counts.values()),
+        "subjects": {name: counts[name] for name in sorted(counts, key=int)},
+        "damaged": damaged,
+      }
+  return shards, summary
+
+
+@contextlib.contextmanager
+def _mapper(processes: int) -> Iterator[Any]:
+  """Yields a function from jobs to their results, in order; few jobs are under way at once."""
+  if not processes:
+    yield lambda jobs: map(_make_shard, jobs)
+    return
+  context = multiprocessing.get_context("spawn")
+  with concurrent.futures.ProcessPoolExecutor(
+    processes, context, initializer=cv2.setNumThreads, initargs=(1,)
+  ) as pool:
+
+    def run_all(jobs):
+      pending = collections.deque()
+      for job in jobs:
+        pending.append(pool.submit(_make_shard, job))
+        if len(pending) > 2 * processes:
+          yield pending.popleft().result()
+      while pending:
+        yield pending.popleft().result()
+
+    try:
+      yield run_all
+    except BaseException:
+      pool.shutdown(wait=False, cancel_futures=True)
+      raise
+
+
+def _make_shard(job: _Job) -> dict[str, Any]:
+  """Makes one shard, or finds it made, and says what is in it."""
+  record, shard = job.part.with_suffix(".json"), job.part.with_suffix(".array_record")
+  if record.exists():
+    result = json.loads(record.read_text(encoding="utf-8"))
+    # What was left out may have been mended since.
+    if shard.exists() and not result["left_out"]:
+      return result
+  faults = annotations.Faults(job.stop)
+  made = []
+  for frame in job.frames:
+    try:
+      made.append(examples.make(frame, job.name, job.store, job.options))
+    except annotations.BadRecord as fault:
+      faults.add(fault)
+  features = examples.features(job.options)
+  serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
+  temporary = job.part.with_suffix(".tmp")
+  if made:
+    rows = (
+      (i, serializer.serialize_example(features.encode_example(e))) for i, e in enumerate(made)
+    )
+    writer_lib.ExampleWriter(tfds.core.FileFormat.ARRAY_RECORD).write(temporary, rows)
+    os.replace(temporary, shard)
+  flags = [example["damaged"] for example in made]
+  result = {
+    "frames": len(made),
+    "subjects": collections.Counter(str(example["subject"]) for example in made),
+    "damaged": _ranges(flags),
+    "left_out": faults.counts,
+    "first_of_each": faults.first,
+  }
+  temporary.write_text(json.dumps(result), encoding="utf-8")
+  # Last: a shard with a record is complete.
+  os.replace(temporary, record)
+  return result
+
+
+def _ranges(flags: list[bool]) -> list[list[int]]:
+  """[start, stop) of each run of True."""
+  edges = [0, *map(int, flags), 0]
+  changes = [i for i in range(len(edges) - 1) if edges[i] != edges[i + 1]]
+  return [list(pair) for pair in zip(changes[::2], changes[1::2])]
+
+
+def _join(ranges, start, more):
+  """`ranges` with `more`, which count from `start`; runs that touch become one."""
+  joined = [list(r) for r in ranges]
+  for low, high in more:
+    if joined and joined[-1][1] == start + low:
+      joined[-1][1] = start + high
+    else:
+      joined.append([start + low, start + high])
+  return joined
+
+
+@contextlib.contextmanager
+def _quiet_tfds() -> Iterator[None]:
+  """Keeps TFDS from announcing a download of unknown size; our bar and all errors still show."""
+  tfds.disable_progress_bar()
+  logger = logging.getLogger("absl")
+  level = logger.level
+  logger.setLevel(logging.ERROR)
+  try:
+    with contextlib.redirect_stdout(io.StringIO()):
+      yield
+  finally:
+    logger.setLevel(level)
+
+
+def describe(summary: dict[str, Any]) -> str:
+  """The summary as text."""
+  lines = []
+  for split, part in summary["splits"].items():
+    people = ", ".join(f"S{subject} {count:,}" for subject, count in part["subjects"].items())
+    hurt = sum(stop - start for start, stop in part["damaged"])
+    lines.append(f"{split}: {part['frames']:,} frames ({people}), {hurt:,} of damaged clips")
+  for kind, count in summary["left_out"].items():
+    lines.append(f"left out, {kind}: {count:,}; the first: {summary['first_of_each'][kind]}")
+  return "\n".join(lines)
+
+
+def main() -> None:
+  """Prepares the data set from the command line."""
+  parser = argparse.ArgumentParser(description="Prepares Human3.6M for training.")
+  parser.add_argument("--raw", required=True, help="folder with annot/ and the pictures")
+  parser.add_argument("--data_dir", default="data_cache", help="folder for prepared data sets")
+  for field in dataclasses.fields(Options):
+    parser.add_argument(f"--{field.name}", type=field.type, default=field.default)
+  parser.add_argument("--images", default="auto", help="auto, folder, zip or undistorted_zip")
+  parser.add_argument("--processes", type=int, default=os.cpu_count(), help="0: only this one")
+  parser.add_argument("--on_fault", choices=("stop", "skip"), default="stop")
+  parser.add_argument("--on_incomplete", choices=("stop", "skip"), default="skip")
+  arguments = parser.parse_args()
+  options = Options(**{f.name: getattr(arguments, f.name) for f in dataclasses.fields(Options)})
+  try:
+    builder = prepare(
+      arguments.raw,
+      arguments.data_dir,
+      options,
+      images=arguments.images,
+      processes=arguments.processes,
+      stop=arguments.on_fault == "stop",
+      stop_incomplete=arguments.on_incomplete == "stop",
+    )
+  except annotations.BadRecord as fault:
+    raise SystemExit(
+      f"{fault}\nMend it and run the same command again (finished shards are kept), or leave such "
+      "frames out and have them counted: --on_fault skip --on_incomplete skip"
+    ) from fault
+  except (FileNotFoundError, ValueError) as error:
+    raise SystemExit(str(error)) from error
+  print(describe(read_summary(arguments.data_dir, options.image_size)))
+  print(f"prepared in {builder.data_dir}")
+
+
+if __name__ == "__main__":
+  main()

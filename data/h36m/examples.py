@@ -1,0 +1,122 @@
+"""One stored example of Human3.6M: a moment with its four views; the fields of the synthetic set.
+
+On top of those (`data.synthetic.builder`):
+  subaction   int
+  damaged     bool, the clip's 3D labels are known to be shifted against its pictures
+`frame` is the number in the clip, `action` a name of `annotations.ACTIONS`, `occluded` False.
+"""
+
+import io
+from typing import Any
+
+import cv2
+import numpy as np
+import tensorflow_datasets as tfds
+
+from data.h36m import annotations, calibration, pictures
+from data.h36m import options as options_lib
+
+
+def features(options: options_lib.Options) -> tfds.features.FeaturesDict:
+  """Types and shapes of the fields."""
+  size, views = options.image_size or pictures.SIDE, annotations.NUM_CAMERAS
+  joints = annotations.NUM_JOINTS
+  image = tfds.features.Image(shape=(size, size, 3), encoding_format="jpeg")
+
+  def tensor(*shape, dtype=np.float32):
+    return tfds.features.Tensor(shape=shape, dtype=dtype)
+
+  return tfds.features.FeaturesDict(
+    {
+      "image": tfds.features.Sequence(image, length=views),
+      "intrinsics": tensor(views, 3, 3),
+      "rotation": tensor(views, 3, 3),
+      "translation": tensor(views, 3),
+      "joints_3d": tensor(joints, 3),
+      "joints_2d": tensor(views, joints, 2),
+      "visible": tensor(views, joints, dtype=np.bool_),
+      "box_center": tensor(views, 2),
+      "box_size": tensor(views),
+      "subject": tfds.features.Scalar(dtype=np.int32),
+      "action": tfds.features.Text(),
+      "subaction": tfds.features.Scalar(dtype=np.int32),
+      "frame": tfds.features.Scalar(dtype=np.int32),
+      "damaged": tfds.features.Scalar(dtype=np.bool_),
+      "occluded": tensor(views, dtype=np.bool_),
+      "occluded_views": tfds.features.Scalar(dtype=np.int32),
+    }
+  )
+
+
+def make(
+  frame: annotations.Frame, name: str, store: pictures.Store, options: options_lib.Options
+) -> dict[str, Any]:
+  """Makes one example: checks, undistorts, cuts, encodes.
+
+  Args:
+    frame: the records.
+    name: of the annotation file, for messages.
+    store: where the pictures are.
+    options: how they are stored.
+
+  Raises:
+    annotations.BadRecord: one of the views cannot be used.
+  """
+  views = annotations.views(frame, name)
+  first = frame.records[0]
+  key = (first["subject"], first["action"], first["subaction"])
+  damaged = key in annotations.DAMAGED
+  if not damaged:
+    # The labels of a damaged clip are wrong by definition; its cameras are those of other clips.
+    calibration.check(views)
+  made = [_make_view(view, store, options) for view in views]
+  stacked = {field: np.stack([view[field] for view in made]) for field in made[0]}
+  size = options.image_size or pictures.SIDE
+  inside = ((stacked["joints_2d"] >= -0.5) & (stacked["joints_2d"] <= size - 0.5)).all(-1)
+  rotation = np.stack([view.rotation for view in views])
+  return {
+    "image": [_encode_jpeg(picture, options.jpeg_quality) for picture in stacked["picture"]],
+    "intrinsics": stacked["intrinsics"].astype(np.float32),
+    "rotation": rotation.astype(np.float32),
+    "translation": np.stack([-view.rotation @ view.center for view in views]).astype(np.float32),
+    "joints_3d": np.mean([view.joints_world for view in views], axis=0).astype(np.float32),
+    "joints_2d": stacked["joints_2d"].astype(np.float32),
+    "visible": inside & np.stack([view.labelled for view in views]),
+    "box_center": stacked["box_center"].astype(np.float32),
+    "box_size": stacked["box_size"].astype(np.float32),
+    "subject": key[0],
+    "action": annotations.ACTIONS[key[1]],
+    "subaction": key[2],
+    "frame": first["image_id"],
+    "damaged": damaged,
+    "occluded": np.zeros(len(views), np.bool_),
+    "occluded_views": 0,
+  }
+
+
+def _make_view(view, store, options):
+  """The picture and what depends on its pixels."""
+  picture = pictures.decode(store.read(view.image, view.where), view.where, view.image)
+  if not store.undistorted:
+    picture = pictures.undistort(picture, view.intrinsics, view.distortion)
+  points = np.concatenate([view.joints_2d, view.box_center[None]])
+  points = pictures.undistort_points(points, view.intrinsics, view.distortion)
+  affine = np.eye(2, 3)
+  if options.image_size:
+    side = options.margin * view.box_size
+    picture, affine = pictures.cut(picture, points[-1], side, size=options.image_size)
+  points = points @ affine[:, :2].T + affine[:, 2]
+  return {
+    "picture": picture,
+    "intrinsics": np.concatenate([affine, [[0, 0, 1.0]]]) @ view.intrinsics,
+    "joints_2d": points[:-1],
+    "box_center": points[-1],
+    "box_size": np.asarray(view.box_size * affine[0, 0]),
+  }
+
+
+def _encode_jpeg(picture, quality):
+  done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+  if not done:
+    raise ValueError("OpenCV could not encode the picture as JPEG")
+  return io.BytesIO(data.tobytes())
