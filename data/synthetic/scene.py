@@ -101,8 +101,7 @@ class Generator:
     """
     options, base = self.options, options_lib.base_split(split)
     rng = self._rng(base, "frame", index)
-    person = int(rng.integers(_pool(options.train_identities, base)))
-    place = int(rng.integers(_pool(options.train_rigs, base)))
+    person, place = self.cast(base, index, rng)
     texture, thickness, shape = self._look(base, person)
     rig, room = self._set(base, place)
     pose = motion.sample_pose(
@@ -124,9 +123,7 @@ class Generator:
     )
     occluders, occluded = self._occluders(split, index, joints, centers)
     boxes = room_lib.Boxes.concatenate([clutter, occluders])
-    rig, box_size = rig_lib.crop(
-      rig, joints[0], image_size=options.image_size, margin=options.margin
-    )
+    rig, box_size = self.aim(rig, joints[0])
     picture = self._renderer.draw(
       vertices,
       normals,
@@ -153,6 +150,16 @@ class Generator:
       occluded=occluded,
       picture=picture,
     )
+
+  def cast(self, base: str, index: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Chooses the person and the rig of a frame of a base split, by number."""
+    person = int(rng.integers(_pool(self.options.train_identities, base)))
+    return person, int(rng.integers(_pool(self.options.train_rigs, base)))
+
+  def aim(self, rig: rig_lib.Rig, root: np.ndarray) -> tuple[rig_lib.Rig, float]:
+    """The cameras of the stored pictures, and the side of the person box; see `rig.crop`."""
+    size, margin = self.options.image_size, self.options.margin
+    return rig_lib.crop(rig, root, image_size=size, margin=margin)
 
   def _rng(self, *stream: Any) -> np.random.Generator:
     names = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in stream]

@@ -1,0 +1,39 @@
+"""Synthetic data in the file formats of licensed data sets.
+
+  python -m data.synthetic.export --layout h36m --output raw/h36m [--frames N ...]
+
+What comes out is read by the same builders as the real files, so everything from there on can be
+tried, trained and tested without a licence. `--layout NAME --help` lists a layout's options.
+"""
+
+import argparse
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+from data.synthetic import export_h36m
+
+# For each layout: adds its options to the parser; writes, given the folder and the options.
+_LAYOUTS: dict[str, tuple[Callable[[Any], None], Callable[[pathlib.Path, Any], str]]] = {
+  "h36m": (export_h36m.add_arguments, export_h36m.write),
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+  """Writes one data set from the command line."""
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], add_help=False)
+  parser.add_argument("--layout", choices=sorted(_LAYOUTS), required=True)
+  layout, _ = parser.parse_known_args(arguments)
+  add_arguments, write = _LAYOUTS[layout.layout]
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument("--layout", choices=sorted(_LAYOUTS), required=True)
+  parser.add_argument("--output", type=pathlib.Path, required=True, help="folder to write")
+  add_arguments(parser)
+  options = parser.parse_args(arguments)
+  if options.output.exists() and any(options.output.iterdir()):
+    raise SystemExit(f"{options.output} is not empty: choose another --output or delete it")
+  print(write(options.output, options))
+
+
+if __name__ == "__main__":
+  main()
