@@ -27,7 +27,9 @@ def get_config() -> ml_collections.ConfigDict:
   m.head_init_std = 0.001  # of deconvolution and head kernels at the start; 0.03 or so from scratch
   m.init = ""  # starting weights: imagenet:FILE.pth (trunk only) or pose:FILE.pth; "" is random
   m.fusion = f = ml_collections.ConfigDict()
-  f.merge = "late"  # where views meet: none, early (after layer1), late (before the head), both
+  # Where views meet: none, early (after layer1), late (before the head: the paper), both, or
+  # heatmaps (after the head, every joint for itself; needs train.loss = cross_entropy).
+  f.merge = "late"
   f.early_source = "early"  # what early fusion sees of the other view; late is the original's quirk
   f.sources = "nearest"  # views that a view looks at: nearest (the paper) or all others, averaged
   f.num_samples = 64  # samples on an epipolar line

@@ -5,13 +5,13 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from epipolar_jax.models import attention, epipolar_pose, fusion, pose_resnet
+from epipolar_jax.models import attention, epipolar_pose, fusion, joint_fusion, pose_resnet
 
 # Image pixels per heatmap pixel.
 STRIDE = epipolar_pose.STRIDE
 
 _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-_MERGES = ("none", "late", "early", "both")
+_MERGES = ("none", "late", "early", "both", "heatmaps")
 
 
 def build(config: Any, *, axis_name: str | None = None) -> nn.Module:
@@ -45,10 +45,14 @@ def build(config: Any, *, axis_name: str | None = None) -> nn.Module:
   def layer() -> fusion.EpipolarFusion:
     return _fusion(config, dtype, axis_name)
 
+  joint_layer = joint_fusion.JointFusion(
+    num_joints=config.num_joints, num_samples=config.fusion.num_samples
+  )
   return epipolar_pose.EpipolarPose(
     backbone=backbone,
     early_fusion=layer() if merge in ("early", "both") else None,
     late_fusion=layer() if merge in ("late", "both") else None,
+    heatmap_fusion=joint_layer if merge == "heatmaps" else None,
     early_source=config.fusion.early_source,
     sources=config.fusion.sources,
   )

@@ -6,7 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from epipolar_jax.models import attention, fusion, pose_resnet
+from epipolar_jax.geometry import epipolar
+from epipolar_jax.models import attention, fusion, joint_fusion, pose_resnet
 
 STRIDE = 4
 EARLY_SOURCES = ("early", "late")
@@ -22,7 +23,8 @@ class EpipolarPose(nn.Module):
   Attributes:
     backbone: of every view (shared weights).
     early_fusion: after the trunk's first stage, or None.
-    late_fusion: before the head (the paper), or None. Neither: the single-view baseline.
+    late_fusion: before the head (the paper), or None.
+    heatmap_fusion: after the head, or None. No fusion at all: the single-view baseline.
     early_source: what the early fusion sees of the other view: "early" features like its own, or
       the unfused "late" ones as in the reference (whose late fusion of "both" sees them too; costs
       a second pass, and needs equal channels: ResNet-50 and up at width 1).
@@ -33,6 +35,7 @@ class EpipolarPose(nn.Module):
   backbone: pose_resnet.PoseResNet
   early_fusion: fusion.EpipolarFusion | None = None
   late_fusion: fusion.EpipolarFusion | None = None
+  heatmap_fusion: joint_fusion.JointFusion | None = None
   early_source: str = "early"
   sources: str = "nearest"
 
@@ -72,7 +75,7 @@ class EpipolarPose(nn.Module):
     if self.sources not in SOURCES:
       raise ValueError(f"fusion.sources {self.sources!r} is not one of {SOURCES}")
     fuses = self.early_fusion is not None or self.late_fusion is not None
-    if v < 2 and fuses:
+    if v < 2 and (fuses or self.heatmap_fusion is not None):
       raise ValueError(f"epipolar fusion needs at least 2 views, got {v}")
     out = {}
     early = self.backbone.early(images.reshape(b * v, h, w, 3), train=train)
@@ -89,12 +92,25 @@ class EpipolarPose(nn.Module):
       features, match = self._fuse(self.late_fusion, features, unfused, lines, train)
     if fuses:
       out["match"] = match.reshape(b, v, -1, h // STRIDE, w // STRIDE, 2)
-    out["heatmaps"] = self.backbone.heatmaps(features).reshape(b, v, h // STRIDE, w // STRIDE, -1)
+    maps = self.backbone.heatmaps(features).reshape(b, v, h // STRIDE, w // STRIDE, -1)
+    if self.heatmap_fusion is not None:
+      maps, out["source"] = self._fuse_joints(maps, intrinsics, rotation, translation)
+    out["heatmaps"] = maps
     return out
+
+  def _fuse_joints(self, maps, intrinsics, rotation, translation):
+    """Fused heatmaps [b, v, h, w, j] and the source views [b, v, m]."""
+    lines = self._lines(intrinsics, rotation, translation, maps.shape[2:4])
+    if self.is_mutable_collection("intermediates"):
+      weights = self.heatmap_fusion.weights(maps, *lines)
+      self.sow("intermediates", "weights", weights, reduce_fn=lambda _, last: last)
+    rescale = jax.vmap(jax.vmap(functools.partial(epipolar.to_map, stride=STRIDE)))
+    cameras = rescale(intrinsics.astype(jnp.float32)), rotation, translation
+    return self.heatmap_fusion(maps, *cameras, lines[0]), lines[0]
 
   def _lines(self, intrinsics, rotation, translation, size_hw):
     """Source views [b, v, m], samples [b, v, m, p, k, 2] and their validity [b, v, m, p]."""
-    layer = self.early_fusion if self.late_fusion is None else self.late_fusion
+    layer = self.late_fusion or self.early_fusion or self.heatmap_fusion
     cameras = [x.astype(jnp.float32) for x in (intrinsics, rotation, translation)]
     count = 1 if self.sources == "nearest" else rotation.shape[1] - 1
     source = jax.vmap(functools.partial(fusion.nearest_views, count=count))(*cameras[1:])

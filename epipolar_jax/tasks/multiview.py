@@ -21,6 +21,11 @@ _STD = np.array([0.229, 0.224, 0.225], np.float32).reshape(1, 1, 1, 1, 3)
 def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task:
   """The task of a config with `task = "multiview"`; arguments as of `tasks.build`."""
   model = models.build(config.model, axis_name=axis_name)
+  if config.model.fusion.merge == "heatmaps" and config.train.loss != "cross_entropy":
+    raise ValueError(
+      "model.fusion.merge 'heatmaps' adds logarithms of probabilities, which only train.loss "
+      f"'cross_entropy' makes; got {config.train.loss!r}"
+    )
   size, sigma = config.data.image_size, config.heatmap.sigma
   joint_loss = _joint_loss(config.train.loss, sigma)
   decode = _decoder(config.heatmap.decode, sigma)

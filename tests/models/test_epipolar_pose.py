@@ -42,7 +42,7 @@ class _Pixels(nn.Module):
 
 
 def _views_only(merge="late"):
-  model = _build(fusion__merge=merge, fusion__num_samples=16)
+  model = _build(fusion__merge=merge, fusion__num_samples=16, num_joints=3)
   return model.clone(backbone=_Pixels())
 
 
@@ -68,7 +68,8 @@ def _random_variables(model, inputs):
 
 
 @pytest.mark.parametrize(
-  "views, merge, sources", [(2, "late", "all"), (3, "both", "nearest"), (5, "late", "all")]
+  "views, merge, sources",
+  [(2, "late", "all"), (3, "both", "nearest"), (5, "late", "all"), (4, "heatmaps", "all")],
 )
 def test_permuting_views_permutes_outputs(views, merge, sources):
   model = _views_only(merge).clone(sources=sources)
