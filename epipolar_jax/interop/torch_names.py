@@ -26,6 +26,9 @@ _SHORTCUT = {"downsample.0": "downsample_conv", "downsample.1": "downsample_bn"}
 _TORCH_SHORTCUT = {ours: name for name, ours in _SHORTCUT.items()}
 _WRAPPERS = re.compile(r"^(?:(?:reference|backbone|module)\.)+")
 _COUNTER = "num_batches_tracked"
+# The reference's names for the network of the view that is predicted and of the one looked at.
+REFERENCE_WRAPPER, SOURCE_WRAPPER = "reference.module.", "backbone.module."
+_SOURCE = "source_backbone"
 # float32 holds them exactly.
 _DTYPES = (np.dtype("float32"), np.dtype("float16"), np.dtype(ml_dtypes.bfloat16))
 
@@ -66,7 +69,8 @@ def to_flax(state_dict: Mapping[str, np.ndarray], like: Any) -> Any:
   """Arranges a torch state_dict as the variables of our network.
 
   Handles ResNet trunks, PoseResNet and the two-view model; wrapper prefixes (`module.`,
-  `reference.module.`, ...) are cut, and of two wrapped copies equal ones are accepted.
+  `reference.module.`, ...) are cut, and of two wrapped copies equal ones are accepted. Where ours
+  has a network of its own for the views that are looked at, `reference.` and `backbone.` are two.
 
   Args:
     state_dict: torch key -> array in torch layout. `num_batches_tracked` has no counterpart.
@@ -87,22 +91,26 @@ def to_flax(state_dict: Mapping[str, np.ndarray], like: Any) -> Any:
 def match(state_dict: Mapping[str, np.ndarray], like: Any) -> Matching:
   """Compares a state_dict with our variables; `check` raises where they differ."""
   targets = flatten(like)
-  prefixes = module_prefixes(targets)
+  prefixes, source = module_prefixes(targets), _source_prefixes(targets)
   found = Matching({}, [], {}, {}, [])
-  first: dict[str, str] = {}
+  first: dict[tuple[bool, str], str] = {}
   for key, value in state_dict.items():
     short = _WRAPPERS.sub("", key)
     shape = tuple(value.shape)
+    name = bool(source) and key.startswith("backbone."), short
     if short.endswith(_COUNTER):
       found.rows.append(Row(key, shape, "ignored: torch's count of batches"))
-    elif short in first:
-      if np.array_equal(state_dict[first[short]], value):
-        found.rows.append(Row(key, shape, f"the same as {first[short]}"))
+    elif name in first:
+      if np.array_equal(state_dict[first[name]], value):
+        found.rows.append(Row(key, shape, f"the same as {first[name]}"))
       else:
-        found.wrong[key] = f"differs from the other copy, {first[short]}: separate networks"
+        found.wrong[key] = (
+          f"differs from the other copy, {first[name]}: the file has two networks, for which "
+          "model.share_weights must be False"
+        )
     else:
-      first[short] = key
-      _place(found, key, flax_path(short, prefixes), value, targets)
+      first[name] = key
+      _place(found, key, flax_path(short, source if name[0] else prefixes), value, targets)
   found.missing.extend(sorted(targets.keys() - found.filled.keys() - found.refused.keys()))
   return found
 
@@ -117,21 +125,31 @@ def check(matching: Matching) -> None:
 
 
 def to_torch(variables: Any) -> dict[str, np.ndarray]:
-  """Our variables as a bare torch state_dict (no wrapper prefixes), in torch's layout.
+  """Our variables as a torch state_dict, in torch's layout.
+
+  Returns:
+    Bare names (no wrapper prefixes); but if there are two networks, the names of both as the
+    reference saves them, under `reference.module.` and `backbone.module.`.
 
   Raises:
     ValueError: variables for which the reference has no name; lists them.
   """
   flat = flatten(variables)
-  prefixes = module_prefixes(flat)
-  keys = {path: torch_key(path, prefixes) for path in flat}
-  if unknown := ["/".join(path) for path, key in keys.items() if key is None]:
-    raise ValueError(f"the reference has no name for {', '.join(unknown)}")
-  state = {}
-  for path, key in keys.items():
-    state[key] = to_torch_layout(key, np.asarray(flat[path]))
+  prefixes, source = module_prefixes(flat), _source_prefixes(flat)
+  state, unknown = {}, []
+  for path, value in flat.items():
+    of_source = _is_source(path)
+    key = torch_key(path, source if of_source else prefixes)
+    if key is None:
+      unknown.append("/".join(path))
+      continue
+    if source:
+      key = f"{SOURCE_WRAPPER if of_source else REFERENCE_WRAPPER}{key}"
+    state[key] = to_torch_layout(key, np.asarray(value))
     if path[-1] == "var":
       state[key.replace("running_var", _COUNTER)] = np.zeros((), np.int64)
+  if unknown:
+    raise ValueError(f"the reference has no name for {', '.join(unknown)}")
   return state
 
 
@@ -169,15 +187,19 @@ def to_flax_layout(key: str, value: np.ndarray) -> np.ndarray:
   """Torch layout to ours: OIHW to HWIO, transposed convolutions IOHW to HWIO."""
   if value.ndim != 4:
     return value
-  return value.transpose(2, 3, 0, 1) if key.startswith("deconv") else value.transpose(2, 3, 1, 0)
+  return value.transpose(2, 3, 0, 1) if _is_transposed(key) else value.transpose(2, 3, 1, 0)
 
 
 def to_torch_layout(key: str, value: np.ndarray) -> np.ndarray:
   """Our layout to torch's: `to_flax_layout` backwards, contiguous."""
   if value.ndim != 4:
     return value
-  axes = (2, 3, 0, 1) if key.startswith("deconv") else (3, 2, 0, 1)
+  axes = (2, 3, 0, 1) if _is_transposed(key) else (3, 2, 0, 1)
   return np.ascontiguousarray(value.transpose(axes))
+
+
+def _is_transposed(key: str) -> bool:
+  return _WRAPPERS.sub("", key).startswith("deconv")
 
 
 def flatten(variables: Any) -> dict[Path, Any]:
@@ -196,7 +218,7 @@ def unflatten(flat: Mapping[Path, Any]) -> dict[str, Any]:
 
 def module_prefixes(targets: Mapping[Path, Any]) -> dict[str, Path]:
   """Where the trunk, the pose network and the fusion layers live in a tree of variables."""
-  paths = [path[1:] for path in targets if path[0] == "params"]
+  paths = [path[1:] for path in targets if path[0] == "params" and not _is_source(path)]
   prefixes = {}
   stems = [path[:-2] for path in paths if path[-2:] == ("conv1", "kernel")]
   if stems:
@@ -210,6 +232,18 @@ def module_prefixes(targets: Mapping[Path, Any]) -> dict[str, Path]:
   return prefixes | dict(zip(("epipolar_sampler", "epipolar_sampler1"), [(f,) for f in fusions]))
 
 
+def _is_source(path: Path) -> bool:
+  """Whether a path of ours is of the second network, for the views that are looked at."""
+  return path[1] == _SOURCE
+
+
+def _source_prefixes(targets: Mapping[Path, Any]) -> dict[str, Path]:
+  """`module_prefixes` of the second network; empty when there is none."""
+  if not any(_is_source(path) for path in targets):
+    return {}
+  return {"trunk": (_SOURCE, "trunk"), "pose": (_SOURCE,)}
+
+
 def _place(
   found: Matching, key: str, path: Path | None, value: np.ndarray, targets: Mapping[Path, Any]
 ) -> None:
@@ -219,7 +253,7 @@ def _place(
     found.wrong[key] = f"{shape}: no counterpart"
     return
   ours = "/".join(path)
-  arranged = to_flax_layout(_WRAPPERS.sub("", key), value)
+  arranged = to_flax_layout(key, value)
   if arranged.shape != tuple(targets[path].shape):
     found.wrong[key] = f"{arranged.shape} here, {tuple(targets[path].shape)} in {ours}"
     if path[-2] == "head":

@@ -29,28 +29,38 @@ def export(
     output: the file.
     file_format: "legacy" or "zip".
     bare: the names as they are in the network; otherwise {"model": ...} as the original's training
-      saves it, under `backbone.module.` and, for two views, `reference.module.` (the same tensors).
+      saves it, under `backbone.module.` and, for two views, `reference.module.` (the same tensors,
+      unless model.share_weights is False).
 
   Returns:
     A line about what was written.
 
   Raises:
-    ValueError: the checkpoint belongs to another model, or the original has no such layer.
+    ValueError: the checkpoint belongs to another model, or the original has no such layer; bare
+      names are wanted of two networks.
   """
   task = tasks.build(config, axis_name=None)
   template = jax.eval_shape(task.init, jax.random.key(0))
   variables, _ = checkpointing.restore_variables(checkpoint, template, task.meta)
   state_dict = torch_names.to_torch(jax.tree.map(np.asarray, variables))
-  tree = state_dict if bare else {"model": _wrapped(state_dict, config.model.fusion.merge)}
+  separate = any(key.startswith(torch_names.REFERENCE_WRAPPER) for key in state_dict)
+  if separate and bare:
+    raise ValueError(
+      "two networks (model.share_weights False) have no bare names: leave --bare out"
+    )
+  if not (separate or bare):
+    state_dict = _wrapped(state_dict, config.model.fusion.merge)
+  tree = state_dict if bare else {"model": state_dict}
   pth_writer.write(output, tree, file_format=file_format)
-  count = sum(x.size for x in state_dict.values())
+  count = sum(x.size for x in {id(x): x for x in state_dict.values()}.values())
   return f"Wrote {output}: {len(state_dict)} tensors, {count:,} numbers."
 
 
 def _wrapped(state_dict: dict[str, np.ndarray], merge: str) -> dict[str, np.ndarray]:
   """The names of the original's model: one network, or the same one twice."""
-  owners = ("backbone",) if merge == "none" else ("reference", "backbone")
-  return {f"{owner}.module.{key}": x for owner in owners for key, x in state_dict.items()}
+  two = (torch_names.REFERENCE_WRAPPER, torch_names.SOURCE_WRAPPER)
+  owners = two[1:] if merge == "none" else two
+  return {f"{owner}{key}": x for owner in owners for key, x in state_dict.items()}
 
 
 def main(argv: list[str]) -> None:

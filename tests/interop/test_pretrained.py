@@ -143,6 +143,35 @@ def test_separate_networks_other_types_and_bad_numbers_are_refused():
   error.match("bn1.bias has values that are not finite")
 
 
+def _two_networks(seed=0):
+  """Variables of a model whose views are looked at by a network of its own."""
+  variables = _variables(seed)
+  second = _variables(seed + 1)
+  return {
+    collection: tree | {"source_backbone": second[collection]["backbone"]}
+    for collection, tree in variables.items()
+  }
+
+
+def test_separate_networks_keep_apart_both_ways():
+  """SHARE_WEIGHTS False: `reference.module.*` is not `backbone.module.*`."""
+  ours = _two_networks()
+  state = torch_names.to_torch(ours)
+  keys = [key for key in state if key.endswith("deconv_layers.3.weight")]
+  assert sorted(keys) == [f"{o}.module.deconv_layers.3.weight" for o in ("backbone", "reference")]
+  kernel = ours["params"]["source_backbone"]["deconv2"]["kernel"]
+  np.testing.assert_array_equal(state[sorted(keys)[0]], kernel.transpose(2, 3, 0, 1))
+  assert "reference.module.epipolar_sampler.z.weight" in state
+  assert "backbone.module.epipolar_sampler.z.weight" not in state
+  assert _equal(torch_names.to_flax(state, ours), ours)
+  del state["backbone.module.conv1.weight"]
+  with pytest.raises(ValueError, match=r"ours params/source_backbone/trunk/conv1/kernel: not in"):
+    torch_names.to_flax(state, ours)
+  shared = _wrap(torch_names.to_torch(_variables()), "reference.module", "backbone.module")
+  with pytest.raises(ValueError, match=r"backbone.module.epipolar_sampler.z.weight .* no counterp"):
+    torch_names.to_flax(shared, ours)
+
+
 def test_half_precision_is_widened_exactly():
   state = torch_names.to_torch(_variables())
   halved = {k: v.astype(np.float16) if v.ndim == 4 else v for k, v in state.items()}

@@ -1,0 +1,104 @@
+"""From heatmaps to metrics as the original evaluates: Modelbuilder.forward with given heatmaps."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from epipolar_jax import heatmaps, metrics
+from epipolar_jax.geometry import ransac, triangulation
+from tests import golden_files
+
+# One ray passes pair (0, 2) at 34.72 mm, just inside the 35 mm of an inlier; in the reference's
+# float32, where a point of the ray is a camera centre plus a vector of length 1e-3, it is outside.
+_BORDERLINE = 15
+
+
+@pytest.fixture(scope="module")
+def golden():
+  return golden_files.load("evaluation")
+
+
+def _cameras(g, dtype):
+  return (jnp.asarray(x, dtype) for x in (g["K"], g["RT"][:, :, :3], g["RT"][:, :, 3]))
+
+
+def test_golden_decoding_and_triangulate_pymvg(golden):
+  """Float32 as in production: 8e-6 px, 0.0009 mm."""
+  maps = jnp.asarray(golden["heatmaps_q"] / 256, jnp.float32)
+  decode = functools.partial(heatmaps.decode_peak, radius=8.0, stride=4)
+  k, r, t = _cameras(golden, jnp.float32)
+
+  def pymvg(uv, score):
+    weight = triangulation.select_views(score, threshold=0.05).astype(jnp.float32)
+    return triangulation.dlt(uv, k, r, t, weight=weight, world_norm=True)
+
+  uv, score = jax.jit(jax.vmap(jax.vmap(decode)))(maps)
+  np.testing.assert_allclose(uv, golden["batch_locs"], atol=1e-3)
+  np.testing.assert_array_equal(score, golden["score_pred"])
+  points, valid = jax.jit(jax.vmap(pymvg, (1, 1)))(uv, score)
+  assert valid.all()
+  np.testing.assert_allclose(points, golden["pred3d/pymvg"], atol=0.01)
+
+
+def test_golden_consensus_modes(golden):
+  """Float64 of its float32 cameras and points, with its draws: 0.0008 mm."""
+  with jax.enable_x64(True):
+    cameras = tuple(_cameras(golden, jnp.float64))
+    uv, score, match = (
+      jnp.asarray(golden[name], jnp.float64) for name in ("batch_locs", "score_pred", "match")
+    )
+    neighbour = jnp.asarray(golden["neighbour"])
+
+    @jax.jit
+    @functools.partial(jax.vmap, in_axes=(1, 1, 1, 0))
+    def modes(uv, score, match, draws):
+      usable = {"usable": score > 0.05, "threshold_mm": 35.0, "world_norm": True}
+      seen = {"score": score, "match": match, "neighbour": neighbour, "confidence": 0.55}
+      seen["world_norm"] = True
+      return {
+        "naive": ransac.naive(uv, *cameras, draws=draws["naive"], **usable).point,
+        "refine": ransac.refine(uv, *cameras, draws=draws["refine"], **usable).point,
+        "epipolar": ransac.epipolar(uv, *cameras, draws=draws["epipolar"], **seen).point,
+        "epipolar_dlt": ransac.epipolar_dlt(uv, *cameras, **seen).point,
+      }
+
+    draws = {
+      name: jnp.asarray(golden[f"draws/{name}"].astype(np.int32))
+      for name in ("naive", "refine", "epipolar")
+    }
+    found = modes(uv, score, match, draws)
+  others = np.arange(17) != _BORDERLINE
+  for name, points in jax.tree.map(np.asarray, found).items():
+    expected = golden[f"pred3d/{name}"]
+    np.testing.assert_allclose(points[others], expected[others], atol=0.01, err_msg=name)
+    off = np.linalg.norm(points[_BORDERLINE] - expected[_BORDERLINE])
+    assert off < 0.01 if name == "epipolar_dlt" else off < 50.0
+
+
+def test_golden_metrics(golden):
+  """EPEmean with its clamp, calc_pck of the x coordinate, JDR."""
+  truth = jnp.asarray(golden["points_3d"], jnp.float32)
+  every = jnp.ones(17, bool)
+  for name, clamp in [("pymvg_maxdist1000", 1000.0), *((n, 150.0) for n in ("naive", "pymvg"))]:
+    found = jnp.asarray(golden["pred3d/" + name.partition("_")[0]], jnp.float32)
+    error = metrics.mean(metrics.mpjpe(found, truth, every, clamp=clamp))
+    np.testing.assert_allclose(error, golden[f"epe/{name}"], rtol=1e-5)
+
+  labels, visible = jnp.asarray(golden["points_2d"], jnp.float32), jnp.asarray(golden["visibility"])
+  thresholds = tuple(golden["thresholds"].tolist())
+  near = [
+    metrics.pck(uv, label, seen, thresholds=thresholds, x_only=True)
+    for uv, label, seen in zip(jnp.asarray(golden["batch_locs"]), labels, visible)
+  ]
+  np.testing.assert_allclose(100 * metrics.mean(metrics.merge(*near)), golden["pck"], rtol=1e-5)
+
+  make = functools.partial(
+    heatmaps.gaussian_target, size_hw=(64, 64), stride=4, sigma=8.0, floor=True
+  )
+  maps = jnp.asarray(golden["heatmaps_q"] / 256, jnp.float32)
+  rate = jax.jit(jax.vmap(metrics.jdr))(maps, jax.vmap(jax.vmap(make))(labels), visible)
+  per_joint = metrics.mean(jax.tree.map(lambda x: jnp.sum(x, axis=0), rate))
+  np.testing.assert_allclose(jnp.mean(per_joint), golden["jdr"], rtol=1e-6)
