@@ -9,6 +9,7 @@ pose. Pose and skinning are JAX, written for one body; vmap them. The asset come
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -238,8 +239,25 @@ def skin(
   return vertices, heads, tails
 
 
+JointsOf = Callable[[Body, jax.Array, jax.Array, jax.Array], jax.Array]
+
+
+def h36m_joints(body: Body, vertices: jax.Array, heads: jax.Array, tails: jax.Array) -> jax.Array:
+  """[17, 3] from a posed body, in the order of Human3.6M (`skeletons.H36M_17`); see `skin`."""
+  at = {name: heads[body.bone(bone)] for name, bone in JOINT_BONES.items()}
+  at["root"] = (at["rhip"] + at["lhip"]) / 2
+  at["nose"] = vertices[body.nose_vertex]
+  at["head"] = vertices[body.crown_vertex]
+  order = "root rhip rkne rank lhip lkne lank belly neck nose head lsho lelb lwri rsho relb rwri"
+  return jnp.stack([at[name] for name in order.split()])
+
+
 def pose_body(
-  body: Body, shape: jax.Array, bone_rotations: jax.Array, translation: jax.Array
+  body: Body,
+  shape: jax.Array,
+  bone_rotations: jax.Array,
+  translation: jax.Array,
+  joints_of: JointsOf = h36m_joints,
 ) -> tuple[jax.Array, jax.Array]:
   """Shapes, poses and places one body; every shape stands on the floor by construction.
 
@@ -249,23 +267,14 @@ def pose_body(
     bone_rotations: [B, 3, 3], local; the root's is the orientation in the world.
     translation: [3], mm: x and y of the root joint (middle of the hips) in the world, and the
       height of the lowest vertex above the floor (0 unless in the air).
+    joints_of: picks the joints, given body, vertices, bone heads and tails; the first is the root.
 
   Returns:
     vertices: [V, 3], mm, world.
-    joints: [17, 3], mm, world, in the order of Human3.6M (`skeletons.H36M_17`).
+    joints: [j, 3], mm, world.
   """
-  vertices, heads, _ = skin(body, shape, bone_rotations)
-  joints = _joints(body, vertices, heads)
+  vertices, heads, tails = skin(body, shape, bone_rotations)
+  joints = joints_of(body, vertices, heads, tails)
   origin = jnp.concatenate([joints[0, :2], jnp.min(vertices[:, 2:], 0)])
   move = (translation - origin)[None]
   return vertices + move, joints + move
-
-
-def _joints(body: Body, vertices: jax.Array, heads: jax.Array) -> jax.Array:
-  """[17, 3] from posed vertices and bone heads."""
-  at = {name: heads[body.bone(bone)] for name, bone in JOINT_BONES.items()}
-  at["root"] = (at["rhip"] + at["lhip"]) / 2
-  at["nose"] = vertices[body.nose_vertex]
-  at["head"] = vertices[body.crown_vertex]
-  order = "root rhip rkne rank lhip lkne lank belly neck nose head lsho lelb lwri rsho relb rwri"
-  return jnp.stack([at[name] for name in order.split()])

@@ -28,7 +28,10 @@ class Picture(NamedTuple):
     depth: [v, s, s] float32 mm, of the nearest surface at the pixel's first sample.
     person: [v, s, s] float32, share of the pixel's samples that show the body.
     overflow: [v] int32, triangles left out for want of room; must be zero.
-    clipped: [v] int32, triangles that reach behind the near plane; must be zero.
+    clipped: [v] int32, triangles that reach behind the near plane; must be zero, unless the body
+      may stand around the cameras.
+    label: [v, s, s] uint8, label of the triangle at the pixel's first sample, 0 where the body is
+      not seen; None without labels.
   """
 
   color: jax.Array
@@ -36,16 +39,42 @@ class Picture(NamedTuple):
   person: jax.Array
   overflow: jax.Array
   clipped: jax.Array
+  label: jax.Array | None = None
 
 
 class Renderer:
-  """Poses and draws bodies; holds the body on the device and the compiled functions."""
+  """Poses and draws bodies; holds the body on the device and the compiled functions.
 
-  def __init__(self, body: body_lib.Body, *, image_size: int, supersampling: int):
+  Args:
+    body: the asset.
+    image_size: side of the pictures, px.
+    supersampling: samples per pixel and axis.
+    joints_of: what `pose` returns as joints, see `body.pose_body`.
+    labels: [F] uint8, label of each triangle for `Picture.label`; None for none.
+    limits: of the rasteriser; None for those of a body that is seen whole.
+    around: the body may reach behind the cameras. Its triangles that do are left out: keep the
+      cameras so far from it that none of those is in the picture.
+  """
+
+  def __init__(
+    self,
+    body: body_lib.Body,
+    *,
+    image_size: int,
+    supersampling: int,
+    joints_of: body_lib.JointsOf = body_lib.h36m_joints,
+    labels: np.ndarray | None = None,
+    limits: rasterizer.Limits | None = None,
+    around: bool = False,
+  ):
     self._body = jax.device_put(body)
+    self._labels = None if labels is None else jnp.asarray(labels)
+    self._around = around
     self._faces = jnp.asarray(_faces_of_vertices(body.triangles, len(body.rest_vertices)))
-    self._pose = jax.jit(_pose)
-    self._limits = rasterizer.default_limits(image_size * supersampling, len(body.triangles))
+    self._pose = jax.jit(functools.partial(_pose, joints_of=joints_of))
+    self._limits = limits or rasterizer.default_limits(
+      image_size * supersampling, len(body.triangles)
+    )
     draw = functools.partial(_draw, image_size=image_size, supersampling=supersampling)
     self._draw = jax.jit(draw, static_argnames=("limits",))
 
@@ -69,7 +98,7 @@ class Renderer:
     Returns:
       vertices: [v, 3] mm, world, of the cloth.
       normals: [v, 3], unit.
-      joints: [17, 3] mm, world.
+      joints: [j, 3] mm, world.
     """
     return self._pose(
       self._body, self._faces, shape, bone_rotations, translation, np.float32(yaw), thickness
@@ -100,22 +129,22 @@ class Renderer:
     scene = (vertices, normals, texture, cameras, room, light)
     for factor in (1, 2, 4, 16):
       limits = self._limits if factor == 1 else self._limits.grown(factor)
-      picture = self._draw(self._body, *scene, limits=limits)
-      if np.asarray(picture.clipped).any():
+      picture = self._draw(self._body, self._labels, *scene, limits=limits)
+      if np.asarray(picture.clipped).any() and not self._around:
         raise RuntimeError("a body reaches behind the near plane of a camera")
       if not np.asarray(picture.overflow).any():
         return picture
     raise RuntimeError(f"{np.asarray(picture.overflow)} items per view found no room in {limits}")
 
 
-def _pose(body, faces, shape, bone_rotations, translation, yaw, thickness):
+def _pose(body, faces, shape, bone_rotations, translation, yaw, thickness, *, joints_of):
   cos, sin = jnp.cos(yaw), jnp.sin(yaw)
   zero, one = jnp.zeros_like(cos), jnp.ones_like(cos)
   turn = jnp.stack(
     [jnp.stack([cos, -sin, zero]), jnp.stack([sin, cos, zero]), jnp.stack([zero, zero, one])]
   )
   rotations = bone_rotations.at[0].set(jnp.matmul(turn, bone_rotations[0], precision="highest"))
-  vertices, joints = body_lib.pose_body(body, shape, rotations, translation)
+  vertices, joints = body_lib.pose_body(body, shape, rotations, translation, joints_of)
   corner = vertices[body.triangles]
   face_normals = jnp.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
   padded = jnp.concatenate([face_normals, jnp.zeros((1, 3))])
@@ -127,7 +156,18 @@ def _pose(body, faces, shape, bone_rotations, translation, yaw, thickness):
 
 
 def _draw(
-  body, vertices, normals, texture, cameras, room, light, *, image_size, supersampling, limits
+  body,
+  labels,
+  vertices,
+  normals,
+  texture,
+  cameras,
+  room,
+  light,
+  *,
+  image_size,
+  supersampling,
+  limits,
 ):
   # Light per vertex: the mesh is finer than the pixels, so this is smooth shading.
   lambert = jnp.maximum(normals @ light.direction, 0.0)
@@ -136,6 +176,7 @@ def _draw(
   view = functools.partial(
     _draw_view,
     body,
+    labels,
     vertices,
     shade,
     texture,
@@ -150,6 +191,7 @@ def _draw(
 
 def _draw_view(
   body,
+  labels,
   vertices,
   shade,
   texture,
@@ -189,12 +231,17 @@ def _draw_view(
   color = room_lib.unpack(jnp.where(person, to_image(skin, 0), background))
   average = functools.partial(_average, supersampling=supersampling)
   nearest = jnp.minimum(body_depth, far)
+  label = None
+  if labels is not None:
+    label = jnp.where(person, to_image(labels[raster.triangle], 0), 0).astype(jnp.uint8)
+    label = label[::supersampling, ::supersampling]
   return Picture(
     jnp.stack([average(channel) for channel in color], -1),
     nearest[::supersampling, ::supersampling],
     average(person.astype(jnp.float32)),
     raster.overflow,
     raster.clipped,
+    label,
   )
 
 

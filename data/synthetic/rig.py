@@ -54,7 +54,7 @@ def sample_rig(rng: np.random.Generator, *, num_views: int, jitter: float) -> Ri
   centers = np.stack([distance * np.cos(azimuth), distance * np.sin(azimuth), height], -1)
   targets = np.array([0.0, 0.0, 900.0]) + jitter * rng.uniform(-250, 250, (num_views, 3))
   roll = jitter * np.radians(rng.uniform(-2, 2, num_views))
-  rotation = np.stack([_look_at(c, t, r) for c, t, r in zip(centers, targets, roll)])
+  rotation = np.stack([look_at(c, t, r) for c, t, r in zip(centers, targets, roll)])
   intrinsics = np.zeros((num_views, 3, 3))
   focal = FOCAL_PX * (1 + jitter * rng.uniform(-0.02, 0.02, num_views))
   intrinsics[:, 0, 0], intrinsics[:, 1, 1], intrinsics[:, 2, 2] = focal, focal, 1
@@ -98,7 +98,7 @@ def project(rig: Rig, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   return homogeneous[..., :2] / homogeneous[..., 2:], in_camera[..., 2]
 
 
-def _look_at(center, target, roll):
+def look_at(center, target, roll):
   """World-to-camera rotation of an upright camera, turned by `roll` radians about its axis."""
   forward = (target - center) / np.linalg.norm(target - center)
   right = np.cross(forward, [0.0, 0.0, 1.0])

@@ -10,6 +10,7 @@ import zlib
 from typing import Any
 
 import cv2
+import jax
 import numpy as np
 
 from data.synthetic import appearance, furniture, motion, renderer
@@ -68,9 +69,7 @@ class Generator:
     self.options = options
     self._body = body_lib.load()
     self._motion = motion.load()
-    self._renderer = renderer.Renderer(
-      self._body, image_size=options.image_size, supersampling=options.supersampling
-    )
+    self._renderer = self.make_renderer()
     rest = np.asarray(self._body.rest_vertices)
     identity = np.tile(np.eye(3, dtype=np.float32), (self._body.num_bones, 1, 1))
     bare = np.zeros(len(rest), np.float32)
@@ -91,6 +90,13 @@ class Generator:
     )
     self._look = functools.lru_cache(maxsize=256)(self._make_look)
     self._set = functools.lru_cache(maxsize=64)(self._make_set)
+
+  def make_renderer(self) -> renderer.Renderer:
+    """The renderer for these options."""
+    options = self.options
+    return renderer.Renderer(
+      self._body, image_size=options.image_size, supersampling=options.supersampling
+    )
 
   def frame(self, split: str, index: int) -> Frame:
     """Makes one frame.
@@ -129,10 +135,10 @@ class Generator:
       normals,
       texture,
       tuple(_float32(a) for a in (rig.intrinsics, rig.rotation, rig.translation)),
-      _room_arrays(room, boxes, room_lib.floor_shadow(room, np.asarray(vertices), boxes, light)),
+      room_arrays(room, boxes, room_lib.floor_shadow(room, np.asarray(vertices), boxes, light)),
       room_lib.Light(*(_float32(a) for a in light)),
     )
-    picture = picture._replace(**{k: np.asarray(v) for k, v in picture._asdict().items()})
+    picture = jax.tree.map(np.asarray, picture)
     joints_2d, _ = rig_lib.project(rig, joints)
     last = options.image_size - 0.5
     inside = ((joints_2d >= -0.5) & (joints_2d <= last)).all(-1)
@@ -213,7 +219,7 @@ class Generator:
     return images
 
 
-def _room_arrays(room, boxes, shadow):
+def room_arrays(room, boxes, shadow):
   arrays = {"low": room.low, "high": room.high}
   arrays |= {field.name: getattr(boxes, field.name) for field in dataclasses.fields(boxes)}
   arrays = {name: _float32(value) for name, value in arrays.items()}
