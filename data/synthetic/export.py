@@ -1,6 +1,7 @@
 """Synthetic data in the file formats of licensed data sets.
 
   python -m data.synthetic.export --layout h36m --output raw/h36m [--frames N ...]
+  python -m data.synthetic.export --layout rhd --output raw/rhd [--pictures N ...]
 
 What comes out is read by the same builders as the real files, so everything from there on can be
 tried, trained and tested without a licence. `--layout NAME --help` lists a layout's options.
@@ -11,12 +12,15 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-from data.synthetic import export_h36m
+from data.synthetic import export_h36m, export_rhd
 
 # For each layout: adds its options to the parser; writes, given the folder and the options.
 _LAYOUTS: dict[str, tuple[Callable[[Any], None], Callable[[pathlib.Path, Any], str]]] = {
   "h36m": (export_h36m.add_arguments, export_h36m.write),
+  "rhd": (export_rhd.add_arguments, export_rhd.write),
 }
+# Their folder may hold an unfinished run.
+_RESUMED = ("rhd",)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -30,7 +34,8 @@ def main(arguments: list[str] | None = None) -> None:
   parser.add_argument("--output", type=pathlib.Path, required=True, help="folder to write")
   add_arguments(parser)
   options = parser.parse_args(arguments)
-  if options.output.exists() and any(options.output.iterdir()):
+  taken = options.output.exists() and any(options.output.iterdir())
+  if taken and options.layout not in _RESUMED:
     raise SystemExit(f"{options.output} is not empty: choose another --output or delete it")
   print(write(options.output, options))
 
