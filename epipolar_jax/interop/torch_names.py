@@ -12,6 +12,8 @@ import ml_dtypes
 import numpy as np
 from flax import traverse_util
 
+from epipolar_jax.interop import lifting_names
+
 Path = tuple[str, ...]
 
 # torch leaf -> (collection, our leaf); `weight` is a kernel or, in a normalisation, a scale.
@@ -24,7 +26,7 @@ _LEAVES = {
 _TORCH_LEAVES = {ours: leaf for leaf, (_, ours) in _LEAVES.items()} | {"scale": "weight"}
 _SHORTCUT = {"downsample.0": "downsample_conv", "downsample.1": "downsample_bn"}
 _TORCH_SHORTCUT = {ours: name for name, ours in _SHORTCUT.items()}
-_WRAPPERS = re.compile(r"^(?:(?:reference|backbone|module)\.)+")
+_WRAPPERS = re.compile(r"^(?:(?:reference|backbone|liftingnet|module)\.)+")
 _COUNTER = "num_batches_tracked"
 # The reference's names for the network of the view that is predicted and of the one looked at.
 REFERENCE_WRAPPER, SOURCE_WRAPPER = "reference.module.", "backbone.module."
@@ -184,7 +186,9 @@ def torch_key(path: Path, prefixes: Mapping[str, Path]) -> str | None:
 
 
 def to_flax_layout(key: str, value: np.ndarray) -> np.ndarray:
-  """Torch layout to ours: OIHW to HWIO, transposed convolutions IOHW to HWIO."""
+  """Torch layout to ours: OIHW to HWIO, transposed convolutions IOHW to HWIO, OI to IO."""
+  if value.ndim == 2:
+    return value.T
   if value.ndim != 4:
     return value
   return value.transpose(2, 3, 0, 1) if _is_transposed(key) else value.transpose(2, 3, 1, 0)
@@ -192,6 +196,8 @@ def to_flax_layout(key: str, value: np.ndarray) -> np.ndarray:
 
 def to_torch_layout(key: str, value: np.ndarray) -> np.ndarray:
   """Our layout to torch's: `to_flax_layout` backwards, contiguous."""
+  if value.ndim == 2:
+    return np.ascontiguousarray(value.T)
   if value.ndim != 4:
     return value
   axes = (2, 3, 0, 1) if _is_transposed(key) else (3, 2, 0, 1)
@@ -212,12 +218,12 @@ def flatten(variables: Any) -> dict[Path, Any]:
 
 
 def unflatten(flat: Mapping[Path, Any]) -> dict[str, Any]:
-  """`flatten` backwards."""
-  return traverse_util.unflatten_dict(flat)
+  """`flatten` backwards; both collections are there, empty or not."""
+  return {"params": {}, "batch_stats": {}} | traverse_util.unflatten_dict(flat)
 
 
 def module_prefixes(targets: Mapping[Path, Any]) -> dict[str, Path]:
-  """Where the trunk, the pose network and the fusion layers live in a tree of variables."""
+  """Where trunk, pose network, lifter and fusion layers live in a tree of variables."""
   paths = [path[1:] for path in targets if path[0] == "params" and not _is_source(path)]
   prefixes = {}
   stems = [path[:-2] for path in paths if path[-2:] == ("conv1", "kernel")]
@@ -227,9 +233,16 @@ def module_prefixes(targets: Mapping[Path, Any]) -> dict[str, Path]:
   if heads:
     prefixes["pose"] = min(heads, key=len)
   # The reference calls its only sampler, or the early one of two, `epipolar_sampler`.
-  tops = {path[0] for path in paths}
-  fusions = [name for name in ("early_fusion", "late_fusion") if name in tops]
-  return prefixes | dict(zip(("epipolar_sampler", "epipolar_sampler1"), [(f,) for f in fusions]))
+  found = {
+    name: path[: path.index(name) + 1]
+    for path in paths
+    for name in ("early_fusion", "late_fusion", "lifter")
+    if name in path
+  }
+  fusions = [found[name] for name in ("early_fusion", "late_fusion") if name in found]
+  if "lifter" in found:
+    prefixes["lifter"] = found["lifter"]
+  return prefixes | dict(zip(("epipolar_sampler", "epipolar_sampler1"), fusions))
 
 
 def _is_source(path: Path) -> bool:
@@ -284,6 +297,8 @@ def _module_path(module: str, prefixes: Mapping[str, Path]) -> Path | None:
     return _join(prefixes, "pose", "head")
   if match := re.fullmatch(r"(epipolar_sampler1?)\.(theta|phi|g|z|bn)", module):
     return _join(prefixes, match[1], match[2])
+  if names := lifting_names.to_ours(module):
+    return _join(prefixes, "lifter", *names)
   return None
 
 
@@ -299,6 +314,8 @@ def _torch_module(owner: str, names: list[str]) -> str | None:
     if match := re.fullmatch(r"deconv(_bn)?(\d)", name):
       return f"deconv_layers.{3 * (int(match[2]) - 1) + bool(match[1])}"
     return "final_layer" if name == "head" else None
+  if owner == "lifter":
+    return lifting_names.to_torch(tuple(names))
   return f"{owner}.{name}" if name in ("theta", "phi", "g", "z", "bn") else None
 
 

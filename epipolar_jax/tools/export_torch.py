@@ -15,7 +15,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from epipolar_jax import checkpointing, tasks
-from epipolar_jax.interop import pth_writer, torch_names
+from epipolar_jax.interop import lifting_names, pth_writer, torch_names
 
 
 def export(
@@ -57,10 +57,13 @@ def export(
 
 
 def _wrapped(state_dict: dict[str, np.ndarray], merge: str) -> dict[str, np.ndarray]:
-  """The names of the original's model: one network, or the same one twice."""
+  """The names of the original's model: one network, or the same one twice, and its lifter."""
   two = (torch_names.REFERENCE_WRAPPER, torch_names.SOURCE_WRAPPER)
   owners = two[1:] if merge == "none" else two
-  return {f"{owner}{key}": x for owner in owners for key, x in state_dict.items()}
+  lifter = {k: x for k, x in state_dict.items() if lifting_names.to_ours(k.rpartition(".")[0])}
+  rest = {key: x for key, x in state_dict.items() if key not in lifter}
+  named = {f"liftingnet.module.{key}": x for key, x in lifter.items()}
+  return named | {f"{owner}{key}": x for owner in owners for key, x in rest.items()}
 
 
 def main(argv: list[str]) -> None:
