@@ -1,7 +1,7 @@
 """Evaluates a checkpoint: MPJPE and friends as a table, as JSON and as pictures.
 
 python eval.py --config configs/synthetic.py [--workdir DIR] [--checkpoint STEP_DIR]
-    [--output FILE.json] [--config.GROUP.FIELD=VALUE ...]
+    [--output FILE.json] [--nosave_images] [--config.GROUP.FIELD=VALUE ...]
 """
 
 import pathlib
@@ -18,6 +18,9 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs
 _CHECKPOINT = flags.DEFINE_string(
   "checkpoint", None, "Folder of one checkpoint; default the newest of the run."
 )
+_SAVE_IMAGES = flags.DEFINE_bool(
+  "save_images", True, "Draw eval.num_images predictions of every split beside the JSON file."
+)
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file; default eval.json in the run's folder.")
 
 
@@ -33,9 +36,11 @@ def main(argv: list[str]) -> None:
   template = jax.eval_shape(task.init, jax.random.key(0))
   variables, step = checkpointing.restore_variables(checkpoint, template, task.meta)
   print(f"Evaluating {checkpoint}, step {step}.")
+  if not _SAVE_IMAGES.value:
+    config.eval.num_images = 0
   output = pathlib.Path(_OUTPUT.value or workdir / "eval.json")
   driver.report(config, variables, step=step, output=output)
-  print(f"Wrote {output} and pictures beside it.")
+  print(f"Wrote {output}{' and pictures beside it' if config.eval.num_images else ''}.")
 
 
 if __name__ == "__main__":

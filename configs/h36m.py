@@ -64,7 +64,8 @@ def get_config() -> ml_collections.ConfigDict:
   h.decode = "peak"  # peak (argmax + window, the paper's) or softmax (for cross_entropy)
 
   c.optimizer = o = ml_collections.ConfigDict()
-  o.learning_rate = 1e-3  # Adam, at the start
+  o.name = "adam"  # adam, or sgd (momentum 0.9)
+  o.learning_rate = 1e-3  # at the start
   o.schedule = "step"  # step (x 0.1 at step_epochs) or cosine (to zero, after warmup)
   o.step_epochs = (2, 3)  # epochs at which the rate falls, for schedule = step
   o.warmup_epochs = 0.0  # linear warm-up

@@ -24,12 +24,14 @@ def test_config_builds(name):
   config = importlib.import_module(f"configs.{name}").get_config()
   task = tasks.build(config, axis_name=None)
   # Tracing takes seconds: once for all configs of one network.
-  network = json.dumps([config.task, config.model.to_dict()])
+  lifter = config.lifting.lifter if "lifting" in config else None
+  network = json.dumps([config.task, config.model.to_dict(), lifter])
   if network not in _traced:
     _traced[network] = jax.eval_shape(task.init, jax.random.key(0))
   assert set(_traced[network]) == {"params", "batch_stats"}
   assert config.data.image_size % 32 == 0
-  assert task.meta["model"]["fusion"]["merge"] in ("none", "late")
+  assert config.model.fusion.merge in ("none", "late")
+  assert task.meta["task"] == config.task
 
 
 @pytest.mark.parametrize("name", _NAMES)
@@ -72,7 +74,11 @@ def test_overrides_are_typed_and_typos_fail(override, error, monkeypatch):
 @pytest.mark.parametrize(
   ("field", "value", "message"),
   [
-    ("task", "fly", "task is 'fly'; allowed: multiview"),
+    (
+      "task",
+      "fly",
+      "task is 'fly'; allowed: img_lifting_rot, .*, multiview, multiview_img_lifting_rot",
+    ),
     ("train.loss", "l7", "train.loss is 'l7'; allowed: cross_entropy, joint, smooth_mse"),
     ("heatmap.decode", "x", "heatmap.decode is 'x'; allowed: peak, softmax"),
     ("eval.triangulation", "x", "eval.triangulation is 'x'; allowed: dlt, pymvg, robust"),

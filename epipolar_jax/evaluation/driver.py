@@ -11,7 +11,7 @@ import numpy as np
 import tqdm
 
 from epipolar_jax import parallel, tasks
-from epipolar_jax.evaluation import multiview
+from epipolar_jax.evaluation import lifting, multiview
 from epipolar_jax.evaluation import problem as problem_module
 from epipolar_jax.inputs import batches as inputs
 from epipolar_jax.visualize import predictions
@@ -53,7 +53,7 @@ def problem_of(config: ml_collections.ConfigDict) -> Problem:
   Raises:
     ValueError: if `config.task` is unknown.
   """
-  builders = {"multiview": multiview.build}
+  builders = {"multiview": multiview.build} | dict.fromkeys(tasks.LIFTING, lifting.build)
   return tasks.choose(builders, config.task, "task")(config)
 
 

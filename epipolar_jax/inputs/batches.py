@@ -5,7 +5,7 @@ from typing import Any
 
 import ml_collections
 
-from epipolar_jax.inputs import crops, datasets, multiview
+from epipolar_jax.inputs import crops, datasets, lifting, multiview
 
 Batch = multiview.Batch
 device_part = multiview.device_part
@@ -34,19 +34,22 @@ def train_batches(
   Raises:
     ValueError: if the split has fewer frames than a batch.
   """
+  load = None if config.task == "multiview" else lifting.loader(config, train=True)
   return multiview.train_batches(
     source,
-    _augmentation(config.data),
+    augmentation(config.data),
     size=config.data.image_size,
     batch_size=config.train.batch_size,
     seed=config.seed,
     start_step=start_step,
     num_steps=num_steps,
     num_threads=config.data.num_threads,
+    load=load,
   )
 
 
-def _augmentation(config: ml_collections.ConfigDict) -> crops.Augmentation:
+def augmentation(config: ml_collections.ConfigDict) -> crops.Augmentation:
+  """The random changes that the `data` group asks for."""
   return crops.Augmentation(
     scale_factor=config.scale_factor,
     rotation_factor=config.rotation_factor,

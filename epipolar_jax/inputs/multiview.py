@@ -8,7 +8,7 @@ dict of numpy arrays with leading axes b (frames) and v (views):
   occluded [b v]                   subject, frame, action [b]
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -19,6 +19,8 @@ from epipolar_jax import skeletons
 from epipolar_jax.inputs import crops
 
 Batch = dict[str, np.ndarray]
+# (example, augmentation, rng, size=...) -> the frame, without the axis b.
+LoadFrame = Callable[..., Batch]
 _COPIED = ("intrinsics", "rotation", "translation", "occluded", "subject", "frame", "action")
 
 
@@ -32,6 +34,7 @@ def train_batches(
   start_step: int,
   num_steps: int,
   num_threads: int,
+  load: LoadFrame | None = None,
 ) -> Iterator[Batch]:
   """Yields the batches of steps `start_step` .. `num_steps` - 1, shuffled anew every epoch.
 
@@ -44,6 +47,7 @@ def train_batches(
     start_step: first step to yield.
     num_steps: length of the whole run.
     num_threads: host threads.
+    load: makes a frame of a stored example; `load_frame` unless given.
 
   Raises:
     ValueError: if the split has fewer frames than a batch.
@@ -53,10 +57,12 @@ def train_batches(
       f"the training split has {len(source)} frames, fewer than train.batch_size {batch_size}"
     )
 
-  def load(example: dict[str, Any], rng: np.random.Generator) -> Batch:
-    return _load(example, augmentation, rng, size=size)
+  load = load or load_frame
 
-  data = grain.MapDataset.source(source).seed(seed).shuffle().repeat().random_map(load)
+  def load_random(example: dict[str, Any], rng: np.random.Generator) -> Batch:
+    return load(example, augmentation, rng, size=size)
+
+  data = grain.MapDataset.source(source).seed(seed).shuffle().repeat().random_map(load_random)
   data = data.batch(batch_size, drop_remainder=True)
   return iter(_read(data[start_step:num_steps], num_threads))
 
@@ -68,6 +74,7 @@ def eval_batches(
   batch_size: int,
   max_frames: int = 0,
   num_threads: int,
+  load: LoadFrame | None = None,
 ) -> Iterator[Batch]:
   """Yields a split once, in order, unaugmented; the last batch is padded with `valid` False.
 
@@ -77,13 +84,15 @@ def eval_batches(
     batch_size: frames a batch.
     max_frames: stops after so many frames, evenly spread over the split; 0 is all of them.
     num_threads: host threads.
+    load: makes a frame of a stored example; `load_frame` unless given.
   """
+  load = load or load_frame
   nothing = crops.Augmentation()
   data = grain.MapDataset.source(source)
   if 0 < max_frames < len(source):
     picked = np.linspace(0, len(source) - 1, max_frames).round().astype(int)
     data = grain.MapDataset.source(picked).map(lambda i: source[int(i)])
-  data = data.map(lambda example: _load(example, nothing, np.random.default_rng(0), size=size))
+  data = data.map(lambda example: load(example, nothing, np.random.default_rng(0), size=size))
   for batch in _read(data.batch(batch_size, drop_remainder=False), num_threads):
     missing = batch_size - len(batch["valid"])
     yield {name: _pad(x, missing) for name, x in batch.items()}
@@ -107,7 +116,7 @@ def _pad(x: np.ndarray, missing: int) -> np.ndarray:
   return np.concatenate([x, np.zeros_like(tail) if x.dtype == bool and x.ndim == 1 else tail])
 
 
-def _load(
+def load_frame(
   example: dict[str, Any],
   augmentation: crops.Augmentation,
   rng: np.random.Generator,

@@ -1,5 +1,7 @@
 """Learning-rate schedules and the optimizer."""
 
+import functools
+
 import jax
 import ml_collections
 import optax
@@ -39,11 +41,18 @@ def learning_rate(
 def optimizer(
   config: ml_collections.ConfigDict, schedule: optax.Schedule
 ) -> optax.GradientTransformation:
-  """Adam with the options of the `optimizer` group; decay acts on kernels only."""
+  """Adam or SGD with the options of the `optimizer` group; decay acts on kernels only.
+
+  Raises:
+    ValueError: if `name` is neither adam nor sgd.
+  """
+  rules = {"adam": optax.scale_by_adam, "sgd": functools.partial(optax.trace, decay=0.9)}
+  if config.name not in rules:
+    raise ValueError(f"optimizer.name is {config.name!r}; allowed: adam, sgd")
   chain = []
   if config.gradient_clip:
     chain.append(optax.clip_by_global_norm(config.gradient_clip))
-  chain.append(optax.scale_by_adam())
+  chain.append(rules[config.name]())
   if config.weight_decay:
     chain.append(optax.add_decayed_weights(config.weight_decay, mask=_kernels))
   chain.append(optax.scale_by_learning_rate(schedule))

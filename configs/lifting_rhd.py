@@ -1,0 +1,17 @@
+"""Hands from images: the pose in the hand's own frame, and the rotation to the camera's.
+
+  python train.py --config configs/lifting_rhd.py --config.model.init=imagenet:resnet50.pth
+
+The original's configs/lifting/img_lifting_rot.yaml, after Boukhayma et al. (CVPR 2019): a
+ResNet-50's pooled features, the side of the hand and two linear layers.
+--config.task=keypoint_lifting_rot lifts the heatmaps that a PoseResNet finds in the image.
+"""
+
+import ml_collections
+
+from configs import lifting_direct_rhd, lifting_h36m
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """The stock recipe on images of hands."""
+  return lifting_direct_rhd.hands(lifting_h36m.get_config())

@@ -1,0 +1,127 @@
+"""Frames for the lifting tasks, in the form of `inputs.multiview`; hands are frames of one view.
+
+Fields besides those of `multiview`:
+  visible [b v j] bool      hand_side [b] 0 left, 1 right; hands only
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import ml_collections
+import numpy as np
+
+from epipolar_jax import skeletons
+from epipolar_jax.inputs import crops, hand_crops, multiview
+
+# Tasks that see true 2D joints: the pictures need not travel.
+_BLIND = ("lifting", "lifting_direct", "lifting_rot")
+_PER_VIEW = (
+  *("image", "intrinsics", "rotation", "translation", "occluded"),
+  *("joints_2d", "box_center", "box_size"),
+)
+
+
+def loader(config: ml_collections.ConfigDict, *, train: bool) -> Callable[..., multiview.Batch]:
+  """The function that turns a stored example into a frame, for `multiview`'s `load`.
+
+  In training a frame of bodies has `lifting.train_views` views, drawn anew each time, and pictures
+  only where the task looks at them.
+
+  Raises:
+    ValueError: an option that makes no sense here.
+  """
+  options = config.lifting
+  if config.data.flip_probability:
+    raise ValueError(
+      f"data.flip_probability is {config.data.flip_probability}; lifting tasks need 0: the 3D "
+      "labels in the camera's frame would not be mirrored"
+    )
+  keep_image = not train or config.task not in _BLIND
+  if config.model.num_joints == skeletons.RHD_21.num_joints:
+    noise = (options.joint_noise, options.center_noise, options.offset_noise) if train else (0,) * 3
+    load = functools.partial(
+      _load_hand, noise=noise, wrist=options.wrist, reference=options.heatmap_layout == "reference"
+    )
+  else:
+    load = functools.partial(_load_body, num_views=options.train_views if train else 0)
+
+  def load_and_strip(*arguments: Any, **options: Any) -> multiview.Batch:
+    frame = load(*arguments, **options)
+    return frame if keep_image else {k: v for k, v in frame.items() if k != "image"}
+
+  return load_and_strip
+
+
+def _load_body(
+  example: dict[str, Any],
+  augmentation: crops.Augmentation,
+  rng: np.random.Generator,
+  *,
+  size: int,
+  num_views: int,
+) -> multiview.Batch:
+  """A frame of a multi-view data set in some of its views; 0 is all of them."""
+  available = len(example["rotation"])
+  if num_views > available:
+    raise ValueError(f"lifting.train_views is {num_views}; the data set has {available} views")
+  if num_views:
+    picked = rng.choice(available, num_views, replace=False)
+    example = example | {k: np.stack([example[k][i] for i in picked]) for k in _PER_VIEW}
+  frame = multiview.load_frame(example, augmentation, rng, size=size)
+  # Which joints lie in the crop is told on the device; hidden ones are annotated all the same.
+  return frame | {"visible": np.ones(frame["joints_2d"].shape[:2], bool)}
+
+
+def _load_hand(
+  example: dict[str, Any],
+  augmentation: crops.Augmentation,
+  rng: np.random.Generator,
+  *,
+  size: int,
+  noise: tuple[float, float, float],
+  wrist: bool,
+  reference: bool,
+) -> multiview.Batch:
+  """A hand, cut out as the original does: `noise` of the 2D joints, of the cut's centre before its
+  size is chosen and after, px of the whole picture."""
+  picture = example["image"]
+  uv, points, visible = example["joints_2d"], example["joints_3d"], example["visible"]
+  if not wrist:
+    points, _ = hand_crops.palm(points, visible)
+    uv, visible = hand_crops.palm(uv, visible)
+  uv = uv + noise[0] * rng.normal(size=uv.shape)
+  shift = noise[1] * rng.normal(size=2)
+  if reference:
+    (v, u), side = hand_crops.original_square(uv, visible, shift[::-1])
+    center, side = np.array([u, v]), min(side, float(size))
+  else:
+    # The square grows by as much as it moves, so that it still holds the hand.
+    center, side = hand_crops.square(uv, visible)
+    center, side = center + shift, side + 2.0 * float(np.abs(shift).max())
+  center = center + noise[2] * rng.normal(size=2)
+  affine = crops.random_crop(center, side, augmentation, rng, size=size, mirror=False)
+  table = crops.color_table(augmentation, rng)
+  image = cv2.LUT(cv2.warpAffine(picture, affine, (size, size), flags=cv2.INTER_LINEAR), table)
+  one_view = {
+    "image": image,
+    "crop": affine,
+    "intrinsics": example["intrinsics"],
+    "rotation": np.eye(3),
+    "translation": np.zeros(3),
+    "joints_2d": uv,
+    "visible": visible,
+    "occluded": np.asarray(False),
+  }
+  frame = {
+    "joints_3d": points,
+    "hand_side": example["hand_side"],
+    "subject": 0,
+    "frame": example["frame"],
+    "action": "hand",
+    "valid": True,
+  }
+  batch = {k: np.asarray(v) for k, v in frame.items()}
+  batch |= {k: np.asarray(v)[None] for k, v in one_view.items()}
+  return {k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in batch.items()}

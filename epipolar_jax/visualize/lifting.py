@@ -1,0 +1,126 @@
+"""Lifted skeletons beside the true ones, from two sides: arrays in, a picture out."""
+
+import cv2
+import numpy as np
+
+from epipolar_jax import skeletons
+from epipolar_jax.visualize import predictions
+
+_TILE = 256  # px
+_GREY = (40, 40, 40)
+_TRUTH = (255, 255, 255)
+# Okabe-Ito, RGB: blue left, vermilion right, yellow middle; one colour a finger, thumb first.
+_LEFT, _RIGHT, _MIDDLE = (0, 114, 178), (213, 94, 0), (240, 228, 66)
+_FINGERS = ((213, 94, 0), (230, 159, 0), (0, 158, 115), (86, 180, 233), (204, 121, 167))
+
+
+def sheet(
+  images: np.ndarray,
+  predicted: dict[str, np.ndarray],
+  labels: dict[str, np.ndarray],
+  *,
+  hands: bool,
+) -> np.ndarray:
+  """One row a frame: the first view's picture, and the pose from the camera and from the side.
+
+  Truth is white and thin, the prediction coloured.
+
+  Args:
+    images: [m v h w 3] uint8 RGB network inputs of the frames `predictions.picked(n, m)`.
+    predicted: of n frames: camera or canonical [n v j 3] mm, and the same with `_truth`.
+    labels: of n frames: joints_2d [n v j 2] stored px, crop [n v 2 3].
+    hands: scales the drawing: 260 mm wide instead of 2.2 m.
+
+  Returns:
+    [height, width, 3] uint8 RGB.
+  """
+  name = "camera" if "camera" in predicted else "canonical"
+  points, truth = predicted[name][:, 0], predicted[f"{name}_truth"][:, 0]
+  skeleton = skeletons.by_num_joints(points.shape[1])
+  rows = []
+  for views, i in zip(images, predictions.picked(len(points), len(images))):
+    affine = labels["crop"][i, 0]
+    uv = labels["joints_2d"][i, 0] @ affine[:, :2].T + affine[:, 2]
+    error = np.linalg.norm(points[i] - truth[i], axis=-1).mean()
+    rows.append(
+      np.hstack(
+        [
+          _picture(views[0], uv, skeleton),
+          *sides(points[i], truth[i], skeleton, width_mm=260.0 if hands else 2200.0, error=error),
+        ]
+      )
+    )
+  return np.vstack(rows)
+
+
+def sides(
+  points: np.ndarray,
+  truth: np.ndarray,
+  skeleton: skeletons.Skeleton,
+  *,
+  width_mm: float,
+  error: float,
+) -> list[np.ndarray]:
+  """Two tiles: along the camera's z axis as it looks, and along x from the right, depth to the
+  right.
+
+  Args:
+    points, truth: [j, 3] mm, root-relative, x right, y down, z away.
+    skeleton: whose limbs to draw.
+    width_mm: of a tile.
+    error: mm, told in the first tile.
+  """
+  tiles = []
+  # The middle of the true pose, so that a hand that reaches away from its root stays in the tile.
+  middle = 0.5 * (truth.min(0) + truth.max(0))
+  for axes, title in (((0, 1), f"camera's view  {error:.0f} mm"), ((2, 1), "from the side")):
+    canvas = np.full((_TILE, _TILE, 3), _GREY, np.uint8)
+    for joints, color, width in ((truth, _TRUTH, 1), (points, None, 2)):
+      flat = (joints - middle)[:, axes] * _TILE / width_mm + _TILE / 2
+      _draw(canvas, flat, skeleton, color=color, thickness=width)
+    _label(canvas, title)
+    tiles.append(canvas)
+  return tiles
+
+
+def _picture(image: np.ndarray, uv: np.ndarray, skeleton: skeletons.Skeleton) -> np.ndarray:
+  """The network input, enlarged, with the true 2D joints."""
+  zoom = _TILE / len(image)
+  canvas = cv2.resize(image, (_TILE, _TILE), interpolation=cv2.INTER_CUBIC)
+  _draw(canvas, (uv + 0.5) * zoom - 0.5, skeleton, color=_TRUTH, thickness=1)
+  _label(canvas, "true 2D joints")
+  return canvas
+
+
+def _draw(
+  canvas: np.ndarray,
+  uv: np.ndarray,
+  skeleton: skeletons.Skeleton,
+  *,
+  color: tuple[int, int, int] | None,
+  thickness: int,
+) -> None:
+  """Draws limbs in place, in one colour or each in its own."""
+  # cv2 overflows on far points.
+  points = np.clip(np.rint(uv), -_TILE, 2 * _TILE).astype(int)
+  for parent, child in skeleton.limbs:
+    ends = (tuple(points[parent].tolist()), tuple(points[child].tolist()))
+    cv2.line(canvas, *ends, color or _own(child, skeleton), thickness, cv2.LINE_AA)
+
+
+def _own(joint: int, skeleton: skeletons.Skeleton) -> tuple[int, int, int]:
+  """The colour of the limb that ends in a joint."""
+  if skeleton is skeletons.RHD_21:
+    return _FINGERS[(joint - 1) // 4]
+  for right, left in skeleton.flip_pairs:
+    if joint in (right, left):
+      return _RIGHT if joint == right else _LEFT
+  return _MIDDLE
+
+
+def _label(canvas: np.ndarray, text: str) -> None:
+  """White on a dark bar at the top."""
+  canvas[:18] = canvas[:18] // 4
+  cv2.putText(
+    canvas, text, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA
+  )
