@@ -1,7 +1,10 @@
 """Evaluates a checkpoint: MPJPE and friends as a table, as JSON and as pictures.
 
 python eval.py --config configs/synthetic.py [--workdir DIR] [--checkpoint STEP_DIR]
-    [--output FILE.json] [--nosave_images] [--config.GROUP.FIELD=VALUE ...]
+    [--output FILE.json] [--triangulation dlt,robust,rpsm] [--views 0,2|pairs|triples|every]
+    [--nosave_images] [--config.GROUP.FIELD=VALUE ...]
+
+One pass over the data compares all methods named; configs/h36m.py, group eval, says what there is.
 """
 
 import pathlib
@@ -22,6 +25,12 @@ _SAVE_IMAGES = flags.DEFINE_bool(
   "save_images", True, "Draw eval.num_images predictions of every split beside the JSON file."
 )
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file; default eval.json in the run's folder.")
+_TRIANGULATION = flags.DEFINE_string(
+  "triangulation", None, "Methods, separated by commas, the main one first; eval.triangulation."
+)
+_VIEWS = flags.DEFINE_string(
+  "views", None, "Cameras like 0,2, or pairs, triples, every: the curve over them; eval.views."
+)
 
 
 def main(argv: list[str]) -> None:
@@ -29,6 +38,9 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
   config = _CONFIG.value
+  for field, flag in (("triangulation", _TRIANGULATION), ("views", _VIEWS)):
+    if flag.value is not None:
+      config.eval[field] = flag.value
   name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
   workdir = pathlib.Path(_WORKDIR.value or f"runs/{name}")
   checkpoint = pathlib.Path(_CHECKPOINT.value or checkpointing.newest(workdir))

@@ -85,7 +85,20 @@ def get_config() -> ml_collections.ConfigDict:
   e.splits = ("validation",)  # evaluated in this order; the first gives eval.json's mpjpe_mm
   e.max_frames = 0  # of each split; 0 is all
   # How joints become 3D: dlt (views weighted by heatmap score), robust (the same, outliers lose
-  # their say) or pymvg (the paper's: all views that score above 0.05, equally weighted).
+  # their say), rpsm (the best pose by heatmaps and limb lengths), dlt_unweighted, or one of the
+  # original: pymvg (the paper's: all views that score above 0.05, equally weighted), naive, refine,
+  # epipolar, epipolar_dlt. Several, separated by commas, are compared; the first is the main one.
   e.triangulation = "dlt"
+  # Cameras: "" is all of them, "0,2" these alone (fusion sees no others). pairs, triples or every
+  # add the error for every choice of 2, of 3 or of any number of them.
+  e.views = ""
+  e.alignment = "absolute"  # of the chosen protocol: absolute, relative, scaled or procrustes
+  e.clamp_mm = 0.0  # errors of joints count as at most this; 0 is off, 150 the original's
+  e.ground_truth = "dataset"  # 3D truth: dataset, or retriangulated from the true 2D (the original)
+  e.damaged = "keep"  # frames that the data set marks as damaged: keep or drop (the original)
+  e.ransac_mm = 35.0  # largest distance from a ray for naive, refine, epipolar
+  e.confidence = 0.85  # score above which epipolar and epipolar_dlt trust a view
+  e.limb_priors = ""  # JSON file of limb lengths for rpsm, made by epipolar_jax.tools.limb_priors
+  e.rpsm_root = "triangulated"  # middle of rpsm's grid: triangulated, or truth (parity: an oracle)
   e.num_images = 4  # frames drawn to predictions.png for each split
   return c

@@ -23,9 +23,10 @@ def position_errors(
     clamp: largest distance that is told; the reference clamps at 150 mm. None: as it is.
 
   Returns:
-    [j].
+    [j]; infinite where a coordinate is not a number, unless clamped.
   """
-  errors = linalg.safe_norm(prediction - target)
+  known = jnp.all(jnp.isfinite(prediction) & jnp.isfinite(target), axis=-1)
+  errors = jnp.where(known, linalg.safe_norm(prediction - target), jnp.inf)
   return errors if clamp is None else jnp.minimum(errors, clamp)
 
 
@@ -70,47 +71,48 @@ def mpjpe(
   return masked(position_errors(prediction, target, clamp=clamp), valid)
 
 
-def root_relative_mpjpe(
+def align_root(
   prediction: jax.Array, target: jax.Array, valid: jax.Array, *, root: int
-) -> SumCount:
-  """Position error after both roots are moved to the origin (protocol 1 of Human3.6M).
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Both poses with their roots at the origin.
 
   Args:
     prediction, target: [j, 3], mm.
-    valid: [j]; nothing counts when the root is not valid.
-    root: index of the root, which counts as a joint (its error is 0), as is the custom.
-  """
-  moved = prediction - prediction[root : root + 1], target - target[root : root + 1]
-  return mpjpe(*moved, valid & jnp.broadcast_to(valid[root], valid.shape))
+    valid: [j].
+    root: index of the root.
 
-
-def scale_aligned_mpjpe(
-  prediction: jax.Array, target: jax.Array, valid: jax.Array, *, root: int
-) -> SumCount:
-  """Position error after both roots are moved to the origin and the size is fitted (N-MPJPE).
-
-  The factor is the one with the least squared error over the valid joints, at least 0: a mirrored
-  pose is not turned inside out.
-
-  Args:
-    prediction, target: [j, 3], mm.
-    valid: [j]; nothing counts when the root is not valid.
-    root: index of the root, which counts as a joint.
-
-  References:
-    Rhodin et al., Learning Monocular 3D Human Pose Estimation from Multi-view Images, CVPR 2018.
+  Returns:
+    prediction, target: [j, 3]; finite also when what came in is not.
+    valid: [j]; nothing is valid when the root is not.
   """
   valid = valid & jnp.broadcast_to(valid[root], valid.shape)
   prediction = jnp.where(valid[:, None], prediction, 0.0)
   target = jnp.where(valid[:, None], target, 0.0)
   prediction = jnp.where(valid[:, None], prediction - prediction[root : root + 1], 0.0)
   target = jnp.where(valid[:, None], target - target[root : root + 1], 0.0)
+  return prediction, target, valid
+
+
+def align_scale(
+  prediction: jax.Array, target: jax.Array, valid: jax.Array, *, root: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """As `align_root`, with the prediction's size fitted.
+
+  The factor is the one with the least squared error over the valid joints, at least 0: a mirrored
+  pose is not turned inside out.
+
+  References:
+    Rhodin et al., Learning Monocular 3D Human Pose Estimation from Multi-view Images, CVPR 2018.
+  """
+  prediction, target, valid = align_root(prediction, target, valid, root=root)
   scale = linalg.safe_divide(jnp.sum(prediction * target), jnp.sum(prediction * prediction))
-  return mpjpe(jnp.maximum(scale, 0.0) * prediction, target, valid)
+  return jnp.maximum(scale, 0.0) * prediction, target, valid
 
 
-def pa_mpjpe(prediction: jax.Array, target: jax.Array, valid: jax.Array) -> SumCount:
-  """Position error after the best similarity (rotation, translation, scale) of the valid joints.
+def align_similarity(
+  prediction: jax.Array, target: jax.Array, valid: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """The prediction after the best rotation, translation and scale of its valid joints.
 
   Args:
     prediction, target: [j, 3], mm.
@@ -123,7 +125,43 @@ def pa_mpjpe(prediction: jax.Array, target: jax.Array, valid: jax.Array) -> SumC
     prediction, target, with_scale=True, weight=weight
   )
   aligned = scale * linalg.einsum("ij,nj->ni", rotation, prediction) + translation[None]
-  return mpjpe(aligned, target, valid)
+  return aligned, target, valid
+
+
+def root_relative_mpjpe(
+  prediction: jax.Array, target: jax.Array, valid: jax.Array, *, root: int
+) -> SumCount:
+  """Position error after both roots are moved to the origin (protocol 1 of Human3.6M).
+
+  The root counts as a joint (its error is 0), as is the custom; arguments as of `align_root`.
+  """
+  return mpjpe(*align_root(prediction, target, valid, root=root))
+
+
+def scale_aligned_mpjpe(
+  prediction: jax.Array, target: jax.Array, valid: jax.Array, *, root: int
+) -> SumCount:
+  """Position error after root and size are aligned (N-MPJPE); arguments as of `align_scale`."""
+  return mpjpe(*align_scale(prediction, target, valid, root=root))
+
+
+def pa_mpjpe(prediction: jax.Array, target: jax.Array, valid: jax.Array) -> SumCount:
+  """Position error after the best similarity (PA-MPJPE); arguments as of `align_similarity`."""
+  return mpjpe(*align_similarity(prediction, target, valid))
+
+
+def lifting_epe(
+  prediction: jax.Array, target: jax.Array, valid: jax.Array, *, scale_mm: jax.Array
+) -> SumCount:
+  """Position error of poses in units of a reference bone, in mm.
+
+  Args:
+    prediction, target: [j, 3], root-relative, divided by the length of the reference bone.
+    valid: [j].
+    scale_mm: [], that length.
+  """
+  total, count = mpjpe(prediction, target, valid)
+  return total * scale_mm, count
 
 
 def epe_2d(prediction: jax.Array, target: jax.Array, valid: jax.Array) -> SumCount:
@@ -196,11 +234,23 @@ def jdr(
     count: [j], 1 where the joint counts.
   """
   height, width = target.shape[1:]
-  size = (height, width) if reference_axes else (width, height)
-  found, wanted = jax.vmap(_peak)(prediction), jax.vmap(_peak)(target)
-  unit = jnp.array(size, found.dtype)[None] / 10.0
-  distance = linalg.safe_norm((found - wanted) / jnp.broadcast_to(unit, found.shape))
-  counts = valid & (wanted[:, 0] > 1) & (wanted[:, 1] > 1)
+  size_wh = (height, width) if reference_axes else (width, height)
+  return jdr_of_peaks(jax.vmap(_peak)(prediction), jax.vmap(_peak)(target), valid, size_wh=size_wh)
+
+
+def jdr_of_peaks(
+  prediction: jax.Array, target: jax.Array, valid: jax.Array, *, size_wh: tuple[int, int]
+) -> SumCount:
+  """`jdr` from the places of the maxima.
+
+  Args:
+    prediction, target: [j, 2], whole map px.
+    valid: [j]; targets in the first two columns or rows do not count either.
+    size_wh: (width, height) of the map.
+  """
+  unit = jnp.array(size_wh, prediction.dtype)[None] / 10.0
+  distance = linalg.safe_norm((prediction - target) / jnp.broadcast_to(unit, prediction.shape))
+  counts = valid & (target[:, 0] > 1) & (target[:, 1] > 1)
   return ((distance < 0.5) & counts).astype(distance.dtype), counts.astype(distance.dtype)
 
 

@@ -81,7 +81,9 @@ def test_overrides_are_typed_and_typos_fail(override, error, monkeypatch):
     ),
     ("train.loss", "l7", "train.loss is 'l7'; allowed: cross_entropy, joint, smooth_mse"),
     ("heatmap.decode", "x", "heatmap.decode is 'x'; allowed: peak, softmax"),
-    ("eval.triangulation", "x", "eval.triangulation is 'x'; allowed: dlt, pymvg, robust"),
+    ("eval.triangulation", "dlt,x", "eval.triangulation: no method 'x'; there are dlt, dlt_unw"),
+    ("eval.triangulation", "rpsm", "set eval.limb_priors to a file"),
+    ("eval.rpsm_root", "x", "eval.rpsm_root is 'x'; allowed: triangulated, truth"),
     ("model.dtype", "int8", "model.dtype 'int8'"),
   ],
 )

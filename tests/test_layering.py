@@ -11,7 +11,8 @@ _PACKAGE = "epipolar_jax"
 _LAYERS = (
   {"skeletons"},
   {"geometry"},
-  {"heatmaps", "losses", "metrics", "pictorial"},
+  {"heatmaps", "losses", "metrics", "limb_priors", "pictorial"},
+  {"reconstruction"},
   {"models"},
   {"inputs", "checkpointing", "metric_writer", "parallel", "interop", "visualize"},
   {"tasks"},

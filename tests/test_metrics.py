@@ -142,6 +142,28 @@ def test_jdr_golden():
     np.testing.assert_allclose(rate[counted > 0].mean(), g[key][0], rtol=1e-6)
 
 
+def test_not_a_number_is_no_hit():
+  """A prediction that is not finite but counts must show in the mean, and is a miss."""
+  target = jnp.zeros((2, 3))
+  prediction = jnp.array([[jnp.nan, 0.0, 0.0], [3.0, 0.0, 4.0]])
+  valid = jnp.ones(2, bool)
+  assert metrics.mpjpe(prediction, target, valid)[0] == jnp.inf
+  np.testing.assert_allclose(metrics.mpjpe(prediction, target, valid, clamp=150.0)[0], 155.0)
+  near, count = metrics.pck(prediction, target, valid, thresholds=(1.0, 6.0))
+  np.testing.assert_array_equal(near, [0, 1])
+  assert count == 2
+
+
+def test_lifting_epe_is_in_units_of_the_bone():
+  g = golden_files.load("metrics_epe")
+  points = _float32(g["pred3d"], g["gt3d"])
+  everything = jnp.ones((6, 17), bool)
+  each = jax.vmap(lambda p, t, v, s: metrics.lifting_epe(p, t, v, scale_mm=s))
+  total, count = each(*points, everything, jnp.full(6, 0.5))
+  distance = np.linalg.norm(g["pred3d"] - g["gt3d"], axis=-1)
+  np.testing.assert_allclose(total.sum() / count.sum(), 0.5 * distance.mean(), rtol=1e-5)
+
+
 def test_nothing_valid_counts_nothing():
   nan = jnp.full((5, 3), jnp.nan)
   none = jnp.zeros(5, bool)

@@ -43,6 +43,8 @@ def report(
       path = output.with_name(f"{output.stem}_{split}.png")
       predictions.write_png(path, problem.picture(images, predicted, labels))
   print(table(results, problem))
+  if problem.legend:
+    print(problem.legend)
   write_json(output, results, config, step=step)
   return results
 
@@ -87,7 +89,7 @@ def collect(
   for batch in tqdm.tqdm(batches, total=total, desc=f"evaluate {split}", unit="batch", leave=False):
     keep = batch["valid"]
     predicted.append(jax.tree.map(lambda x, keep=keep: x[keep], problem.run(on_devices, batch)))
-    labels.append({k: batch[k][keep] for k in problem.labels})
+    labels.append({k: batch[k][keep] for k in problem.labels if k in batch})
     if "image" in batch:
       images += [x for i, x in enumerate(batch["image"][keep], seen) if i in wanted]
     seen += int(keep.sum())

@@ -1,50 +1,96 @@
 """Evaluation of the multi-view task: errors of 3D joints and of what every camera saw."""
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from epipolar_jax import metrics, skeletons
-from epipolar_jax.evaluation import problem
+from epipolar_jax import heatmaps, metrics, models, reconstruction, skeletons
+from epipolar_jax.evaluation import camera_sets, pose_errors, problem
+from epipolar_jax.evaluation import protocol as protocols
+from epipolar_jax.geometry import cameras
 from epipolar_jax.inputs import multiview
 from epipolar_jax.visualize import predictions
 
 _COLUMNS = {
   "MPJPE mm": "mpjpe_mm",
   "relative": "mpjpe_relative_mm",
+  "scaled": "mpjpe_scaled_mm",
   "PA": "pa_mpjpe_mm",
+  "PCK 150 mm": "pck_3d_150mm_percent",
   "2D px": "error_2d_px",
   "2D hidden": "error_2d_occluded_views_px",
+  "JDR": "jdr_percent",
   "frames": "frames",
-  "failed": "failed_joints",
+  "failed joints": "failed_joints",
+  "in frames": "failed_frames",
 }
+_PER_VIEW = (*("image", "crop", "intrinsics", "rotation", "translation", "joints_2d", "occluded"),)
+_MEANS = {
+  "mpjpe_mm": "absolute",
+  "mpjpe_relative_mm": "relative",
+  "mpjpe_scaled_mm": "scaled",
+  "pa_mpjpe_mm": "procrustes",
+}
+_PCK_3D_MM = (50.0, 100.0, 150.0)
+_PCK_2D_PX = (2.0, 5.0, 10.0)
+_AUC_2D_PX = 20.0
+# The original's triangulation: of what the network found, and of the true 2D joints.
+_original = reconstruction.make("pymvg")
 
 
 def build(config: ml_collections.ConfigDict) -> problem.Problem:
-  """The evaluation of a config with `task = "multiview"`."""
+  """The evaluation of a config with `task = "multiview"`.
+
+  Raises:
+    ValueError: a field of the `eval` group has a value that is not allowed.
+  """
+  chosen = protocols.of_config(config)
+  if config.eval.views and config.model.fusion.prior != "none":
+    raise ValueError(
+      f"eval.views is {config.eval.views!r}, but the tables of model.fusion.prior belong to pairs "
+      'of cameras by number: only eval.views="" fits'
+    )
   return problem.Problem(
     batches=_batches,
-    run=lambda predict, batch: predict(batch),
+    run=functools.partial(_run, text=config.eval.views),
     labels=(
-      *("joints_3d", "joints_2d", "valid", "occluded", "crop"),
-      *("subject", "frame", "action"),
+      *("joints_3d", "joints_2d", "valid", "occluded", "damaged", "subject", "frame", "action"),
+      *("crop", "intrinsics", "rotation", "translation"),
     ),
-    summarize=summarize,
+    summarize=functools.partial(summarize, config=config),
     columns=_COLUMNS,
-    rows=lambda split, summary: {split: summary},
+    rows=_rows,
     logged=("mpjpe_mm", "pa_mpjpe_mm", "error_2d_px"),
     protocol={
       "mpjpe": "absolute, world frame, no clamp, all joints, failed joints counted and left out",
-      "triangulation": config.eval.triangulation,
+      "triangulation": chosen.triangulation,
       "ground_truth": "3D joints of the data set",
       "crop": "ground-truth box",
       "error_2d": f"pixels of the {config.data.image_size} px network input",
+      "views": config.eval.views or "all",
+      "chosen": chosen._asdict(),
     },
-    picture=predictions.sheet,
+    picture=functools.partial(_picture, text=config.eval.views),
+    legend=_legend(chosen),
   )
+
+
+def _legend(chosen: protocols.Protocol) -> str:
+  """Says which rules the rows of the table follow."""
+  rows = {"chosen protocol": chosen, "ET protocol": protocols.EPIPOLAR_TRANSFORMERS}
+  lines = ["Other rows: absolute, no clamp, truth of the data set, all frames."]
+  for name, rules in rows.items():
+    clamp = f"clamped at {rules.clamp_mm:g} mm" if rules.clamp_mm else "no clamp"
+    lines.append(
+      f"{name}: {rules.triangulation}, {rules.alignment}, {clamp}, truth {rules.ground_truth}, "
+      f"damaged frames: {rules.damaged}, left out on failure: {rules.failed}."
+    )
+  return "\n".join(lines)
 
 
 def _batches(
@@ -59,49 +105,222 @@ def _batches(
   )
 
 
-def summarize(predicted: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> dict[str, Any]:
+def _run(
+  predict: Callable[[problem.Arrays], problem.Arrays], batch: problem.Arrays, *, text: str
+) -> problem.Arrays:
+  """Predicts from the main cameras, and from each other choice of cameras alone.
+
+  The network itself sees only those cameras, so fusion too has to do with what is there.
+  """
+  sets = camera_sets.parse(text, batch["crop"].shape[1])
+  found = predict(_of_cameras(batch, sets.main))
+  others = {camera_sets.name(c): predict(_of_cameras(batch, c))["methods"] for c in sets.others}
+  return found | {"others": others}
+
+
+def _of_cameras(arrays: problem.Arrays, chosen: tuple[int, ...]) -> problem.Arrays:
+  """Batches or labels with some of their cameras."""
+  return {k: x[:, list(chosen)] if k in _PER_VIEW else x for k, x in arrays.items()}
+
+
+def _picture(
+  images: np.ndarray, predicted: problem.Arrays, labels: problem.Arrays, *, text: str
+) -> np.ndarray:
+  chosen = camera_sets.parse(text, images.shape[1]).main
+  flat = {k: x for k, x in predicted.items() if not isinstance(x, dict)}
+  return predictions.sheet(images[:, list(chosen)], flat, _of_cameras(labels, chosen))
+
+
+def summarize(
+  predicted: problem.Arrays, labels: problem.Arrays, *, config: ml_collections.ConfigDict
+) -> problem.Summary:
   """Means over frames and joints, JSON-ready.
 
-  MPJPE is absolute (world frame, no alignment, no clamp), over all joints of all frames; a joint
-  that could not be triangulated is counted in `failed_joints` and left out of the mean.
+  The numbers on top are plain: absolute, no clamp, all frames, the data set's truth; a joint that
+  could not be triangulated is counted in `failed_joints` and left out of the means (in PCK it is a
+  miss). `protocols` has the error by the chosen rules and by the original's.
 
   Args:
-    predicted: joints_3d [n j 3] mm, joint_valid [n j], joints_2d [n v j 2] network px.
-    labels: joints_3d [n j 3] mm, joints_2d [n v j 2] stored px, crop [n v 2 3], action [n].
+    predicted: joints_3d [n j 3] mm, joint_valid [n j], joints_2d [n v j 2] network px, score and
+      peak [n v j (2)]; `methods`, the first two by name; `others`, methods by choice of cameras.
+    labels: joints_3d [n j 3] mm, joints_2d [n v j 2] stored px, the cameras, occluded [n v], action
+      [n]; damaged [n] if the data set says.
+    config: the whole config.
   """
-  error = np.linalg.norm(predicted["joints_3d"] - labels["joints_3d"], axis=-1)
-  good = predicted["joint_valid"]
-  pa_sum, pa_count = jax.vmap(metrics.pa_mpjpe)(predicted["joints_3d"], labels["joints_3d"], good)
-  truth_2d = np.einsum("nvab,nvjb->nvja", labels["crop"][..., :2], labels["joints_2d"])
-  error_2d = np.linalg.norm(
-    predicted["joints_2d"] - truth_2d - labels["crop"][..., None, :, 2], axis=-1
+  chosen = protocols.of_config(config)
+  every = _cameras(labels)
+  original = predicted["methods"].get("pymvg") or _triangulate(predicted, labels, config)
+  true_2d = _to_network(labels["crop"], labels["joints_2d"])
+  again = _original(reconstruction.Views(true_2d, np.ones(true_2d.shape[:3], np.float32), *every))
+  labels = labels | {
+    "retriangulated": np.asarray(again.points),
+    "retriangulated_valid": np.asarray(again.valid),
+  }
+  main = camera_sets.parse(config.eval.views, labels["crop"].shape[1]).main
+  summary = _pose_numbers(predicted, labels)
+  seen = true_2d[:, list(main)], labels["occluded"][:, list(main)]
+  summary |= _image_numbers(predicted, *seen, config.data.image_size // models.STRIDE)
+  summary |= {"frames": len(labels["joints_3d"])} | _breakdown(predicted, labels)
+  summary["methods"] = {
+    name: _pose_numbers(found, labels) for name, found in predicted["methods"].items()
+  }
+  summary["views"] = _by_cameras(predicted["others"], labels)
+  original_rules = protocols.EPIPOLAR_TRANSFORMERS._replace(views=config.eval.views)
+  summary["protocols"] = {
+    "chosen": protocols.score(chosen, predicted["joints_3d"], predicted["joint_valid"], labels),
+    "epipolar_transformers": protocols.score(
+      original_rules, original["joints_3d"], original["joint_valid"], labels
+    ),
+  }
+  return summary
+
+
+def _cameras(labels: problem.Arrays) -> tuple[jax.Array, np.ndarray, np.ndarray]:
+  crop_intrinsics = jax.vmap(jax.vmap(cameras.crop_intrinsics))
+  intrinsics = crop_intrinsics(jnp.asarray(labels["crop"]), jnp.asarray(labels["intrinsics"]))
+  return intrinsics, labels["rotation"], labels["translation"]
+
+
+def _to_network(crop: np.ndarray, points: np.ndarray) -> np.ndarray:
+  """Stored px [n v j 2] to network px by crops [n v 2 3]."""
+  turned = np.einsum("nvab,nvjb->nvja", crop[..., :2], points)
+  return (turned + crop[..., None, :, 2]).astype(np.float32)
+
+
+def _triangulate(predicted, labels, config) -> problem.Arrays:
+  """The original's triangulation of what the network found."""
+  main = camera_sets.parse(config.eval.views, labels["crop"].shape[1]).main
+  views = reconstruction.Views(
+    predicted["joints_2d"], predicted["score"], *_cameras(_of_cameras(labels, main))
   )
-  skeleton = skeletons.by_num_joints(error.shape[1])
-  root = skeleton.root
-  relative = np.linalg.norm(
-    (predicted["joints_3d"] - predicted["joints_3d"][:, root : root + 1])
-    - (labels["joints_3d"] - labels["joints_3d"][:, root : root + 1]),
-    axis=-1,
-  )
-  hidden = np.broadcast_to(labels["occluded"][:, :, None], error_2d.shape)
-  actions = np.array([a.decode() if isinstance(a, bytes) else str(a) for a in labels["action"]])
-  return {
-    "mpjpe_mm": _mean(error, good),
-    "mpjpe_relative_mm": _mean(relative, good & good[:, root : root + 1]),
-    "pa_mpjpe_mm": float(np.sum(pa_sum) / max(np.sum(pa_count), 1)),
-    "error_2d_px": _mean(error_2d, np.ones_like(hidden)),
-    "error_2d_occluded_views_px": _mean(error_2d, hidden) if hidden.any() else None,
-    "frames": len(error),
-    "failed_joints": int((~good).sum()),
-    "mpjpe_per_joint_mm": {
-      name: _mean(error[:, i], good[:, i]) for i, name in enumerate(skeleton.joints)
-    },
-    "mpjpe_per_action_mm": {
-      str(a): _mean(error[actions == a], good[actions == a]) for a in np.unique(actions)
-    },
+  found = _original(views)
+  return {"joints_3d": np.asarray(found.points), "joint_valid": np.asarray(found.valid)}
+
+
+def _pose_numbers(found: problem.Arrays, labels: problem.Arrays) -> problem.Summary:
+  """Means of the errors of one method in 3D."""
+  points, valid, truth = found["joints_3d"], found["joint_valid"], labels["joints_3d"]
+  errors = pose_errors.errors(points, truth, valid)
+  return _means(errors) | _pck_3d(points, valid, truth)
+
+
+def _means(errors: pose_errors.PoseErrors) -> problem.Summary:
+  failed = ~errors.counts["absolute"]
+  means = {key: errors.mean(alignment) for key, alignment in _MEANS.items()}
+  return means | {
+    "failed_joints": int(failed.sum()),
+    "failed_frames": int(failed.any(axis=1).sum()),
   }
 
 
-def _mean(values: np.ndarray, mask: np.ndarray) -> float | None:
-  """Mean where the mask holds; None (JSON null) when it holds nowhere."""
-  return float(values[mask].mean()) if mask.any() else None
+def _pck_3d(points: np.ndarray, valid: np.ndarray, truth: np.ndarray) -> problem.Summary:
+  # Not a number is close to nothing: a failed joint is a miss.
+  points = np.where(valid[..., None], points, np.nan).astype(np.float32)
+  near, area, count = jax.device_get(_near(points, truth, thresholds=_PCK_3D_MM, largest=150.0))
+  shares = {f"pck_3d_{t:g}mm_percent": _percent(near[i], count) for i, t in enumerate(_PCK_3D_MM)}
+  return shares | {"auc_3d_percent": _percent(area, count)}
+
+
+@functools.partial(jax.jit, static_argnames=("thresholds", "largest"))
+def _near(points, truth, *, thresholds, largest):
+  """PCK sums [k], AUC sum [] and joints [] of [n, j, d]."""
+
+  def one(points, truth):
+    valid = jnp.ones(points.shape[0], bool)
+    near, count = metrics.pck(points, truth, valid, thresholds=thresholds)
+    return near, metrics.pck_auc(points, truth, valid, max_distance=largest)[0], count
+
+  return jax.tree.map(lambda x: jnp.sum(x, axis=0), jax.vmap(one)(points, truth))
+
+
+def _percent(part: np.ndarray, count: np.ndarray) -> float | None:
+  return 100.0 * float(part) / float(count) if count else None
+
+
+def _image_numbers(
+  predicted: problem.Arrays, true_2d: np.ndarray, occluded: np.ndarray, map_size: int
+) -> problem.Summary:
+  """Errors in the images, network px: mean, in hidden views, PCK, AUC and joint detection rate."""
+  points = predicted["joints_2d"]
+  flat = [np.asarray(x, np.float32).reshape(-1, *x.shape[2:]) for x in (points, true_2d)]
+  distance = np.linalg.norm(flat[0] - flat[1], axis=-1).reshape(points.shape[:3])
+  thresholds = {"thresholds": _PCK_2D_PX, "largest": _AUC_2D_PX}
+  near, area, count = jax.device_get(_near(*flat, **thresholds))
+  peak = heatmaps.image_to_map(flat[1], stride=models.STRIDE).round()
+  inside = np.all((peak >= 0) & (peak < map_size), axis=-1)
+  found = predicted["peak"].reshape(peak.shape).astype(np.float32)
+  rate = jax.vmap(functools.partial(metrics.jdr_of_peaks, size_wh=(map_size, map_size)))
+  detected, detectable = jax.device_get(rate(found, peak, inside))
+  return {
+    "error_2d_px": float(distance.mean(dtype=np.float64)),
+    "error_2d_occluded_views_px": float(distance[occluded].mean()) if occluded.any() else None,
+    "error_2d_per_joint_px": _named(distance.mean(axis=(0, 1))),
+    "jdr_percent": _percent(detected.sum(), detectable.sum()),
+    **{f"pck_2d_{t:g}px_percent": _percent(near[i], count) for i, t in enumerate(_PCK_2D_PX)},
+    "auc_2d_percent": _percent(area, count),
+  }
+
+
+def _named(values: Sequence[float | None]) -> dict[str, float | None]:
+  names = skeletons.by_num_joints(len(values)).joints
+  return {name: None if x is None else float(x) for name, x in zip(names, values)}
+
+
+def _breakdown(predicted: problem.Arrays, labels: problem.Arrays) -> problem.Summary:
+  """Errors per joint and per action, by alignment."""
+  valid = predicted["joint_valid"]
+  errors = pose_errors.errors(predicted["joints_3d"], labels["joints_3d"], valid)
+  actions = np.array([a.decode() if isinstance(a, bytes) else str(a) for a in labels["action"]])
+  own_column = np.eye(valid.shape[1], dtype=bool)
+  per_joint = {
+    alignment: _named([errors.mean(alignment, column[None]) for column in own_column])
+    for alignment in pose_errors.ALIGNMENTS
+  }
+  per_action = {
+    alignment: {str(a): errors.mean(alignment, (actions == a)[:, None]) for a in np.unique(actions)}
+    for alignment in pose_errors.ALIGNMENTS
+  }
+  return {
+    "mpjpe_per_joint_mm": per_joint["absolute"],
+    "mpjpe_per_action_mm": per_action["absolute"],
+    "per_joint_mm": per_joint,
+    "per_action_mm": per_action,
+  }
+
+
+def _by_cameras(others: dict[str, problem.Arrays], labels: problem.Arrays) -> problem.Summary:
+  """For every number of cameras the means over all choices, by method, and each choice alone."""
+  sizes: dict[str, list[str]] = {}
+  for name in others:
+    sizes.setdefault(str(name.count(",") + 1), []).append(name)
+  return {size: _of_size(names, others, labels) for size, names in sizes.items()}
+
+
+def _of_size(names, others, labels) -> problem.Summary:
+  truth = labels["joints_3d"]
+  errors = {
+    name: {
+      method: pose_errors.errors(found["joints_3d"], truth, found["joint_valid"])
+      for method, found in others[name].items()
+    }
+    for name in names
+  }
+  together = {
+    method: _means(pose_errors.concatenate([errors[name][method] for name in names]))
+    for method in others[names[0]]
+  }
+  each = {name: {m: _means(e) for m, e in found.items()} for name, found in errors.items()}
+  return {"choices": len(names), "methods": together, "each": each}
+
+
+def _rows(split: str, summary: problem.Summary) -> dict[str, problem.Summary]:
+  """The main method, the others, other choices of cameras, and the two protocols."""
+  names = list(summary["methods"])
+  rows = {split: summary}
+  rows |= {f"{split}, {name}": summary["methods"][name] for name in names[1:]}
+  for size, found in summary["views"].items():
+    for name, numbers in found["methods"].items():
+      rows[f"{split}, {name}, {found['choices']} choices of {size} cameras"] = numbers
+  rows[f"{split}, chosen protocol"] = summary["protocols"]["chosen"]
+  rows[f"{split}, ET protocol"] = summary["protocols"]["epipolar_transformers"]
+  return rows

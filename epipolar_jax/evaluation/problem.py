@@ -17,13 +17,14 @@ class Problem(NamedTuple):
     batches: (config, source) -> batches of a split in order, padded with `valid` False.
     run: (predict, batch) -> arrays (or dicts of them) with a leading frame axis, on the host;
       `predict` takes a host batch.
-    labels: fields of a batch that `summarize` and `picture` need.
+    labels: fields of a batch that `summarize` and `picture` need; those a data set has are kept.
     summarize: (predicted, labels) -> JSON-ready numbers of all frames of a split.
     columns: heading of the printed table -> key of a row.
     rows: (split, summary) -> rows of the table, by name.
     logged: keys of the summary that training logs as `eval/KEY`; the first is told in words.
     protocol: says in words what the numbers mean.
     picture: (images, predicted, labels) -> RGB picture of some frames, or None if there is none.
+    legend: text below the printed table.
   """
 
   batches: Callable[[ml_collections.ConfigDict, Sequence[Any]], Iterator[Arrays]]
@@ -35,3 +36,4 @@ class Problem(NamedTuple):
   logged: tuple[str, ...]
   protocol: dict[str, Any]
   picture: Callable[[np.ndarray, Arrays, Arrays], np.ndarray] | None
+  legend: str = ""

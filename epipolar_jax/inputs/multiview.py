@@ -6,6 +6,7 @@ dict of numpy arrays with leading axes b (frames) and v (views):
   intrinsics [b v 3 3]             rotation [b v 3 3]           translation [b v 3] mm
   joints_2d [b v j 2] stored px    joints_3d [b j 3] mm         valid [b] False for padding
   occluded [b v]                   subject, frame, action [b]
+  damaged [b] if the data set marks frames whose labels are wrong
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -137,7 +138,8 @@ def load_frame(
     # In a mirrored world the left wrist is a right wrist, in every view and in 3D.
     swap = list(skeletons.by_num_joints(len(joints_3d)).flip_order)
     joints_2d, joints_3d = joints_2d[:, swap], joints_3d[swap]
-  batch = {name: np.asarray(example[name]) for name in _COPIED}
+  copied = (*_COPIED, "damaged") if "damaged" in example else _COPIED
+  batch = {name: np.asarray(example[name]) for name in copied}
   return batch | {
     "image": np.stack(images),
     "crop": np.stack(affines),

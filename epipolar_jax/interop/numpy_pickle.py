@@ -48,7 +48,7 @@ def loads(data: bytes) -> Any:
   Raises:
     PickleError: a damaged pickle, or one that holds something else.
   """
-  machine = _Machine(data)
+  machine = Machine(data)
   value = machine.run()
   if machine.unfinished:
     raise PickleError("damaged pickle: an array without contents")
@@ -71,7 +71,7 @@ class _Unfinished:
     self.code, self.value = code, None
 
 
-class _Machine(restricted_pickle.Machine):
+class Machine(restricted_pickle.Machine):
   """Knows the operations of protocols 3 to 5 too, and how numpy pickles."""
 
   kind = "an annotation file"
@@ -201,17 +201,17 @@ def _no_bytes(arguments: tuple[Any, ...]) -> bytes:
   return b""
 
 
-_Machine.steps = {
+Machine.steps = {
   **restricted_pickle.Machine.steps,
-  b"R": _Machine.call,
-  b"b": _Machine.build,
+  b"R": Machine.call,
+  b"b": Machine.build,
   b"B": lambda m: m.binary("<I"),
   b"C": lambda m: m.binary("<B"),
   b"\x8e": lambda m: m.binary("<Q"),
   b"\x96": lambda m: m.binary("<Q"),
   b"\x8c": lambda m: m.text("<B", "utf-8"),
   b"\x8d": lambda m: m.text("<Q", "utf-8"),
-  b"\x93": _Machine.stack_global,
-  b"\x94": _Machine.memoize,
+  b"\x93": Machine.stack_global,
+  b"\x94": Machine.memoize,
   b"\x95": lambda m: m.take(8),
 }

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from epipolar_jax import heatmaps, losses, models
-from epipolar_jax.geometry import affine, cameras, robust, triangulation
+from epipolar_jax import heatmaps, limb_priors, losses, models, reconstruction, skeletons
+from epipolar_jax.geometry import affine, cameras, ransac
 from epipolar_jax.tasks import task
 
 # Of torchvision's ImageNet models, for RGB in [0, 1]; [b v h w 3].
@@ -29,7 +29,7 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
   size, sigma = config.data.image_size, config.heatmap.sigma
   joint_loss = _joint_loss(config.train.loss, sigma)
   decode = _decoder(config.heatmap.decode, sigma)
-  triangulate = _triangulator(config.eval.triangulation)
+  reconstruct = _reconstructor(config)
 
   def apply(variables: task.Variables, batch: task.Batch, train: bool):
     return model.apply(
@@ -57,11 +57,17 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
     weight = seen.astype(jnp.float32)
     return jnp.sum(values * weight), jnp.sum(weight), updated["batch_stats"]
 
-  def predict(variables: task.Variables, batch: task.Batch) -> dict[str, jax.Array]:
-    maps = apply(variables, batch, train=False)["heatmaps"]
-    uv, score = _map_joints(decode)(jnp.moveaxis(maps, -1, 2))
-    points, valid = triangulate(uv, score, *_crop_cameras(batch))
-    return {"joints_2d": uv, "score": score, "joints_3d": points, "joint_valid": valid}
+  def predict(variables: task.Variables, batch: task.Batch) -> dict[str, Any]:
+    outputs = apply(variables, batch, train=False)
+    maps = jnp.moveaxis(outputs["heatmaps"], -1, 2)
+    uv, score = _map_joints(decode)(maps)
+    found = {"joints_2d": uv, "score": score, "peak": _map_joints(_peak)(maps)}
+    if "match" in outputs:
+      found |= _matches(outputs, uv)
+    views = reconstruction.Views(
+      uv, score, *_crop_cameras(batch), found.get("match"), found.get("neighbour")
+    )
+    return found | reconstruct(views, maps, batch)
 
   def inspect(variables: task.Variables, batch: task.Batch) -> dict[str, jax.Array]:
     maps = apply(variables, batch, train=False)["heatmaps"]
@@ -149,26 +155,83 @@ def _decoder(name: str, sigma: float) -> Callable[[jax.Array], tuple[jax.Array, 
   return task.choose(decoders, name, "heatmap.decode")
 
 
-def _triangulator(name: str) -> Callable[..., tuple[jax.Array, jax.Array]]:
-  """From uv [b v j 2], score [b v j] and cameras to points [b j 3] mm and valid [b j]."""
-  methods = {"dlt": triangulation.dlt, "pymvg": _pymvg, "robust": _robust}
-  one_joint = task.choose(methods, name, "eval.triangulation")
-
-  def one_frame(uv: jax.Array, score: jax.Array, *camera: jax.Array):
-    # A peak may be below zero in the parity decoder; such a view does not count.
-    weight = jnp.maximum(score, 0.0)
-    return jax.vmap(lambda p, w: one_joint(p, *camera, weight=w), in_axes=1)(uv, weight)
-
-  return jax.vmap(one_frame)
+def _peak(heatmap: jax.Array) -> jax.Array:
+  """(u, v) [2] of the maximum of [h w], whole map px."""
+  row, column = jnp.unravel_index(jnp.argmax(heatmap), heatmap.shape)
+  return jnp.stack([column, row])
 
 
-def _pymvg(points: jax.Array, *camera: jax.Array, weight: jax.Array):
-  """The original's triangulation: all views that score above 0.05, equally weighted."""
-  chosen = triangulation.select_views(weight, threshold=0.05)
-  return triangulation.dlt(points, *camera, weight=chosen.astype(jnp.float32), world_norm=True)
+def _matches(outputs: dict[str, jax.Array], uv: jax.Array) -> dict[str, jax.Array]:
+  """Where the nearest view saw what is at uv [b v j 2]: match [b v j 2] px, neighbour [b v]."""
+  look_up = functools.partial(ransac.look_up_match, stride=models.STRIDE)
+  each_view = jax.vmap(jax.vmap(jax.vmap(look_up, (None, 0))))
+  return {"match": each_view(outputs["match"][:, :, 0], uv), "neighbour": outputs["source"][..., 0]}
 
 
-def _robust(points: jax.Array, *camera: jax.Array, weight: jax.Array):
-  """Robust minimisation of the reprojection error, views weighted by their scores."""
-  result = robust.robust(points, *camera, weight=weight)
-  return result.point, result.valid
+def methods(config: ml_collections.ConfigDict) -> tuple[str, ...]:
+  """The names in `eval.triangulation`, the main one first."""
+  return tuple(name.strip() for name in config.eval.triangulation.split(","))
+
+
+def _reconstructor(config: ml_collections.ConfigDict) -> Callable[..., dict[str, Any]]:
+  """From `Views`, maps [b v j h w] and the batch to 3D by every method of `eval.triangulation`.
+
+  The function returns joints_3d [b j 3] mm and joint_valid [b j] of the first method, and
+  `methods`, the same of each by name.
+
+  Raises:
+    ValueError: unknown names, or a method that needs what this model or config does not have.
+  """
+  names = methods(config)
+  locate = {name: _method(config, name) for name in names}
+  choices = {"triangulated": False, "truth": True}
+  true_root = task.choose(choices, config.eval.rpsm_root, "eval.rpsm_root")
+
+  def reconstruct(views: reconstruction.Views, maps: jax.Array, batch: task.Batch):
+    if any(map(reconstruction.needs_heatmaps, names)):
+      views = views._replace(heatmaps=_positive(maps, views.score, config.heatmap.decode))
+      if true_root:
+        root = skeletons.by_num_joints(config.model.num_joints).root
+        views = views._replace(root=batch["joints_3d"][:, root])
+    found = {name: locate[name](views) for name in names}
+    found = {name: {"joints_3d": j.points, "joint_valid": j.valid} for name, j in found.items()}
+    return found[names[0]] | {"methods": found}
+
+  return reconstruct
+
+
+def _method(config: ml_collections.ConfigDict, name: str) -> Callable[..., reconstruction.Joints]:
+  """One method of `eval.triangulation`, with the options of the config."""
+  if reconstruction.needs_match(name) and config.model.fusion.merge == "none":
+    raise ValueError(
+      f"eval.triangulation {name!r} uses epipolar matches, but model.fusion.merge is 'none': "
+      "choose dlt, robust, pymvg, naive or refine"
+    )
+  skeleton, lengths = skeletons.by_num_joints(config.model.num_joints), None
+  if reconstruction.needs_heatmaps(name):
+    if not config.eval.limb_priors:
+      raise ValueError(
+        f"eval.triangulation {name!r} needs limb lengths: set eval.limb_priors to a file that "
+        "python -m epipolar_jax.tools.limb_priors wrote"
+      )
+    lengths = limb_priors.read(config.eval.limb_priors, skeleton).mean_mm
+  try:
+    return reconstruction.make(
+      name,
+      skeleton=skeleton,
+      stride=models.STRIDE,
+      limb_length=lengths,
+      tolerance_px=config.data.image_size / 16,
+      threshold_mm=config.eval.ransac_mm,
+      confidence=config.eval.confidence,
+    )
+  except ValueError as error:
+    raise ValueError(f"eval.triangulation: {error}") from error
+
+
+def _positive(maps: jax.Array, score: jax.Array, decode: str) -> jax.Array:
+  """Maps [b v j h w] of at least 0 whose peak is the score [b v j]."""
+  if decode == "peak":
+    return jnp.maximum(maps, 0.0)
+  peak = jnp.max(maps, axis=(-2, -1), keepdims=True)
+  return jnp.exp(maps - peak) * score[..., None, None]

@@ -7,36 +7,64 @@ import numpy as np
 import pytest
 
 from configs import synthetic
-from epipolar_jax.evaluation import driver, multiview
+from epipolar_jax import heatmaps
+from epipolar_jax.evaluation import camera_sets, driver, multiview
+from epipolar_jax.evaluation import protocol as protocols
 from epipolar_jax.visualize import predictions
+from tests import dots, scenes
+
+_CONFIG = dots.config()
+_CONFIG.data.image_size = 256
 
 
-def _labels(frames=4, views=2, joints=17):
-  rng = np.random.default_rng(0)
-  crop = np.tile(np.array([[2.0, 0.0, 3.0], [0.0, 2.0, 5.0]], np.float32), (frames, views, 1, 1))
-  return {
-    "joints_3d": rng.normal(0, 500, (frames, joints, 3)).astype(np.float32),
-    "joints_2d": rng.uniform(5, 25, (frames, views, joints, 2)).astype(np.float32),
-    "crop": crop,
-    "occluded": np.array([[False, True]] * frames),
+def _labels(frames=4, views=2):
+  """Scenes whose stored pictures are half as large as the network's input."""
+  made = [scenes.make_scene(seed, num_views=views, rotated=False) for seed in range(frames)]
+  shrink = np.array([[0.5, 0.0, -1.5], [0.0, 0.5, -2.5], [0.0, 0.0, 1.0]])
+  labels = {
+    "joints_3d": np.stack([s.joints for s in made]),
+    "joints_2d": np.stack([(s.uv - [3.0, 5.0]) / 2 for s in made]),
+    "crop": np.tile(np.array([[2.0, 0.0, 3.0], [0.0, 2.0, 5.0]]), (frames, views, 1, 1)),
+    "intrinsics": np.stack([shrink @ s.intrinsics for s in made]),
+    "rotation": np.stack([s.rotation for s in made]),
+    "translation": np.stack([s.translation for s in made]),
+  }
+  return {name: x.astype(np.float32) for name, x in labels.items()} | {
+    "occluded": np.tile(np.arange(views) == 1, (frames, 1)),
     "action": np.array([b"walking", b"walking", b"boxing", b"boxing"][:frames]),
   }
 
 
 def _perfect(labels):
-  return {
+  joints_2d = labels["joints_2d"] * 2 + np.array([3.0, 5.0], np.float32)
+  joints = {
     "joints_3d": labels["joints_3d"].copy(),
     "joint_valid": np.ones(labels["joints_3d"].shape[:2], bool),
-    "joints_2d": labels["joints_2d"] * 2 + np.array([3.0, 5.0], np.float32),
   }
+  return joints | {
+    "joints_2d": joints_2d,
+    "score": np.ones(joints_2d.shape[:3], np.float32),
+    "peak": heatmaps.image_to_map(joints_2d, stride=4).round().astype(np.int32),
+    "methods": {"dlt": joints},
+    "others": {},
+  }
+
+
+def _summary(predicted, labels, config=_CONFIG):
+  return multiview.summarize(predicted, labels, config=config)
 
 
 def test_perfect_predictions_score_zero():
   labels = _labels()
-  result = multiview.summarize(_perfect(labels), labels)
+  result = _summary(_perfect(labels), labels)
   assert result["frames"] == 4 and result["failed_joints"] == 0
-  for name in ("mpjpe_mm", "mpjpe_relative_mm", "pa_mpjpe_mm", "error_2d_px"):
+  assert result["jdr_percent"] == result["pck_2d_2px_percent"] == result["auc_3d_percent"] == 100
+  for name in ("mpjpe_mm", "mpjpe_relative_mm", "mpjpe_scaled_mm", "error_2d_px"):
     assert result[name] == pytest.approx(0.0, abs=1e-3)
+  assert result["pa_mpjpe_mm"] == pytest.approx(0.0, abs=0.01)
+  # Triangulated from the perfect 2D joints, against a truth that is: two cameras, float32.
+  original = result["protocols"]["epipolar_transformers"]
+  assert original["mpjpe_mm"] == pytest.approx(0.0, abs=1e-3) and original["joints"] == 68
 
 
 def test_every_number_by_hand():
@@ -45,7 +73,7 @@ def test_every_number_by_hand():
   predicted["joints_3d"] += np.array([30.0, 0.0, 40.0], np.float32)  # 50 mm, all joints alike
   predicted["joints_3d"][2, 13] += np.array([0.0, 60.0, 0.0], np.float32)  # left wrist, boxing
   predicted["joints_2d"][:, 1] += np.array([3.0, 4.0], np.float32)  # 5 px in the hidden view
-  result = multiview.summarize(predicted, labels)
+  result = _summary(predicted, labels)
   wrist = np.hypot(50.0, 60.0)
   assert result["mpjpe_mm"] == pytest.approx((67 * 50 + wrist) / 68, rel=1e-5)
   assert result["mpjpe_relative_mm"] == pytest.approx(60 / 68, rel=1e-3)
@@ -56,6 +84,12 @@ def test_every_number_by_hand():
   assert result["error_2d_px"] == pytest.approx(2.5, rel=1e-4)
   assert result["error_2d_occluded_views_px"] == pytest.approx(5.0, rel=1e-4)
   assert result["pa_mpjpe_mm"] < result["mpjpe_relative_mm"] + 1.0
+  assert result["per_joint_mm"]["relative"]["lwri"] == pytest.approx(60 / 4, rel=1e-3)
+  assert result["per_action_mm"]["relative"]["walking"] == pytest.approx(0.0, abs=1e-3)
+  assert result["pck_3d_100mm_percent"] == 100
+  # Thresholds 0, 5, ..., 150: 20 are above 50 mm, which rounding may put on either side of 50.
+  assert result["auc_3d_percent"] == pytest.approx(100 * (67 * 20.5 + 15) / 68 / 31, abs=2)
+  assert result["pck_2d_2px_percent"] == 50 and result["pck_2d_5px_percent"] >= 50
 
 
 def test_failed_joints_are_counted_and_left_out():
@@ -63,23 +97,24 @@ def test_failed_joints_are_counted_and_left_out():
   predicted = _perfect(labels)
   predicted["joints_3d"][0, 3] = 0.0
   predicted["joint_valid"][0, 3] = False
-  result = multiview.summarize(predicted, labels)
+  result = _summary(predicted, labels)
   assert result["failed_joints"] == 1
+  assert result["failed_frames"] == 1
   assert result["mpjpe_mm"] == pytest.approx(0.0, abs=1e-3)
+  assert result["pck_3d_150mm_percent"] == pytest.approx(100 * 67 / 68)
   predicted["joint_valid"][:] = False
-  result = multiview.summarize(predicted, labels)
+  result = _summary(predicted, labels)
   assert result["mpjpe_mm"] is None and result["failed_joints"] == 68
   json.dumps(result)
 
 
 def test_table_and_json(tmp_path):
   labels = _labels()
-  results = {
-    name: multiview.summarize(_perfect(labels), labels) for name in ("test", "test_occluded_1")
-  }
+  results = {name: _summary(_perfect(labels), labels) for name in ("test", "test_occluded_1")}
   config = synthetic.get_config()
   lines = driver.table(results, driver.problem_of(config)).splitlines()
-  assert len(lines) == 4 and "MPJPE mm" in lines[0] and lines[3].split()[0] == "test_occluded_1"
+  assert len(lines) == 8 and "MPJPE mm" in lines[0] and lines[5].split()[0] == "test_occluded_1"
+  assert "chosen protocol" in lines[3] and "ET protocol" in lines[4]
   assert len({len(line) for line in lines}) == 1
   driver.write_json(tmp_path / "a" / "eval.json", results, config, step=7)
   record = json.loads((tmp_path / "a" / "eval.json").read_text())
@@ -87,6 +122,85 @@ def test_table_and_json(tmp_path):
   assert record["config"]["model"]["width"] == 0.25
   assert record["splits"]["test"]["mpjpe_mm"] == record["mpjpe_mm"]
   assert record["protocol"]["triangulation"] == "dlt"
+  assert record["protocols"]["chosen"]["triangulation"] == "dlt"
+  assert record["protocols"]["epipolar_transformers"]["clamp_mm"] == 150
+
+
+def test_each_rule_of_a_protocol_by_hand():
+  """Two frames of 17 joints 100 mm off, one joint 400 mm; the truth from 2D lies 10 mm beside."""
+  truth = np.random.default_rng(0).normal(0, 400, (3, 17, 3)).astype(np.float32)
+  points = truth + np.array([100.0, 0.0, 0.0], np.float32)
+  points[0, 5] = truth[0, 5] + np.array([400.0, 0.0, 0.0], np.float32)
+  valid = np.ones((3, 17), bool)
+  valid[1, 2] = False
+  labels = {
+    "joints_3d": truth,
+    "retriangulated": truth + np.array([10.0, 0.0, 0.0], np.float32),
+    "retriangulated_valid": np.ones((3, 17), bool),
+    "damaged": np.array([False, False, True]),
+  }
+  rules = protocols.Protocol("dlt", "")
+
+  def score(**changed):
+    return protocols.score(rules._replace(**changed), points, valid, labels)
+
+  plain = score()
+  assert plain["mpjpe_mm"] == pytest.approx((49 * 100 + 400) / 50, rel=1e-5)
+  assert (plain["frames"], plain["joints"], plain["failed_joints"]) == (3, 50, 1)
+  assert score(clamp_mm=150.0)["mpjpe_mm"] == pytest.approx((49 * 100 + 150) / 50, rel=1e-5)
+  assert score(alignment="relative")["mpjpe_mm"] == pytest.approx(300 / 50, rel=1e-3)
+  beside = score(ground_truth="retriangulated")
+  assert beside["mpjpe_mm"] == pytest.approx((49 * 90 + 390) / 50, rel=1e-5)
+  dropped = score(damaged="drop")
+  assert (dropped["frames"], dropped["damaged_frames_dropped"]) == (2, 1)
+  assert dropped["mpjpe_mm"] == pytest.approx((32 * 100 + 400) / 33, rel=1e-5)
+  whole = score(failed="frames", damaged="drop")
+  assert (whole["frames"], whole["failed_frames"], whole["joints"]) == (2, 1, 17)
+  assert whole["mpjpe_mm"] == pytest.approx((16 * 100 + 400) / 17, rel=1e-5)
+  unknown = protocols.score(
+    rules._replace(damaged="drop"), points, valid, {k: labels[k] for k in ("joints_3d",)}
+  )
+  assert unknown["damage_is_known"] is False and unknown["frames"] == 3
+  nothing = protocols.score(rules, points, np.zeros_like(valid), labels)
+  assert nothing["mpjpe_mm"] is None and nothing["failed_frames"] == 3
+
+
+def test_camera_sets():
+  parse = camera_sets.parse
+  assert parse("", 4) == ((0, 1, 2, 3), ())
+  assert parse("2,0", 4) == ((2, 0), ())
+  assert parse("pairs", 3) == ((0, 1, 2), ((0, 1), (0, 2), (1, 2)))
+  assert len(parse("triples", 4).others) == 4
+  assert len(parse("every", 4).others) == 6 + 4
+  assert parse("triples", 3).others == ()
+  for text in ("0", "0,0", "0,4", "-1,0", "all", "0;1"):
+    with pytest.raises(ValueError, match=r"eval\.views is "):
+      parse(text, 4)
+
+
+def test_the_network_sees_only_the_cameras_of_a_choice():
+  """`run` gives it those alone, and their numbers are merged over the choices of a size."""
+  labels = _labels(views=3)
+  seen = []
+
+  def predict(batch):
+    seen.append(batch["crop"].shape[1])
+    found = _perfect(labels)
+    shifted = found["methods"]["dlt"]["joints_3d"] + np.float32(10.0 * len(seen))
+    return found | {"methods": {"dlt": found["methods"]["dlt"] | {"joints_3d": shifted}}}
+
+  config = dots.config()
+  config.eval.views = "pairs"
+  problem = multiview.build(config)
+  predicted = problem.run(predict, labels)
+  assert seen == [3, 2, 2, 2]
+  result = problem.summarize(predicted, labels)
+  pairs = result["views"]["2"]
+  assert pairs["choices"] == 3 and set(pairs["each"]) == {"0,1", "0,2", "1,2"}
+  # 20, 30 and 40 mm in every coordinate.
+  assert pairs["methods"]["dlt"]["mpjpe_mm"] == pytest.approx(30 * np.sqrt(3), rel=1e-3)
+  assert pairs["each"]["1,2"]["dlt"]["mpjpe_mm"] == pytest.approx(40 * np.sqrt(3), rel=1e-3)
+  assert "3 choices of 2 cameras" in driver.table({"test": result}, problem)
 
 
 def test_picture_shows_prediction_and_truth(tmp_path):
@@ -95,8 +209,8 @@ def test_picture_shows_prediction_and_truth(tmp_path):
   predicted["joints_2d"] += 4.0
   picked = predictions.picked(4, 2)
   assert picked == [0, 3]
-  images = np.zeros((2, 2, 64, 64, 3), np.uint8)
-  picture = predictions.sheet(images, predicted, labels)
+  images = np.zeros((2, 2, 256, 256, 3), np.uint8)
+  picture = multiview.build(_CONFIG).picture(images, predicted, labels)
   assert picture.shape == (2 * 256, (2 + 2) * 256, 3)
   colors = {tuple(c) for c in picture[:, :512].reshape(-1, 3).tolist()}
   assert {(0, 114, 178), (213, 94, 0), (240, 228, 66), (255, 255, 255)} <= colors

@@ -1,0 +1,47 @@
+"""Runs one suite, prints its table and writes JSON.
+
+python -m epipolar_jax.tools.benchmark triangulation [--seconds 3] [--output runs/benchmark.json]
+"""
+
+import argparse
+import dataclasses
+import datetime
+import json
+import pathlib
+import platform
+
+import jax
+
+from epipolar_jax.tools.benchmark import timing, triangulation
+
+# name: (seconds for each measurement) -> rows
+_SUITES = {"triangulation": triangulation.run}
+
+
+def main() -> None:
+  """Measures the suite that the arguments name."""
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument("suite", choices=sorted(_SUITES))
+  parser.add_argument("--seconds", type=float, default=3.0, help="time for each measurement")
+  parser.add_argument("--output", type=pathlib.Path, help="JSON file")
+  arguments = parser.parse_args()
+  rows = _SUITES[arguments.suite](arguments.seconds)
+  device = jax.devices()[0]
+  setting = {
+    "suite": arguments.suite,
+    "date": datetime.date.today().isoformat(),
+    "device": f"{len(jax.devices())} x {device.device_kind} ({device.platform})",
+    "machine": f"{platform.machine()}, {platform.system()}",
+    "jax": jax.__version__,
+  }
+  print(", ".join(f"{name} {value}" for name, value in setting.items()) + "\n")
+  print(timing.table(rows))
+  if arguments.output is not None:
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    record = setting | {"rows": [dataclasses.asdict(row) for row in rows]}
+    arguments.output.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    print(f"\nWrote {arguments.output}.")
+
+
+if __name__ == "__main__":
+  main()

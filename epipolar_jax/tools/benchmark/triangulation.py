@@ -1,0 +1,204 @@
+"""From 2D to 3D, 4 views x 17 joints: every method against a plain loop over joints.
+
+The loops are what one would write with numpy, OpenCV and SciPy: the same estimate, joint by joint.
+"""
+
+import itertools
+import time
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import optimize
+
+from epipolar_jax import heatmaps, reconstruction, skeletons
+from epipolar_jax.tools import simulation
+from epipolar_jax.tools.benchmark import timing
+
+_BATCHES = (1, 1024)
+# Methods against the loop that estimates the same.
+_LOOP_OF = {
+  "dlt": "dlt",
+  "pymvg": "dlt",
+  "robust": "robust",
+  "naive": "consensus",
+  "refine": "consensus",
+  "epipolar": "consensus",
+  "epipolar_dlt": "dlt",
+  "rpsm": "rpsm",
+}
+_SIZE = f"4 views x {len(skeletons.H36M_17.joints)} joints"
+
+
+def run(seconds: float) -> list[timing.Row]:
+  """Measures the loops, then every method at every batch size, with ratios to its loop."""
+  scenes, views, maps = _frames(max(_BATCHES))
+  rows = {name: _measure_loop(name, scenes, views, maps, seconds) for name in LOOPS}
+  result = list(rows.values())
+  for name, loop in _LOOP_OF.items():
+    locate = _locator(name, maps)
+    for batch in _BATCHES:
+      part = jax.tree.map(lambda x, batch=batch: jnp.asarray(x[:batch]), views)
+      row = timing.measure(
+        name, locate, part, size=f"batch {batch}, {_SIZE}", frames=batch, seconds=seconds
+      )
+      result.append(timing.against(row, rows[loop]))
+  return result
+
+
+def _frames(count: int) -> tuple[simulation.Scenes, reconstruction.Views, np.ndarray]:
+  """Noisy detections of simulated people; the heatmaps [v, j, h, w] of the first one."""
+  rng = np.random.default_rng(0)
+  scenes = simulation.make_scenes(rng, count)
+  uv = scenes.uv + rng.normal(0, 2, scenes.uv.shape).astype(np.float32)
+  score = np.full(uv.shape[:3], 0.9, np.float32)
+  views = reconstruction.Views(
+    uv, score, scenes.intrinsics, scenes.rotation, scenes.translation, uv, scenes.neighbour
+  )
+  return scenes, views, np.asarray(jax.jit(_maps)(uv[0]))
+
+
+def _maps(uv: jax.Array) -> jax.Array:
+  """Gaussians [v, j, h, w] at points [v, j, 2]."""
+  side = simulation.SIZE // simulation.STRIDE
+
+  def one(uv):
+    size = {"size_hw": (side, side), "stride": simulation.STRIDE}
+    return heatmaps.gaussian_target(uv, sigma=8.0, **size)
+
+  return jax.vmap(jax.vmap(one))(uv)
+
+
+def _locator(name: str, maps: np.ndarray):
+  """The jitted method; `rpsm` makes its frames' maps itself and takes them one after the other.
+
+  1024 frames of maps are 1.1 GB, which no network hands over at once either.
+  """
+  if name != "rpsm":
+    return reconstruction.make(name)
+  locate = reconstruction.make("rpsm", limb_length=np.array(simulation.LIMB_MM))
+
+  def one(views):
+    views = jax.tree.map(lambda x: x[None], views)
+    return locate(views._replace(heatmaps=_maps(views.joints_2d[0])[None]))
+
+  return jax.jit(lambda views: jax.lax.map(one, views))
+
+
+def _measure_loop(name, scenes, views, maps, seconds) -> timing.Row:
+  """One loop over as many frames as the time allows, at least one."""
+  function = LOOPS[name]
+  if name == "rpsm":
+    tables = _pair_tables()
+  times: list[float] = []
+  while len(times) < 3 or (sum(times) < seconds and len(times) < len(scenes.uv)):
+    number = len(times)
+    frame = jax.tree.map(lambda x, i=number: x[i], views)
+    start = time.perf_counter()
+    if name == "rpsm":
+      function(frame, maps, scenes.joints[0, 0], tables)
+    else:
+      for joint in range(frame.joints_2d.shape[1]):
+        function(frame, joint)
+    times.append(time.perf_counter() - start)
+  median = float(np.median(times))
+  return timing.Row(
+    name=f"loop: {name}",
+    size=f"one frame, {_SIZE}",
+    compile_s=0.0,
+    median_s=median,
+    low_s=min(times),
+    high_s=max(times),
+    calls=len(times),
+    frames_per_s=1.0 / median,
+  )
+
+
+def _projections(frame: reconstruction.Views) -> list[np.ndarray]:
+  return [
+    k @ np.column_stack([r, t])
+    for k, r, t in zip(frame.intrinsics, frame.rotation, frame.translation)
+  ]
+
+
+def _dlt(frame: reconstruction.Views, joint: int) -> np.ndarray:
+  """All views by SVD."""
+  rows = []
+  for (u, v), p in zip(frame.joints_2d[:, joint], _projections(frame)):
+    rows += [u * p[2] - p[0], v * p[2] - p[1]]
+  x = np.linalg.svd(np.array(rows))[2][-1]
+  return x[:3] / x[3]
+
+
+def _pairs(frame: reconstruction.Views, joint: int):
+  """The points of all pairs of views, by OpenCV."""
+  points, projections = frame.joints_2d[:, joint], _projections(frame)
+  for a, b in itertools.combinations(range(len(points)), 2):
+    both = points[a].reshape(2, 1), points[b].reshape(2, 1)
+    x = cv2.triangulatePoints(projections[a], projections[b], *both)[:, 0]
+    yield x[:3] / x[3]
+
+
+def _consensus(frame: reconstruction.Views, joint: int) -> np.ndarray:
+  """The pair with the most rays nearer than 35 mm."""
+  rays, centers = [], []
+  for (u, v), k, r, t in zip(
+    frame.joints_2d[:, joint], frame.intrinsics, frame.rotation, frame.translation
+  ):
+    ray = r.T @ np.linalg.solve(k, [u, v, 1.0])
+    rays.append(ray / np.linalg.norm(ray))
+    centers.append(-r.T @ t)
+  best, most = None, -1
+  for x in _pairs(frame, joint):
+    near = sum(np.linalg.norm(np.cross(x - c, d)) < 35.0 for c, d in zip(centers, rays))
+    if near > most:
+      best, most = x, near
+  return best
+
+
+def _robust(frame: reconstruction.Views, joint: int) -> np.ndarray:
+  """The least bounded reprojection error, by SciPy from the best pair."""
+  points, projections = frame.joints_2d[:, joint], _projections(frame)
+
+  def residuals(x):
+    found = np.array([p @ np.append(x, 1.0) for p in projections])
+    return ((found[:, :2] / found[:, 2:] - points) / 8.0).ravel()
+
+  def cost(x):
+    return np.arctan(np.sum(residuals(x).reshape(-1, 2) ** 2, axis=1)).sum()
+
+  start = min(_pairs(frame, joint), key=cost)
+  return optimize.least_squares(residuals, start, loss="arctan", method="trf", x_scale=100.0).x
+
+
+def _pair_tables() -> list[np.ndarray]:
+  """Which pairs of 16³ places each limb allows [4096, 4096]; made once, as the original does."""
+  axis = np.linspace(-1000.0, 1000.0, 16, dtype=np.float32)
+  places = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+  squared = np.sum(places * places, axis=1)
+  squared = squared[:, None] + squared[None] - 2 * places @ places.T
+  distance = np.sqrt(np.maximum(squared, 0.0))
+  return [np.abs(distance - length) <= 150.0 for length in simulation.LIMB_MM]
+
+
+def _rpsm(frame: reconstruction.Views, maps: np.ndarray, root: np.ndarray, tables: list) -> None:
+  """The first grid of the pictorial structure model; its finer grids would come on top."""
+  axis = np.linspace(-1000.0, 1000.0, 16, dtype=np.float32)
+  places = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3) + root
+  energy = np.zeros((maps.shape[1], len(places)), np.float32)
+  for view, p in zip(maps, _projections(frame)):
+    x = places @ p[:, :3].T.astype(np.float32) + p[:, 3].astype(np.float32)
+    at = ((x[:, :2] / x[:, 2:] - 1.5) / 4).astype(np.float32)
+    for joint, heatmap in enumerate(view):
+      energy[joint] += cv2.remap(heatmap, at[None], None, cv2.INTER_LINEAR)[0]
+  energy = np.log(np.maximum(energy, 1e-6))
+  limbs = skeletons.H36M_17.limbs
+  for number in reversed(range(len(limbs))):
+    parent, child = limbs[number]
+    best = np.where(tables[number], energy[child][None], -np.inf).max(axis=1)
+    energy[parent] += best
+  energy[0].argmax()
+
+
+LOOPS = {"dlt": _dlt, "consensus": _consensus, "robust": _robust, "rpsm": _rpsm}

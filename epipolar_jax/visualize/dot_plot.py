@@ -1,0 +1,74 @@
+"""Positive numbers as a picture: one line a row, one coloured dot a column, on a log scale."""
+
+import cv2
+import numpy as np
+
+# Okabe and Ito's colours, told apart by everybody; RGB.
+_COLORS = (
+  *((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167)),
+  *((230, 159, 0), (86, 180, 233), (0, 0, 0), (150, 150, 60)),
+)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_LEFT, _RIGHT, _TOP, _ROW = 230, 30, 84, 30
+
+
+def draw(rows: dict[str, dict[str, float | None]], *, title: str, width: int = 1000) -> np.ndarray:
+  """Draws the numbers of every row on one logarithmic axis.
+
+  Args:
+    rows: numbers by row and column, the same columns everywhere; None is left out.
+    title: at the top.
+    width: of the picture, px.
+
+  Returns:
+    [h, w, 3] uint8 RGB.
+
+  Raises:
+    ValueError: no number at all, one that is not above 0, or more columns than colours.
+  """
+  columns = list(next(iter(rows.values()), {}))
+  values = [x for row in rows.values() for x in row.values() if x is not None]
+  if not values or min(values) <= 0 or len(columns) > len(_COLORS):
+    raise ValueError(
+      f"needs numbers above 0 in at most {len(_COLORS)} columns, got {len(values)} numbers, the "
+      f"least {min(values, default=None)}, in {len(columns)} columns"
+    )
+  canvas = np.full((_TOP + _ROW * len(rows) + 40, width, 3), 255, np.uint8)
+  low, high = np.log10(min(values)) - 0.03, np.log10(max(values)) + 0.03
+
+  def across(value: float) -> int:
+    share = (np.log10(value) - low) / max(high - low, 1e-9)
+    return round(_LEFT + share * (width - _LEFT - _RIGHT))
+
+  bottom = _TOP + _ROW * len(rows)
+  for tick in _ticks(low, high):
+    cv2.line(canvas, (across(tick), _TOP), (across(tick), bottom), (225, 225, 225), 1)
+    _write(canvas, f"{tick:g}", (across(tick) - 10, bottom + 20))
+  _write(canvas, title, (12, 24), scale=0.55)
+  step = (width - 24) // len(columns)
+  for i, name in enumerate(columns):
+    _dot(canvas, (20 + i * step, 52), _COLORS[i])
+    _write(canvas, name, (30 + i * step, 57), scale=0.42)
+  for n, (name, row) in enumerate(rows.items()):
+    y = _TOP + _ROW * n + _ROW // 2
+    cv2.line(canvas, (_LEFT, y), (width - _RIGHT, y), (235, 235, 235), 1)
+    _write(canvas, name, (12, y + 5))
+    for i, column in enumerate(columns):
+      if row[column] is not None:
+        _dot(canvas, (across(row[column]), y), _COLORS[i])
+  return canvas
+
+
+def _ticks(low: float, high: float) -> list[float]:
+  """1, 2 and 5 times powers of ten between 10^low and 10^high."""
+  powers = range(int(np.floor(low)), int(np.ceil(high)) + 1)
+  ticks = [m * 10.0**p for p in powers for m in (1, 2, 5)]
+  return [t for t in ticks if low <= np.log10(t) <= high]
+
+
+def _dot(canvas: np.ndarray, place: tuple[int, int], color: tuple[int, int, int]) -> None:
+  cv2.circle(canvas, place, 6, color, -1, cv2.LINE_AA)
+
+
+def _write(canvas: np.ndarray, text: str, place: tuple[int, int], *, scale: float = 0.45) -> None:
+  cv2.putText(canvas, text, place, _FONT, scale, (40, 40, 40), 1, cv2.LINE_AA)

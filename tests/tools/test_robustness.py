@@ -1,0 +1,79 @@
+"""The robustness table: simulated detections do what their troubles say; table and picture."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from epipolar_jax.geometry import cameras
+from epipolar_jax.tools import robustness, simulation
+from epipolar_jax.visualize import dot_plot
+
+_SCENES = simulation.make_scenes(np.random.default_rng(0), 40)
+
+
+def _detect(**trouble):
+  return robustness.detect(np.random.default_rng(1), _SCENES, robustness.Trouble(**trouble))
+
+
+def test_scenes_are_people_in_crops():
+  """Projected by our camera model; limbs within 5 % (three sigma: 15) of the average person's."""
+  flat = [jnp.asarray(x[0]) for x in (_SCENES.intrinsics, _SCENES.rotation, _SCENES.translation)]
+  for view in range(4):
+    for joint in (0, 3, 16):
+      uv = cameras.project(jnp.asarray(_SCENES.joints[0, joint]), *(x[view] for x in flat))
+      np.testing.assert_allclose(uv, _SCENES.uv[0, view, joint], atol=1e-2)
+  limbs = np.array(simulation.skeletons.H36M_17.limbs)
+  ends = _SCENES.joints[:, limbs]
+  lengths = np.linalg.norm(ends[:, :, 0] - ends[:, :, 1], axis=-1)
+  assert np.abs(lengths / simulation.LIMB_MM - 1).max() < 0.2
+  inside = (_SCENES.uv > 0) & (_SCENES.uv < simulation.SIZE)
+  assert inside.mean() > 0.95
+
+
+def test_troubles_are_what_they_say():
+  off = _detect().joints_2d - _SCENES.uv
+  assert off.std() == pytest.approx(2.0, rel=0.03)
+  hidden = _detect(hidden=2)
+  low = hidden.score <= 0.5
+  assert (low.all(axis=2).sum(axis=1) == 2).all()
+  assert (hidden.joints_2d - _SCENES.uv)[low].std() == pytest.approx(25.0, rel=0.05)
+  assert (hidden.joints_2d - _SCENES.uv)[~low].std() == pytest.approx(2.0, rel=0.05)
+  wrong = _detect(outliers=0.2)
+  far = np.linalg.norm(wrong.joints_2d - _SCENES.uv, axis=-1) > 25
+  assert far.mean() == pytest.approx(0.2, abs=0.03) and wrong.score.min() > 0.5
+  assert ((_detect(missing=1).score == 0).all(axis=2).sum(axis=1) == 1).all()
+  turned = _detect(turn_deg=1.0)
+  cos = np.einsum("nvab,nvab->nv", turned.rotation, _SCENES.rotation)
+  angle = np.degrees(np.arccos(np.clip((cos - 1) / 2, -1, 1)))
+  # The length of three Gaussians of one degree.
+  assert angle.mean() == pytest.approx(1.6, abs=0.2)
+  for views in (turned, _SCENES):
+    centers = -np.einsum("nvba,nvb->nva", views.rotation, views.translation)
+    assert np.linalg.norm(centers[..., :2], axis=-1).min() > 2000
+  moved = -np.einsum("nvba,nvb->nva", turned.rotation, turned.translation) - centers
+  assert np.abs(moved).max() < 5.0
+  shifted = _detect(shift_px=3.0).intrinsics - _SCENES.intrinsics
+  assert shifted[..., :2, 2].std() == pytest.approx(3.0, rel=0.1)
+  lens = _detect(lens=True, noise_px=0.0).joints_2d - _SCENES.uv
+  assert 0.2 < np.abs(lens).mean() < 5.0
+
+
+def test_same_seed_same_table_and_picture(monkeypatch):
+  """Of two troubles; the plain DLT, the one method that compiles quickly."""
+  few = {name: robustness.TROUBLES[name] for name in ("noise 2 px", "2 cameras missing")}
+  monkeypatch.setattr(robustness, "TROUBLES", few)
+  results = robustness.compare(("dlt",), frames=6, seed=3)
+  assert results == robustness.compare(("dlt",), frames=6, seed=3)
+  first, second = (results[name]["dlt"] for name in few)
+  assert 5 < first["mean_mm"] < second["mean_mm"] < 200 and first["failed_joints"] == 0
+  lines = robustness.table(results).splitlines()
+  assert lines[2].startswith("| noise 2 px | **") and len(lines) == 4
+  rows = {name: {m: x["mean_mm"] for m, x in row.items()} for name, row in results.items()}
+  picture = dot_plot.draw(rows | {"none": {"dlt": None}}, title="t")
+  blue = np.all(picture == (0, 114, 178), axis=-1)
+  # In the legend and on two lines, further right for the larger error; nothing on the third.
+  places = [np.argwhere(blue[top : top + 30])[:, 1].mean() for top in (40, 84, 114)]
+  assert places[1] < places[2]
+  assert not blue[144:174].any()
+  with pytest.raises(ValueError, match="numbers above 0"):
+    dot_plot.draw({"a": {"b": 0.0}}, title="t")
