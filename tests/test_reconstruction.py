@@ -40,9 +40,10 @@ def test_exact_views_give_the_joints_and_what_is_not_seen_is_not_valid(name):
   scenes, views = _views()
   found = reconstruction.make(name)(views)
   expected = np.ones((2, 17), bool)
-  # Its epipolar match stands in for the second view.
-  expected[0, 4] = reconstruction.needs_match(name)
-  expected[0, 9] = False
+  # An epipolar match stands in for the second view; the original lowers its threshold, if need be
+  # until views without a score pass.
+  expected[0, 4] = reconstruction.needs_match(name) or name == "pymvg"
+  expected[0, 9] = name == "pymvg"
   np.testing.assert_array_equal(found.valid, expected)
   np.testing.assert_allclose(np.asarray(found.points)[expected], scenes.joints[expected], atol=0.1)
   assert np.isfinite(found.points).all()

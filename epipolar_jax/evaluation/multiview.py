@@ -160,7 +160,7 @@ def summarize(
   summary = _pose_numbers(predicted, labels)
   seen = true_2d[:, list(main)], labels["occluded"][:, list(main)]
   summary |= _image_numbers(predicted, *seen, config.data.image_size // models.STRIDE)
-  summary |= {"frames": len(labels["joints_3d"])} | _breakdown(predicted, labels)
+  summary |= _breakdown(predicted, labels)
   summary["methods"] = {
     name: _pose_numbers(found, labels) for name, found in predicted["methods"].items()
   }
@@ -206,7 +206,8 @@ def _pose_numbers(found: problem.Arrays, labels: problem.Arrays) -> problem.Summ
 
 def _means(errors: pose_errors.PoseErrors) -> problem.Summary:
   failed = ~errors.counts["absolute"]
-  means = {key: errors.mean(alignment) for key, alignment in _MEANS.items()}
+  frames = {"frames": len(failed)}
+  means = frames | {key: errors.mean(alignment) for key, alignment in _MEANS.items()}
   return means | {
     "failed_joints": int(failed.sum()),
     "failed_frames": int(failed.any(axis=1).sum()),

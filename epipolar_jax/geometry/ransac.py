@@ -14,6 +14,15 @@ import numpy as np
 from epipolar_jax.geometry import cameras, linalg, triangulation
 
 
+class _Seen(NamedTuple):
+  """One joint in v views; fields as the arguments of `naive`."""
+
+  points: jax.Array
+  intrinsics: jax.Array
+  rotation: jax.Array
+  translation: jax.Array
+
+
 class Consensus(NamedTuple):
   """One point.
 
@@ -58,8 +67,8 @@ def naive(
   Returns:
     Not valid with fewer than two usable views or when no pair has a single inlier.
   """
-  cameras_ = intrinsics, rotation, translation
-  return _best_pair(points, *cameras_, usable, threshold_mm, draws, world_norm)[0]
+  seen = _Seen(points, intrinsics, rotation, translation)
+  return _best_pair(seen, usable, threshold_mm, draws, world_norm)[0]
 
 
 def refine(
@@ -78,13 +87,10 @@ def refine(
 
   With two of them that is the pair itself, if they are the pair; `epipolar` asks for 3.
   """
-  found, count = _best_pair(
-    points, intrinsics, rotation, translation, usable, threshold_mm, draws, world_norm
-  )
+  seen = _Seen(points, intrinsics, rotation, translation)
+  found, count = _best_pair(seen, usable, threshold_mm, draws, world_norm)
   weight = found.inlier.astype(points.dtype)
-  together, met = triangulation.dlt(
-    points, intrinsics, rotation, translation, weight=weight, world_norm=world_norm
-  )
+  together, met = triangulation.dlt(*seen, weight=weight, world_norm=world_norm)
   better = found.valid & met & (count >= min_inliers)
   return found._replace(point=jnp.where(better, together, found.point))
 
@@ -119,11 +125,11 @@ def epipolar(
   Returns:
     `inlier` holds the single view when there was one.
   """
-  args = points, intrinsics, rotation, translation
+  seen = _Seen(points, intrinsics, rotation, translation)
   usable = score > confidence
   options = {"threshold_mm": threshold_mm, "draws": draws, "world_norm": world_norm}
-  many = refine(*args, usable=usable, min_inliers=3, **options)
-  return _or_single(many, *args, score, match, neighbour, usable, world_norm)
+  many = refine(*seen, usable=usable, min_inliers=3, **options)
+  return _or_single(many, seen, score, match, neighbour, usable, world_norm)
 
 
 def epipolar_dlt(
@@ -139,12 +145,12 @@ def epipolar_dlt(
   world_norm: bool = False,
 ) -> Consensus:
   """As `epipolar`, with all confident views triangulated together instead of the consensus."""
-  args = points, intrinsics, rotation, translation
+  seen = _Seen(points, intrinsics, rotation, translation)
   usable = score > confidence
   weight = usable.astype(points.dtype)
-  point, valid = triangulation.dlt(*args, weight=weight, world_norm=world_norm)
+  point, valid = triangulation.dlt(*seen, weight=weight, world_norm=world_norm)
   many = Consensus(point, usable & valid, valid)
-  return _or_single(many, *args, score, match, neighbour, usable, world_norm)
+  return _or_single(many, seen, score, match, neighbour, usable, world_norm)
 
 
 def look_up_match(
@@ -172,27 +178,24 @@ def look_up_match(
 
 
 def _best_pair(
-  points: jax.Array,
-  intrinsics: jax.Array,
-  rotation: jax.Array,
-  translation: jax.Array,
+  seen: _Seen,
   usable: jax.Array,
   threshold_mm: float,
   draws: jax.Array | None,
   world_norm: bool,
 ) -> tuple[Consensus, jax.Array]:
   """The pair with the most inliers, and their number []."""
-  usable = usable & jnp.all(jnp.isfinite(points), axis=1)
-  points = jnp.where(usable[:, None], points, 0.0)
-  pairs = np.array(list(itertools.combinations(range(points.shape[0]), 2)))
+  usable = usable & jnp.all(jnp.isfinite(seen.points), axis=1)
+  seen = seen._replace(points=jnp.where(usable[:, None], seen.points, 0.0))
+  pairs = np.array(list(itertools.combinations(range(len(usable)), 2)))
 
   def from_pair(pair):
-    of_pair = (x[pair] for x in (points, intrinsics, rotation, translation))
-    weight = usable[pair].astype(points.dtype)
+    of_pair = (x[pair] for x in seen)
+    weight = usable[pair].astype(seen.points.dtype)
     return triangulation.dlt(*of_pair, weight=weight, world_norm=world_norm)
 
   proposals, met = jax.vmap(from_pair)(jnp.asarray(pairs))
-  distance = _ray_distances(proposals, points, intrinsics, rotation, translation)
+  distance = _ray_distances(proposals, seen)
   near = (distance < threshold_mm) & (met[:, None] & usable[None, :])
   count = jnp.sum(near, axis=1)
   if draws is None:
@@ -208,16 +211,10 @@ def _best_pair(
   return Consensus(point, near[best] & valid, valid), most
 
 
-def _ray_distances(
-  proposals: jax.Array,
-  points: jax.Array,
-  intrinsics: jax.Array,
-  rotation: jax.Array,
-  translation: jax.Array,
-) -> jax.Array:
+def _ray_distances(proposals: jax.Array, seen: _Seen) -> jax.Array:
   """Distance [n, v] in mm of proposals [n, 3] to the (endless) ray of every view."""
-  direction = jax.vmap(cameras.ray)(points, intrinsics, rotation)
-  center = jax.vmap(cameras.center)(rotation, translation)
+  direction = jax.vmap(cameras.ray)(seen.points, seen.intrinsics, seen.rotation)
+  center = jax.vmap(cameras.center)(seen.rotation, seen.translation)
   offset = proposals[:, None, :] - center[None, :, :]
   along = linalg.einsum("nvi,vi->nv", offset, direction)
   return linalg.safe_norm(offset - along[:, :, None] * direction[None, :, :])
@@ -235,10 +232,7 @@ def _pair_numbers(draws: jax.Array, pairs: np.ndarray, usable: jax.Array) -> jax
 
 def _or_single(
   many: Consensus,
-  points: jax.Array,
-  intrinsics: jax.Array,
-  rotation: jax.Array,
-  translation: jax.Array,
+  seen: _Seen,
   score: jax.Array,
   match: jax.Array,
   neighbour: jax.Array,
@@ -249,12 +243,12 @@ def _or_single(
   view = jnp.argmax(score)
   both = jnp.stack([view, neighbour[view]])
   point, met = triangulation.dlt(
-    jnp.stack([points[view], match[view]]),
-    *(x[both] for x in (intrinsics, rotation, translation)),
-    weight=jnp.ones_like(points[:2, 0]),
+    jnp.stack([seen.points[view], match[view]]),
+    *(x[both] for x in seen[1:]),
+    weight=jnp.ones_like(seen.points[:2, 0]),
     world_norm=world_norm,
   )
   met = met & (score[view] > 0)
-  single = Consensus(jnp.where(met, point, 0.0), (jnp.arange(points.shape[0]) == view) & met, met)
+  single = Consensus(jnp.where(met, point, 0.0), (jnp.arange(len(score)) == view) & met, met)
   few = jnp.sum(usable) < 2
   return jax.tree.map(lambda a, b: jnp.where(few, a, b), single, many)
