@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data import faults
-from data.rhd import annotations, builder
+from data.rhd import annotations, builder, check
 from epipolar_jax.inputs import datasets
 from tests import golden_files
 
@@ -194,3 +194,19 @@ def test_the_hand_with_more_pixels_is_taken():
     mask = cv2.imread(str(_TINY / "mask" / f"{frame:05d}.png"), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(pixels, [((mask > 1) & (mask < 18)).sum(), (mask > 17).sum()])
     assert pixels.argmax() == larger
+
+
+def test_the_check_says_what_is_there_and_what_is_wrong(raw, tmp_path):
+  assert check.recognizes(raw) and not check.recognizes(tmp_path)
+  facts, problems = check.check(raw, samples=0)
+  assert not problems and any("train: 2 records, 2 pictures looked at" in fact for fact in facts)
+  assert "python -m data.rhd.builder" in facts[-1]
+  (raw / "training" / "mask" / "00001.png").unlink()
+  _edit(raw, _set(0, "K", _mirrored))
+  (raw / "evaluation" / "anno_evaluation.pickle").unlink()
+  _, problems = check.check(raw, samples=0)
+  assert [problem.split(":")[0] for problem in problems[:2]] == [
+    "joints do not reproject",
+    "no mask",
+  ]
+  assert "anno_evaluation.pickle. Rendered Hand Pose" in problems[2]
