@@ -25,8 +25,8 @@ CLAMP_MM = 150.0
 _COLUMNS = {
   "EPE mm": "epe_mm",
   "median": "epe_median_mm",
-  "AUC 20-50": "auc_20_50",
-  "PCK@50": "pck_50mm",
+  "AUC %": "auc_20_50_percent",
+  "PCK@50 %": "pck_50mm_percent",
   "mean pose": "mean_pose_epe_mm",
   "views mean": "multiview_mean_epe_mm",
   "views median": "multiview_median_epe_mm",
@@ -48,18 +48,20 @@ def build(config: ml_collections.ConfigDict) -> problem.Problem:
     summarize=summarize,
     columns=_COLUMNS,
     rows=lambda split, summary: {split: summary},
-    logged=("epe_mm", "epe_median_mm", "auc_20_50", "mean_pose_epe_mm"),
+    logged=("epe_mm", "epe_median_mm", "auc_20_50_percent", "mean_pose_epe_mm"),
     protocol={
       "epe": "root-relative, times the true length of the reference bone, no clamp, all joints "
       "of all views",
       "epe_clamped": f"the same, each error at most {CLAMP_MM:.0f} mm: the original's number",
-      "auc_20_50": "area under the PCK curve from 20 to 50 mm, over its width",
+      "auc_20_50_percent": "area under the PCK curve from 20 to 50 mm, over its width",
       "mean_pose": "a predictor that always says the mean pose of this split in the same frame",
       "multiview": "predictions of all views of a frame, turned to the world and joined by "
       "coordinate; best: for each joint the view that happens to be nearest, an upper bound",
       "crop": "ground-truth box or joints",
     },
     picture=functools.partial(pictures.sheet, hands=hands),
+    legend="mean pose: EPE of always saying the split's mean pose; views mean, median, best: all "
+    "views of a frame together",
   )
 
 
@@ -95,7 +97,7 @@ def summarize(predicted: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -
     "frame_of_the_error": name,
     **_errors(error),
     "mean_pose_epe_mm": float(mean_pose_error.mean()),
-    "mean_pose_auc_20_50": auc(mean_pose_error),
+    "mean_pose_auc_20_50_percent": 100.0 * auc(mean_pose_error),
     "poses": int(error.shape[0] * error.shape[1]),
     "pck_curve": {"threshold_mm": list(CURVE_MM), "share": pck(error, CURVE_MM).tolist()},
     "epe_per_joint_mm": {n: float(error[..., i].mean()) for i, n in enumerate(skeleton.joints)},
@@ -150,6 +152,6 @@ def _errors(error: np.ndarray) -> dict[str, float]:
     "epe_mm": float(error.mean()),
     "epe_median_mm": float(np.median(error)),
     "epe_clamped_mm": float(np.minimum(error, CLAMP_MM).mean()),
-    "auc_20_50": auc(error),
-    "pck_50mm": float((error <= 50.0).mean()),
+    "auc_20_50_percent": 100.0 * auc(error),
+    "pck_50mm_percent": 100.0 * float((error <= 50.0).mean()),
   }

@@ -40,7 +40,7 @@ def test_every_number_by_hand():
   assert result["epe_per_joint_mm"]["lwri"] == pytest.approx(30 + 270 / 8)
   assert result["epe_per_action_mm"]["boxing"] == pytest.approx(30)
   # All but one error pass the thresholds from 30 to 50 mm.
-  assert result["auc_20_50"] == pytest.approx((1 - 1 / count) * 2 / 3)
+  assert result["auc_20_50_percent"] == pytest.approx((1 - 1 / count) * 200 / 3)
   curve = dict(zip(result["pck_curve"]["threshold_mm"], result["pck_curve"]["share"]))
   assert curve[25.0] == 0.0 and curve[35.0] == pytest.approx(1 - 1 / count)
   # The views' errors of +40 and -60 mm join to -10; the best view is 40 off.
