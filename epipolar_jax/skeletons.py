@@ -150,3 +150,13 @@ def by_num_joints(num_joints: int) -> Skeleton:
     names = ", ".join(f"{n} ({s.name})" for n, s in known.items())
     raise ValueError(f"no skeleton has {num_joints} joints; known: {names}")
   return known[num_joints]
+
+
+def spoken(name: str) -> str:
+  """A joint's name in full: "rwri" is "right wrist", "upper_neck" is "upper neck"."""
+  parts = {"ank": "ankle", "kne": "knee", "sho": "shoulder", "elb": "elbow", "wri": "wrist"}
+  sides = {"l": "left", "r": "right"}
+  part = parts.get(name[1:], name[1:])
+  if name[:1] in sides and part in (*parts.values(), "hip"):
+    return f"{sides[name[0]]} {part}"
+  return name.replace("_", " ")

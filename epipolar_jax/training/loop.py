@@ -14,7 +14,7 @@ import numpy as np
 import tqdm
 
 from epipolar_jax import checkpointing, metric_writer, parallel, tasks
-from epipolar_jax.evaluation import driver
+from epipolar_jax.evaluation import driver, pictures
 from epipolar_jax.inputs import batches as inputs
 from epipolar_jax.interop import pretrained
 from epipolar_jax.training import schedules
@@ -61,6 +61,7 @@ def train(
   step_fn = parallel.make_step(train_step.make_train_step(task, optimizer, seed=config.seed))
   predict = driver.make_predict(config)
   eval_steps = round(config.train.eval_epochs * steps_per_epoch)
+  draw = pictures.make(config, "validation") if eval_steps else None
 
   bar = tqdm.tqdm(total=num_steps, initial=start, desc="train", unit="step", smoothing=0.05)
   step, last_save, last_log, pending = start, time.monotonic(), time.monotonic(), []
@@ -81,7 +82,7 @@ def train(
       if finished:
         break
       if eval_steps and step % eval_steps == 0:
-        _evaluate(config, predict, state, writer, step)
+        _evaluate(config, predict, draw, state, writer, step)
         last_log = time.monotonic()
   _save(manager, state, task)
   manager.wait_until_finished()
@@ -141,12 +142,16 @@ def _log(writer, bar, step, pending, schedule, last_log, batch_size) -> float:
   return now
 
 
-def _evaluate(config, predict, state, writer, step) -> None:
-  """Evaluates the validation split and logs it."""
+def _evaluate(config, predict, draw, state, writer, step) -> None:
+  """Evaluates the validation split; logs numbers and pictures."""
   problem = driver.problem_of(config)
-  predicted, labels, _ = driver.collect(config, predict, state.variables, "validation")
+  predicted, labels, images = driver.collect(config, predict, state.variables, "validation")
   result = problem.summarize(predicted, labels)
   writer.scalars(step, {f"eval/{name}": result[name] for name in problem.logged})
+  if problem.picture is not None and len(images):
+    writer.image(step, "eval/predictions", problem.picture(images, predicted, labels))
+  for name, picture in draw(state.variables).items():
+    writer.image(step, f"eval/{name}", picture)
   name = problem.logged[0]
   tqdm.tqdm.write(f"step {step}: validation {name} {result[name]:.1f}")
 

@@ -1,0 +1,220 @@
+// What the network is given: the stages from stored picture to augmented crop, joints projected
+// from 3D, and the epipolar lines of every joint in every other view.
+import { decodeImage, part } from "./codec.js";
+import { color, dropdown, element, typing } from "./dom.js";
+import { apply, clippedLine, fundamental, project } from "./geometry.js";
+import { camera } from "./matching.js";
+import { Picture } from "./picture.js";
+
+// A line further than this from its joint is a calibration or labelling error, not rounding.
+const BAD_PX = 1.0;
+const TOGGLES = [
+  ["lines", "Epipolar lines", "e"],
+  ["joints", "Joints from 3D", "p"],
+  ["labels", "2D labels", "t"],
+  ["heatmap", "Target heatmaps", "h"],
+];
+
+export async function startInputs(app, page) {
+  page.colors = page.skeleton.sides.map((side) => color(side));
+  const inputs = new Inputs(app, page);
+  await inputs.open(0, 0);
+  window.inputs = inputs; // for the console, and for tests
+}
+
+class Inputs {
+  constructor(app, page) {
+    this.page = page;
+    this.state = { frame: 0, stage: 0, joint: -1, lines: true, joints: true, labels: true, heatmap: false };
+    this.frameSelect = dropdown("Frame", page.frames.map((f, i) => [i, f.label]), (i) => this.open(i, this.state.stage));
+    this.jointSelect = dropdown("Joint", [[-1, "all joints"], ...page.skeleton.joints.map((n, j) => [j, n])], (j) => this.pickJoint(j));
+    this.boxes = Object.fromEntries(TOGGLES.map(([name]) => [name, this.checkbox(name)]));
+    this.tabs = page.frames[0].stages.map((stage, i) =>
+      element("button", { onclick: () => this.open(this.state.frame, i) }, stage.name),
+    );
+    this.explain = element("p", { class: "explain" });
+    this.grid = element("main", { class: "inputs" });
+    this.numbers = element("section", { class: "panel wide", "aria-live": "polite" });
+    app.replaceChildren(
+      element(
+        "header",
+        {},
+        element("div", { class: "title" }, element("h1", {}, page.title), element("p", { title: page.subtitle }, page.subtitle)),
+        element("label", { class: "field" }, "Frame", this.frameSelect),
+        element("label", { class: "field" }, "Joint", this.jointSelect),
+        element("div", { class: "toggles" }, ...TOGGLES.map(([name, text]) => element("label", { class: "toggle" }, this.boxes[name], text))),
+      ),
+      element("nav", { class: "head tabs", "aria-label": "Stages" }, ...this.tabs),
+      this.explain,
+      this.grid,
+    );
+    addEventListener("keydown", (event) => this.onKey(event));
+    addEventListener("resize", () => this.draw());
+  }
+
+  checkbox(name) {
+    const box = element("input", {
+      type: "checkbox",
+      onchange: () => {
+        this.state[name] = box.checked;
+        this.draw();
+      },
+    });
+    box.checked = this.state[name];
+    return box;
+  }
+
+  onKey(event) {
+    if (typing(event) || event.target.tagName === "SELECT") return;
+    const { state, page } = this;
+    const count = page.skeleton.joints.length;
+    const stages = this.tabs.length;
+    const actions = {
+      j: () => this.pickJoint(state.joint + 1 >= count ? -1 : state.joint + 1),
+      k: () => this.pickJoint(state.joint < 0 ? count - 1 : state.joint - 1),
+      n: () => this.open((state.frame + 1) % page.frames.length, state.stage),
+      b: () => this.open((state.frame + page.frames.length - 1) % page.frames.length, state.stage),
+      arrowright: () => this.open(state.frame, (state.stage + 1) % stages),
+      arrowleft: () => this.open(state.frame, (state.stage + stages - 1) % stages),
+    };
+    for (const [name, , key] of TOGGLES) actions[key] = () => this.boxes[name].click();
+    const action = actions[event.key.toLowerCase()];
+    if (!action) return;
+    event.preventDefault();
+    action();
+  }
+
+  async open(frame, stage) {
+    const chosen = this.page.frames[frame].stages[stage];
+    const images = await Promise.all(chosen.images.map(decodeImage));
+    Object.assign(this.state, { frame, stage });
+    this.stage = chosen;
+    this.images = images;
+    this.frameSelect.value = frame;
+    this.tabs.forEach((tab, i) => tab.setAttribute("aria-pressed", String(i === stage)));
+    this.explain.textContent = chosen.note;
+    const hasTargets = Boolean(chosen.heatmaps);
+    this.boxes.heatmap.disabled = !hasTargets;
+    this.pictures = images.map(() => new Picture(chosen.size));
+    this.grid.replaceChildren(
+      ...this.pictures.map((picture, v) =>
+        element("section", { class: "panel" }, element("div", { class: "head" }, element("h2", {}, `view ${v}`), element("span", { class: "note" }, this.page.frames[frame].occluded[v] ? "an object hides the person" : "")), picture.element),
+      ),
+      this.numbers,
+    );
+    this.draw();
+  }
+
+  pickJoint(joint) {
+    this.state.joint = joint;
+    this.draw();
+  }
+
+  get shown() {
+    const { joint } = this.state;
+    return joint >= 0 ? [joint] : this.page.skeleton.joints.map((_, j) => j);
+  }
+
+  projected(v) {
+    return this.stage.joints_3d.map((x) => project(x, camera(this.stage, v)).slice(0, 2));
+  }
+
+  draw() {
+    if (!this.stage) return;
+    const { state, stage, page } = this;
+    this.jointSelect.value = state.joint;
+    const alone = state.joint >= 0;
+    this.pictures.forEach((picture, v) => {
+      picture.show(this.images[v]);
+      const points = this.projected(v);
+      if (state.heatmap && stage.heatmaps) {
+        const [height, width] = stage.heatmaps.shape.slice(2);
+        picture.drawHeat(largest(this.shown.map((j) => part(stage.heatmaps, v, j))), height, width);
+      }
+      if (stage.boxes && state.joints) this.drawBox(picture, stage.boxes[v]);
+      if (state.lines) {
+        for (const other of this.images.keys()) if (other !== v) this.drawLines(picture, v, other, alone);
+      }
+      if (state.joints) {
+        picture.skeleton(points, { limbs: page.skeleton.limbs, colors: page.colors, width: alone ? 1.2 : 2.2, name: "projected" });
+      }
+      for (const j of this.shown) {
+        if (state.labels) picture.dot(stage.joints_2d[v][j], alone ? 6 : 4.5, { stroke: color("truth"), width: 1.5, name: "label" });
+        if (state.joints) picture.dot(points[j], alone ? 4 : 2.5, { fill: page.colors[j], name: "joint" });
+      }
+    });
+    this.drawNumbers();
+  }
+
+  drawBox(picture, { center: [u, v], side }) {
+    const corners = [[-1, -1], [1, -1], [1, 1], [-1, 1]].map(([x, y]) => [u + (x * side) / 2, v + (y * side) / 2]);
+    corners.forEach((corner, i) => picture.line(corner, corners[(i + 1) % 4], { stroke: color("muted"), width: 1.2, dash: "5 4", name: "box" }));
+  }
+
+  drawLines(picture, v, other, alone) {
+    const f = fundamental(camera(this.stage, other), camera(this.stage, v));
+    for (const j of this.shown) {
+      const line = clippedLine(this.stage.joints_2d[other][j], f, picture.width, picture.height);
+      if (!line) continue;
+      picture.line(line.start, line.end, { stroke: alone ? color("attention") : this.page.colors[j], width: alone ? 1.8 : 0.7, name: "epipolar" });
+      if (alone) picture.text(line.end, `from view ${other}`);
+    }
+  }
+
+  /** Mean distance of the labels of view b to the epipolar lines of the labels of view a, px. */
+  lineError(a, b) {
+    const f = fundamental(camera(this.stage, a), camera(this.stage, b));
+    const distances = this.shown.map((j) => {
+      const line = apply(f, [...this.stage.joints_2d[a][j], 1]);
+      const [u, v] = this.stage.joints_2d[b][j];
+      return Math.abs(line[0] * u + line[1] * v + line[2]) / Math.hypot(line[0], line[1]);
+    });
+    return mean(distances);
+  }
+
+  drawNumbers() {
+    const views = [...this.images.keys()];
+    const lines = views.map((a) => views.map((b) => (a === b ? null : this.lineError(a, b))));
+    const projections = views.map((v) => {
+      const points = this.projected(v);
+      return mean(this.shown.map((j) => Math.hypot(points[j][0] - this.stage.joints_2d[v][j][0], points[j][1] - this.stage.joints_2d[v][j][1])));
+    });
+    const worst = Math.max(...lines.flat().filter((x) => x !== null), ...projections);
+    const bad = worst > BAD_PX;
+    const cell = (x) => element("td", { class: x > BAD_PX ? "bad" : null }, x === null ? "–" : x.toFixed(2));
+    const what = this.state.joint >= 0 ? this.page.skeleton.joints[this.state.joint] : "all joints";
+    this.numbers.replaceChildren(
+      element(
+        "p",
+        { class: bad ? "verdict bad" : "verdict" },
+        bad
+          ? `Cameras and labels disagree by up to ${worst.toFixed(1)} px: look at the views marked below.`
+          : `Cameras and labels agree: every mean distance is below ${BAD_PX} px (largest ${worst.toFixed(2)}).`,
+      ),
+      element(
+        "div",
+        { class: "numbers" },
+        element(
+          "table",
+          {},
+          element("caption", {}, `2D label to epipolar line, mean px, ${what}`),
+          element("tr", {}, element("th", {}, ""), ...views.map((v) => element("th", { scope: "col" }, `in view ${v}`))),
+          ...views.map((a) => element("tr", {}, element("th", { scope: "row" }, `from view ${a}`), ...lines[a].map(cell))),
+        ),
+        element(
+          "table",
+          {},
+          element("caption", {}, `2D label to joint projected from 3D, mean px, ${what}`),
+          element("tr", {}, ...views.map((v) => element("th", { scope: "col" }, `view ${v}`))),
+          element("tr", {}, ...projections.map(cell)),
+        ),
+      ),
+    );
+  }
+}
+
+const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
+
+function largest(maps) {
+  return Array.from(maps[0], (_, i) => Math.max(...maps.map((m) => m[i])));
+}
