@@ -72,8 +72,8 @@ class Generator(scene.Generator):
     )
     super().__init__(options)
     labels = hands.mask_ids(self._body)
-    # Vertices that may hide a hand: all but its own, thinned.
-    self._sides = [
+    # By side, the vertices that may hide its hand: all but its own, thinned.
+    self._hiding = [
       np.setdiff1d(
         np.unique(self._body.triangles[(labels < low) | (labels > high)]),
         np.unique(self._body.triangles[(labels >= low) & (labels <= high)]),
@@ -161,7 +161,7 @@ class Generator(scene.Generator):
     hand = joints[21 * side : 21 * side + 21]
     middle = hand.mean(0)
     targets = hand[[0, 12, 1, 5, 13, 17]]
-    others = vertices[self._sides[side]]
+    others = vertices[self._hiding[side]]
     for _ in range(_TRIES):
       direction = rng.normal(size=3)
       center = middle + direction * rng.uniform(*_DISTANCE_MM) / np.linalg.norm(direction)

@@ -5,6 +5,7 @@ import pickle
 import shutil
 
 import cv2
+import ml_collections
 import numpy as np
 import pytest
 
@@ -74,8 +75,6 @@ def test_prepared_data_open_without_the_raw_files(raw, tmp_path):
 
 
 def test_the_config_names_it(raw, tmp_path):
-  import ml_collections
-
   builder.prepare(raw, tmp_path, "train")
   config = ml_collections.ConfigDict({"name": "rhd", "dir": str(tmp_path)})
   assert len(datasets.open_split(config, "train")) == 2
