@@ -2,8 +2,8 @@
 
   python train.py --config configs/h36m_embedded.py
 
-Published: none for this very file (epipolar/keypoint_h36m_param); the abstract's 26.9 mm is
-ResNet-50, 256 x 256, with epipolar fusion and pictorial structures. Not measured here. The original
+Published: none for this very file (epipolar/keypoint_h36m_param); the paper's best without extra
+data, 26.9 mm, is ResNet-50, 256 x 256, with pictorial structures. Not measured here. The original
 starts from ImageNet (--config.model.init=imagenet:resnet50-0676ba61.pth), trains 30 epochs over
 every fifth frame and has 20 heatmaps, of which 17 count. Hardware: GPUs, unnamed; time: not
 published.

@@ -1,11 +1,13 @@
 """Starts a network from a .pth file: a checkpoint of the original, or a torchvision trunk."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from epipolar_jax import skeletons
 from epipolar_jax.interop import pth, torch_names
 
 _FUSIONS = ("early_fusion", "late_fusion")
@@ -36,6 +38,25 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 def is_classifier(state_dict: Mapping[str, np.ndarray]) -> bool:
   """Whether this is a torchvision classifier: a trunk with `fc`, no deconvolutions."""
   return "fc.weight" in state_dict and not any("deconv_layers" in key for key in state_dict)
+
+
+def keep_union_joints(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """Cuts a head of the 20 joints of Human3.6M and MPII together to the 17 of Human3.6M.
+
+  The original trains its older configs with 20 heatmaps and evaluates these 17.
+
+  Raises:
+    ValueError: no head in the file, or one of another number of joints.
+  """
+  rows = np.array(skeletons.UNION_TO_H36M)
+  heads = {key: x for key, x in state_dict.items() if re.search(r"(^|\.)final_layer\.\w+$", key)}
+  joints = {x.shape[0] for x in heads.values() if x.ndim}
+  if joints != {skeletons.UNION_20.num_joints}:
+    raise ValueError(
+      f"the head has {sorted(joints) or 'no'} joints; only one of the 20 of Human3.6M and MPII "
+      "together can be cut to 17"
+    )
+  return {key: x[rows] if key in heads else x for key, x in state_dict.items()}
 
 
 def load_trunk(

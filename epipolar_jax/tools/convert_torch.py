@@ -4,6 +4,9 @@ python -m epipolar_jax.tools.convert_torch CHECKPOINT.pth OUT_DIR --config confi
     [--config.GROUP.FIELD=VALUE ...]
 python eval.py --config configs/h36m.py --checkpoint OUT_DIR
 
+A network of the original with 20 heatmaps, for the joints of Human3.6M and MPII together, keeps the
+17 of Human3.6M with --union_head.
+
 Prints where every tensor went. Anything without a counterpart, on either side, is an error. A
 torchvision classifier fills the trunk only; the rest is what training would start from.
 """
@@ -18,13 +21,14 @@ from epipolar_jax import checkpointing, tasks
 from epipolar_jax.interop import pretrained, torch_names
 
 
-def convert(config, source: pathlib.Path, output: pathlib.Path) -> str:
+def convert(config, source: pathlib.Path, output: pathlib.Path, *, union_head: bool = False) -> str:
   """Converts one file.
 
   Args:
     config: the whole config of the network.
     source: a .pth file.
     output: folder to make.
+    union_head: keeps 17 of the file's 20 heatmaps (`pretrained.keep_union_joints`).
 
   Returns:
     A table of what went where.
@@ -35,6 +39,8 @@ def convert(config, source: pathlib.Path, output: pathlib.Path) -> str:
   """
   task = tasks.build(config, axis_name=None)
   state_dict = pretrained.read_state_dict(source)
+  if union_head:
+    state_dict = pretrained.keep_union_joints(state_dict)
   key = jax.random.key(config.seed, impl="rbg")
   if pretrained.is_classifier(state_dict):
     weights, rows = pretrained.load_trunk(state_dict, task.init(key))
@@ -55,11 +61,13 @@ def main(argv: list[str]) -> None:
   """Converts the file that the arguments name."""
   if len(argv) != 3:
     raise app.UsageError("expected CHECKPOINT.pth OUT_DIR")
-  print(convert(flags.FLAGS.config, pathlib.Path(argv[1]), pathlib.Path(argv[2])))
+  source, output = map(pathlib.Path, argv[1:])
+  print(convert(flags.FLAGS.config, source, output, union_head=flags.FLAGS.union_head))
 
 
 if __name__ == "__main__":
   # Here, not above: two tools that a test imports would both define it.
   config_flags.DEFINE_config_file("config", None, "A file of configs/.", lock_config=True)
+  flags.DEFINE_bool("union_head", False, "Keep Human3.6M's 17 of the file's 20 heatmaps.")
   flags.mark_flag_as_required("config")
   app.run(main)

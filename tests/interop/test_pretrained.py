@@ -228,6 +228,20 @@ def test_pose_weights_start_a_two_view_network_with_other_joints(tmp_path):
     pretrained.load_pose(state, start)
 
 
+def test_a_head_of_20_joints_keeps_those_of_human36m():
+  """The original evaluates `actualjoints` of its 20 heatmaps (modeling/model.py)."""
+  wide = torch_names.to_torch(_variables(num_joints=20))
+  cut = torch_names.to_flax(pretrained.keep_union_joints(wide), _shapes())
+  actual = [0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 12, 14, 15, 16, 17, 18, 19]
+  head = cut["params"]["backbone"]["head"]
+  np.testing.assert_array_equal(head["bias"], wide["final_layer.bias"][actual])
+  np.testing.assert_array_equal(head["kernel"][0, 0].T, wide["final_layer.weight"][actual, :, 0, 0])
+  with pytest.raises(ValueError, match=r"the head has \[17\] joints"):
+    pretrained.keep_union_joints(torch_names.to_torch(_variables()))
+  with pytest.raises(ValueError, match="the head has no joints"):
+    pretrained.keep_union_joints(_classifier())
+
+
 def test_init_names_what_is_allowed(tmp_path):
   start = _variables()
   assert pretrained.initialize(start, "") is start

@@ -1,0 +1,65 @@
+"""A training step of the original: loss, gradients, and the loss after Adam's step."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from epipolar_jax import heatmaps, losses
+from epipolar_jax.interop import torch_names
+from epipolar_jax.models import pose_resnet
+from tests import golden_files
+from tests.models import weights
+
+
+def _shapes_with_20_joints(keys):
+  return [str(key).replace("final_layer.weight 17,", "final_layer.weight 20,")
+          .replace("final_layer.bias 17", "final_layer.bias 20") for key in keys]  # fmt: skip
+
+
+def test_golden_train_step_of_the_single_view_network():
+  """Modelbuilder.forward and make_optimizer on benchmark/keypoint_h36m, ResNet-18, 20 joints.
+
+  The union of Human3.6M's and MPII's joints: those that Human3.6M lacks lie outside the crop and
+  do not count. Losses are added up over the joints (LOSS_PER_JOINT).
+  """
+  golden = golden_files.load("train_step")
+  model = pose_resnet.PoseResNet(num_joints=20, depth=18)
+  images = golden["img_u8"].astype(np.float32) / 255
+  images = (images - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225])
+  make = functools.partial(
+    heatmaps.gaussian_target, size_hw=(64, 64), stride=4, sigma=8.0, floor=True
+  )
+  visible = jnp.asarray(golden["visibility"])
+
+  def objective(params, batch_stats):
+    maps, updates = model.apply(
+      {"params": params, "batch_stats": batch_stats}, images, train=True, mutable=["batch_stats"]
+    )
+    targets = jax.vmap(jax.vmap(make))(jnp.asarray(golden["points_2d"]))
+    each = jax.vmap(jax.vmap(losses.mse))(jnp.moveaxis(maps, -1, 1), targets, visible)
+    return jnp.sum(jnp.mean(each, axis=0)), updates["batch_stats"]
+
+  state = weights.state_dict(_shapes_with_20_joints(golden_files.load("models_inputs")["keys/R18"]))
+  like = jax.eval_shape(functools.partial(model.init, train=False), jax.random.key(0), images)
+  variables = torch_names.to_flax(state, like)
+  adam = optax.adam(1e-3)
+
+  @jax.jit
+  def step(params, batch_stats, moments):
+    (loss, stats), gradient = jax.value_and_grad(objective, has_aux=True)(params, batch_stats)
+    updates, moments = adam.update(gradient, moments, params)
+    return optax.apply_updates(params, updates), stats, moments, loss, gradient
+
+  params, stats = variables["params"], variables["batch_stats"]
+  params, stats, moments, first, gradient = step(params, stats, adam.init(params))
+  np.testing.assert_allclose(first, golden["losses"][0], rtol=1e-4)
+  named = torch_names.to_torch({"params": gradient, "batch_stats": stats})
+  names = [str(name).removeprefix("backbone.module.") for name in golden["grad_names"]]
+  norms = [np.linalg.norm(named[name]) for name in names]
+  np.testing.assert_allclose(norms, golden["grad_norm"], rtol=2e-3)
+  # Adam's first step is the learning rate times the sign of each gradient, tiny ones included.
+  second = step(params, stats, moments)[3]
+  np.testing.assert_allclose(second, golden["losses"][1], rtol=2e-2)
