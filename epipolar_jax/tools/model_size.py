@@ -92,7 +92,7 @@ def table(parts: dict[str, Part]) -> str:
   """Parameters and multiply-adds of each part and of all."""
   rows = [*sorted(parts.items()), ("total", total(parts))]
   lines = [f"{'part':<24}{'parameters':>14}{'GMAC':>10}"]
-  lines += [f"{name:<24}{part.parameters:>14,}{part.macs / 1e9:>10.2f}" for name, part in rows]
+  lines += [f"{name:<24}{part.parameters:>14,}{part.macs / 1e9:>10.3f}" for name, part in rows]
   return "\n".join(lines)
 
 

@@ -44,7 +44,7 @@ def test_fusion_adds_what_the_original_prints():
   # Four reads, one comparison and one sum for each of 64 samples of each pixel.
   assert parts[model_size.ATTENTION].macs == 4 * 96 * 96 * 64 * 256 * 6
   text = model_size.table(parts) + model_size.as_the_original_counts(parts)
-  assert "68,701,777    158.43" in text and "68,855,408 numbers" in text
+  assert "68,701,777   158.43" in text and "68,855,408 numbers" in text
 
 
 @pytest.mark.parametrize(("views", "pairs"), [(2, 2), (3, 3)])
