@@ -11,8 +11,8 @@ from epipolar_jax import heatmaps, metrics
 from epipolar_jax.geometry import ransac, triangulation
 from tests import golden_files
 
-# One ray passes pair (0, 2) at 34.72 mm, just inside the 35 mm of an inlier. The reference's rays go
-# through two float32 points 1 mm apart and 5 m away: it finds 0.3 mm more, and the ray outside.
+# One ray passes pair (0, 2) at 34.72 mm, just inside the 35 mm of an inlier. The reference's rays
+# go through two float32 points 1 mm apart and 5 m away: 0.3 mm more, and the ray is outside.
 _BORDERLINE = 15
 
 
