@@ -1,6 +1,7 @@
 """Runs one suite, prints its table and writes JSON.
 
-python -m epipolar_jax.tools.benchmark triangulation [--seconds 3] [--output runs/benchmark.json]
+python -m epipolar_jax.tools.benchmark triangulation [--only dlt,robust]
+    [--seconds 3] [--output runs/benchmark.json]
 """
 
 import argparse
@@ -14,7 +15,7 @@ import jax
 
 from epipolar_jax.tools.benchmark import timing, triangulation
 
-# name: (seconds for each measurement) -> rows
+# name: (seconds for each measurement, names of what to measure or () for all) -> rows
 _SUITES = {"triangulation": triangulation.run}
 
 
@@ -23,9 +24,11 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("suite", choices=sorted(_SUITES))
   parser.add_argument("--seconds", type=float, default=3.0, help="time for each measurement")
+  parser.add_argument("--only", default="", help="what to measure, separated by commas")
   parser.add_argument("--output", type=pathlib.Path, help="JSON file")
   arguments = parser.parse_args()
-  rows = _SUITES[arguments.suite](arguments.seconds)
+  only = tuple(name for name in arguments.only.split(",") if name)
+  rows = _SUITES[arguments.suite](arguments.seconds, only)
   device = jax.devices()[0]
   setting = {
     "suite": arguments.suite,

@@ -33,19 +33,31 @@ _LOOP_OF = {
 _SIZE = f"4 views x {len(skeletons.H36M_17.joints)} joints"
 
 
-def run(seconds: float) -> list[timing.Row]:
-  """Measures the loops, then every method at every batch size, with ratios to its loop."""
+def run(seconds: float, only: tuple[str, ...] = ()) -> list[timing.Row]:
+  """Measures the loops, then every method at every batch size, with ratios to its loop.
+
+  Args:
+    seconds: for each measurement.
+    only: names of methods; () is all.
+
+  Raises:
+    ValueError: there is no such method.
+  """
+  if not set(only) <= set(_LOOP_OF):
+    raise ValueError(f"--only is {','.join(only)}; allowed: {', '.join(sorted(_LOOP_OF))}")
+  names = only or tuple(_LOOP_OF)
   scenes, views, maps = _frames(max(_BATCHES))
-  rows = {name: _measure_loop(name, scenes, views, maps, seconds) for name in LOOPS}
+  wanted = dict.fromkeys(_LOOP_OF[name] for name in names)
+  rows = {name: _measure_loop(name, scenes, views, maps, seconds) for name in wanted}
   result = list(rows.values())
-  for name, loop in _LOOP_OF.items():
+  for name in names:
     locate = _locator(name, maps)
     for batch in _RPSM_BATCHES if name == "rpsm" else _BATCHES:
       part = jax.tree.map(lambda x, batch=batch: jnp.asarray(x[:batch]), views)
       row = timing.measure(
         name, locate, part, size=f"batch {batch}, {_SIZE}", frames=batch, seconds=seconds
       )
-      result.append(timing.against(row, rows[loop]))
+      result.append(timing.against(row, rows[_LOOP_OF[name]]))
   return result
 
 
