@@ -2,7 +2,7 @@
 
 python eval.py --config configs/synthetic.py [--workdir DIR] [--checkpoint STEP_DIR]
     [--output FILE.json] [--triangulation dlt,robust,rpsm] [--views 0,2|pairs|triples|every]
-    [--nosave_images] [--config.GROUP.FIELD=VALUE ...]
+    [--nosave_images] [--video FILE.mp4] [--config.GROUP.FIELD=VALUE ...]
 
 One pass over the data compares all methods named; configs/h36m.py, group eval, says what there is.
 """
@@ -23,6 +23,9 @@ _CHECKPOINT = flags.DEFINE_string(
 )
 _SAVE_IMAGES = flags.DEFINE_bool(
   "save_images", True, "Draw eval.num_images predictions of every split beside the JSON file."
+)
+_VIDEO = flags.DEFINE_string(
+  "video", None, "MP4 of eval.num_images frames: the views, and the skeletons turning in 3D."
 )
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file; default eval.json in the run's folder.")
 _TRIANGULATION = flags.DEFINE_string(
@@ -48,10 +51,11 @@ def main(argv: list[str]) -> None:
   template = jax.eval_shape(task.init, jax.random.key(0))
   variables, step = checkpointing.restore_variables(checkpoint, template, task.meta)
   print(f"Evaluating {checkpoint}, step {step}.")
-  if not _SAVE_IMAGES.value:
+  if not (_SAVE_IMAGES.value or _VIDEO.value):
     config.eval.num_images = 0
   output = pathlib.Path(_OUTPUT.value or workdir / "eval.json")
-  driver.report(config, variables, step=step, output=output)
+  video = pathlib.Path(_VIDEO.value) if _VIDEO.value else None
+  driver.report(config, variables, step=step, output=output, video=video)
   print(f"Wrote {output}{' and pictures beside it' if config.eval.num_images else ''}.")
 
 

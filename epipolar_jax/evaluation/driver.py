@@ -14,13 +14,19 @@ from epipolar_jax import parallel, tasks
 from epipolar_jax.evaluation import lifting, multiview
 from epipolar_jax.evaluation import problem as problem_module
 from epipolar_jax.inputs import batches as inputs
-from epipolar_jax.visualize import predictions
+from epipolar_jax.visualize import film, predictions
 
 Problem = problem_module.Problem
+_FPS, _HOLD_S = 20, 1.5  # of a video; how long it shows each frame
 
 
 def report(
-  config: ml_collections.ConfigDict, variables: Any, *, step: int, output: pathlib.Path
+  config: ml_collections.ConfigDict,
+  variables: Any,
+  *,
+  step: int,
+  output: pathlib.Path,
+  video: pathlib.Path | None = None,
 ) -> dict[str, dict[str, Any]]:
   """Evaluates `config.eval.splits`, prints the table, writes the JSON and the pictures.
 
@@ -29,9 +35,13 @@ def report(
     variables: of the model, replicated.
     step: at which they were saved.
     output: the JSON file; pictures go next to it as `<stem>_<split>.png`.
+    video: an MP4 file of the drawn frames, `<stem>_<split>.mp4` if there are several splits.
 
   Returns:
     For each split the summary of its problem.
+
+  Raises:
+    ValueError: a video of a task that has none, or of no frames.
   """
   predict = make_predict(config)
   problem = problem_of(config)
@@ -42,11 +52,23 @@ def report(
     if problem.picture is not None and len(images):
       path = output.with_name(f"{output.stem}_{split}.png")
       predictions.write_png(path, problem.picture(images, predicted, labels))
+    if video is not None:
+      several = len(config.eval.splits) > 1
+      path = video.with_name(f"{video.stem}_{split}.mp4") if several else video
+      _write_film(path, problem, images, predicted, labels)
   print(table(results, problem))
   if problem.legend:
     print(problem.legend)
   write_json(output, results, config, step=step)
   return results
+
+
+def _write_film(path, problem, images, predicted, labels) -> None:
+  if problem.film is None:
+    raise ValueError("--video shows multi-view tasks; this task has no film")
+  pictures = problem.film(images, predicted, labels, fps=_FPS, hold_s=_HOLD_S)
+  count = film.write_mp4(path, pictures, fps=_FPS)
+  print(f"Wrote {path}: {count / _FPS:.0f} s.")
 
 
 def problem_of(config: ml_collections.ConfigDict) -> Problem:

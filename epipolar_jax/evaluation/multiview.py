@@ -14,7 +14,7 @@ from epipolar_jax.evaluation import camera_sets, pose_errors, problem
 from epipolar_jax.evaluation import protocol as protocols
 from epipolar_jax.geometry import cameras
 from epipolar_jax.inputs import multiview
-from epipolar_jax.visualize import predictions
+from epipolar_jax.visualize import film, predictions
 
 _COLUMNS = {
   "MPJPE mm": "mpjpe_mm",
@@ -76,6 +76,7 @@ def build(config: ml_collections.ConfigDict) -> problem.Problem:
       "chosen": chosen._asdict(),
     },
     picture=functools.partial(_picture, text=config.eval.views),
+    film=functools.partial(_film, text=config.eval.views),
     legend=_legend(chosen),
   )
 
@@ -129,6 +130,20 @@ def _picture(
   chosen = camera_sets.parse(text, images.shape[1]).main
   flat = {k: x for k, x in predicted.items() if not isinstance(x, dict)}
   return predictions.sheet(images[:, list(chosen)], flat, _of_cameras(labels, chosen))
+
+
+def _film(
+  images: np.ndarray,
+  predicted: problem.Arrays,
+  labels: problem.Arrays,
+  *,
+  text: str,
+  fps: int,
+  hold_s: float,
+) -> Iterator[np.ndarray]:
+  chosen = camera_sets.parse(text, images.shape[1]).main
+  seen = images[:, list(chosen)]
+  return film.scenes(seen, predicted, _of_cameras(labels, chosen), fps=fps, hold_s=hold_s)
 
 
 def summarize(

@@ -24,6 +24,7 @@ class Problem(NamedTuple):
     logged: keys of the summary that training logs as `eval/KEY`; the first is told in words.
     protocol: says in words what the numbers mean.
     picture: (images, predicted, labels) -> RGB picture of some frames, or None if there is none.
+    film: (images, predicted, labels, fps, hold_s) -> RGB pictures of a film, or None.
     legend: text below the printed table.
   """
 
@@ -36,4 +37,5 @@ class Problem(NamedTuple):
   logged: tuple[str, ...]
   protocol: dict[str, Any]
   picture: Callable[[np.ndarray, Arrays, Arrays], np.ndarray] | None
+  film: Callable[..., Iterator[np.ndarray]] | None = None
   legend: str = ""

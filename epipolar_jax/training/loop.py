@@ -147,7 +147,10 @@ def _evaluate(config, predict, draw, state, writer, step) -> None:
   problem = driver.problem_of(config)
   predicted, labels, images = driver.collect(config, predict, state.variables, "validation")
   result = problem.summarize(predicted, labels)
-  writer.scalars(step, {f"eval/{name}": result[name] for name in problem.logged})
+  values = {f"eval/{name}": result[name] for name in problem.logged}
+  for name, rules in result.get("protocols", {}).items():
+    values[f"eval/mpjpe_mm_{name}"] = rules["mpjpe_mm"]
+  writer.scalars(step, {name: x for name, x in values.items() if x is not None})
   if problem.picture is not None and len(images):
     writer.image(step, "eval/predictions", problem.picture(images, predicted, labels))
   for name, picture in draw(state.variables).items():

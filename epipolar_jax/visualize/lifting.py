@@ -4,13 +4,12 @@ import cv2
 import numpy as np
 
 from epipolar_jax import skeletons
-from epipolar_jax.visualize import predictions
+from epipolar_jax.visualize import palette, predictions
 
 _TILE = 256  # px
 _GREY = (40, 40, 40)
 _TRUTH = (255, 255, 255)
 # Okabe-Ito, RGB: blue left, vermilion right, yellow middle; one colour a finger, thumb first.
-_LEFT, _RIGHT, _MIDDLE = (0, 114, 178), (213, 94, 0), (240, 228, 66)
 _FINGERS = ((213, 94, 0), (230, 159, 0), (0, 158, 115), (86, 180, 233), (204, 121, 167))
 
 
@@ -114,8 +113,8 @@ def _own(joint: int, skeleton: skeletons.Skeleton) -> tuple[int, int, int]:
     return _FINGERS[(joint - 1) // 4]
   for right, left in skeleton.flip_pairs:
     if joint in (right, left):
-      return _RIGHT if joint == right else _LEFT
-  return _MIDDLE
+      return palette.RIGHT if joint == right else palette.LEFT
+  return palette.MIDDLE
 
 
 def _label(canvas: np.ndarray, text: str) -> None:

@@ -7,9 +7,8 @@ import cv2
 import numpy as np
 
 from epipolar_jax import skeletons
+from epipolar_jax.visualize import palette
 
-# Okabe-Ito colours, told apart by colour-blind readers: RGB.
-_LEFT, _RIGHT, _MIDDLE, _TRUTH = (0, 114, 178), (213, 94, 0), (240, 228, 66), (255, 255, 255)
 _SIDE = 256  # of one drawn view, px
 
 
@@ -39,7 +38,7 @@ def sheet(
   for views, i in zip(images, picked(num_frames, len(images))):
     frame = {k: v[i] for k, v in predicted.items()}
     truth = {k: v[i] for k, v in labels.items()}
-    tiles = [_view(x, v, frame, truth, skeleton) for v, x in enumerate(views)]
+    tiles = [view(x, v, frame, truth, skeleton) for v, x in enumerate(views)]
     rows.append(np.hstack([*tiles, *_skeleton_3d(frame, truth, skeleton)]))
   return np.vstack(rows)
 
@@ -51,19 +50,30 @@ def write_png(path: pathlib.Path, picture: np.ndarray) -> None:
     raise OSError(f"could not write {path}")
 
 
-def _view(
+def view(
   image: np.ndarray,
   view: int,
   frame: dict[str, Any],
   truth: dict[str, Any],
   skeleton: skeletons.Skeleton,
 ) -> np.ndarray:
-  """One network input, enlarged, with the true (thin, white) and predicted (coloured) skeleton."""
+  """One network input, enlarged, with the true (thin, white) and predicted (coloured) skeleton.
+
+  Args:
+    image: [h w 3] uint8 RGB.
+    view: its number v.
+    frame: joints_2d [v j 2] network px, predicted.
+    truth: joints_2d [v j 2] stored px, crop [v 2 3], occluded [v].
+    skeleton: of the joints.
+
+  Returns:
+    [256, 256, 3] uint8.
+  """
   zoom = _SIDE / len(image)
   canvas = cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC)
   affine = truth["crop"][view]
   true_uv = truth["joints_2d"][view] @ affine[:, :2].T + affine[:, 2]
-  _draw(canvas, (true_uv + 0.5) * zoom - 0.5, skeleton, color=_TRUTH, thickness=1)
+  _draw(canvas, (true_uv + 0.5) * zoom - 0.5, skeleton, color=palette.TRUTH, thickness=1)
   _draw(canvas, (frame["joints_2d"][view] + 0.5) * zoom - 0.5, skeleton, color=None, thickness=2)
   error = np.linalg.norm(frame["joints_2d"][view] - true_uv, axis=-1).mean()
   note = "  occluded" if truth["occluded"][view] else ""
@@ -79,8 +89,11 @@ def _skeleton_3d(
   error = np.linalg.norm(frame["joints_3d"] - truth["joints_3d"], axis=-1).mean()
   tiles = []
   for axes, name in (((0, 2), f"front  {error:.0f} mm"), ((0, 1), "above")):
-    canvas = np.full((_SIDE, _SIDE, 3), 40, np.uint8)
-    for joints, color, width in ((truth["joints_3d"], _TRUTH, 1), (frame["joints_3d"], None, 2)):
+    canvas = np.full((_SIDE, _SIDE, 3), palette.STAGE, np.uint8)
+    for joints, color, width in (
+      (truth["joints_3d"], palette.TRUTH, 1),
+      (frame["joints_3d"], None, 2),
+    ):
       flat = (joints - root)[:, axes] * np.array([1.0, -1.0]) * _SIDE / 2200.0 + _SIDE / 2
       _draw(canvas, flat, skeleton, color=color, thickness=width)
     _label(canvas, name)
@@ -99,9 +112,11 @@ def _draw(
   """Draws limbs in place; without a colour, left is blue, right is vermilion, middle is yellow."""
   # Clipped because cv2 overflows on far points; such a joint still leaves through the border.
   points = np.clip(np.rint(uv), -_SIDE, 2 * _SIDE).astype(int)
-  sides = {i: c for pair in skeleton.flip_pairs for i, c in zip(pair, (_RIGHT, _LEFT))}
+  sides = {
+    i: c for pair in skeleton.flip_pairs for i, c in zip(pair, (palette.RIGHT, palette.LEFT))
+  }
   for parent, child in skeleton.limbs:
-    own = sides.get(child, _MIDDLE)
+    own = sides.get(child, palette.MIDDLE)
     cv2.line(
       canvas,
       tuple(points[parent].tolist()),

@@ -213,7 +213,7 @@ def test_picture_shows_prediction_and_truth(tmp_path):
   picture = multiview.build(_CONFIG).picture(images, predicted, labels)
   assert picture.shape == (2 * 256, (2 + 2) * 256, 3)
   colors = {tuple(c) for c in picture[:, :512].reshape(-1, 3).tolist()}
-  assert {(0, 114, 178), (213, 94, 0), (240, 228, 66), (255, 255, 255)} <= colors
+  assert {(86, 180, 233), (213, 94, 0), (240, 228, 66), (255, 255, 255)} <= colors
   predictions.write_png(tmp_path / "p.png", picture)
   read = cv2.imread(str(tmp_path / "p.png"))[..., ::-1]
   np.testing.assert_array_equal(read, picture)
