@@ -1,6 +1,10 @@
 """Predictions as a film: all views with skeletons, and the 3D skeletons of each method turning."""
 
+import contextlib
+import itertools
 import pathlib
+import subprocess
+import tempfile
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -75,31 +79,29 @@ def write_mp4(path: pathlib.Path, pictures: Iterable[np.ndarray], *, fps: int) -
 
   Raises:
     ValueError: there are none.
+    OSError: the encoder failed; with its words.
   """
-  path.parent.mkdir(parents=True, exist_ok=True)
-  writer, count = None, 0
-  try:
-    for picture in pictures:
-      if writer is None:
-        writer = imageio_ffmpeg.write_frames(
-          str(path),
-          (picture.shape[1], picture.shape[0]),
-          fps=fps,
-          codec="libx264",
-          pix_fmt_out="yuv420p",
-          macro_block_size=2,
-          quality=None,
-          # The index first, so that it plays while it loads.
-          output_params=["-crf", "21", "-preset", "veryfast", "-movflags", "+faststart"],
-        )
-        writer.send(None)
-      writer.send(np.ascontiguousarray(picture))
-      count += 1
-  finally:
-    if writer is not None:
-      writer.close()
-  if not count:
+  pictures = iter(pictures)
+  first = next(pictures, None)
+  if first is None:
     raise ValueError(f"no pictures for {path}: set eval.num_images above 0")
+  path.parent.mkdir(parents=True, exist_ok=True)
+  size = f"{first.shape[1]}x{first.shape[0]}"
+  source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(fps), "-i", "-"]
+  # The index first (faststart), so that it plays while it loads.
+  codec = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "21", "-preset", "veryfast"]
+  command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", *source, *codec]
+  command += ["-movflags", "+faststart", str(path)]
+  with tempfile.TemporaryFile() as complaints:
+    encoder = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=complaints)
+    count = 0
+    with contextlib.suppress(BrokenPipeError), encoder.stdin as pipe:
+      for picture in itertools.chain([first], pictures):
+        pipe.write(np.ascontiguousarray(picture).tobytes())
+        count += 1
+    if encoder.wait():
+      complaints.seek(0)
+      raise OSError(f"could not write {path}: {complaints.read().decode(errors='replace').strip()}")
   return count
 
 

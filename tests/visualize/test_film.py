@@ -67,3 +67,9 @@ def test_mp4_is_h264_with_its_index_first(tmp_path):
 def test_empty_film_is_refused(tmp_path):
   with pytest.raises(ValueError, match="num_images"):
     film.write_mp4(tmp_path / "film.mp4", iter([]), fps=10)
+
+
+def test_encoder_that_fails_says_why(tmp_path):
+  odd = np.zeros((63, 95, 3), np.uint8)  # H.264 halves the colours: sizes are even
+  with pytest.raises(OSError, match=r"film\.mp4: .*divisible by 2"):
+    film.write_mp4(tmp_path / "film.mp4", [odd, odd], fps=10)
