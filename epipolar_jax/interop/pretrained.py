@@ -85,7 +85,7 @@ def load_trunk(
     torch_names.Row(key, tuple(x.shape), "ignored: the ImageNet classifier")
     for key, x in classifier.items()
   ]
-  return torch_names.unflatten(flat | matching.filled), matching.rows + rows
+  return torch_names.unflatten(flat | _for_both(matching.filled, flat)), matching.rows + rows
 
 
 def load_pose(
@@ -94,7 +94,8 @@ def load_pose(
   """Puts a pose network of the original into our variables, to train on from there.
 
   Strict, with two exceptions: the fusion layers may be missing from the file (a single-view network
-  starts a multi-view one), and the head keeps its own start where the number of joints differs.
+  starts a multi-view one, and both networks of one with model.share_weights False), and the head
+  keeps its own start where the number of joints differs.
 
   Args:
     state_dict: of the original, any wrapper.
@@ -114,14 +115,26 @@ def load_pose(
     joints = tuple(state_dict[key].shape[1:2]) == tuple(flat[path].shape[-2:-1])
     if path[-2] == "head" and joints and state_dict[key].shape[0] != flat[path].shape[-1]:
       kept.append(f"{'/'.join(path)}: torch {key} {wrong.pop(key)}")
-  missing = []
+  filled, missing = _for_both(matching.filled, flat), []
   for path in matching.missing:
-    if path[1] in _FUSIONS:
+    if path in filled:
+      continue
+    if path[1] in _FUSIONS or (path[1] == torch_names.SOURCE and path[2] == "head"):
       kept.append(f"{'/'.join(path)}: not in the file")
     else:
       missing.append(path)
   torch_names.check(matching._replace(wrong=wrong, missing=missing))
-  return torch_names.unflatten(flat | matching.filled), matching.rows, kept
+  return torch_names.unflatten(flat | filled), matching.rows, kept
+
+
+def _for_both(filled: dict[torch_names.Path, Any], flat: dict[torch_names.Path, Any]):
+  """`filled`, and the same for the network of the views that are looked at, if it is another."""
+  copies = {
+    (collection, torch_names.SOURCE, *rest): x
+    for (collection, owner, *rest), x in filled.items()
+    if owner == torch_names.REFERENCE
+  }
+  return {path: x for path, x in copies.items() if path in flat} | filled
 
 
 def initialize(variables: Any, init: str, *, say: Callable[[str], None] = print) -> Any:

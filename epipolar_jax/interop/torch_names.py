@@ -30,7 +30,8 @@ _WRAPPERS = re.compile(r"^(?:(?:reference|backbone|liftingnet|module)\.)+")
 _COUNTER = "num_batches_tracked"
 # The reference's names for the network of the view that is predicted and of the one looked at.
 REFERENCE_WRAPPER, SOURCE_WRAPPER = "reference.module.", "backbone.module."
-_SOURCE = "source_backbone"
+# Ours, at the top of the tree.
+REFERENCE, SOURCE = "backbone", "source_backbone"
 # float32 holds them exactly.
 _DTYPES = (np.dtype("float32"), np.dtype("float16"), np.dtype(ml_dtypes.bfloat16))
 
@@ -95,11 +96,13 @@ def match(state_dict: Mapping[str, np.ndarray], like: Any) -> Matching:
   targets = flatten(like)
   prefixes, source = module_prefixes(targets), _source_prefixes(targets)
   found = Matching({}, [], {}, {}, [])
+  # A file of one network calls it `backbone.` too.
+  two = bool(source) and any(key.startswith("reference.") for key in state_dict)
   first: dict[tuple[bool, str], str] = {}
   for key, value in state_dict.items():
     short = _WRAPPERS.sub("", key)
     shape = tuple(value.shape)
-    name = bool(source) and key.startswith("backbone."), short
+    name = two and key.startswith("backbone."), short
     if short.endswith(_COUNTER):
       found.rows.append(Row(key, shape, "ignored: torch's count of batches"))
     elif name in first:
@@ -247,14 +250,14 @@ def module_prefixes(targets: Mapping[Path, Any]) -> dict[str, Path]:
 
 def _is_source(path: Path) -> bool:
   """Whether a path of ours is of the second network, for the views that are looked at."""
-  return path[1] == _SOURCE
+  return path[1] == SOURCE
 
 
 def _source_prefixes(targets: Mapping[Path, Any]) -> dict[str, Path]:
   """`module_prefixes` of the second network; empty when there is none."""
   if not any(_is_source(path) for path in targets):
     return {}
-  return {"trunk": (_SOURCE, "trunk"), "pose": (_SOURCE,)}
+  return {"trunk": (SOURCE, "trunk"), "pose": (SOURCE,)}
 
 
 def _place(

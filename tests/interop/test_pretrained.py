@@ -172,6 +172,20 @@ def test_separate_networks_keep_apart_both_ways():
     torch_names.to_flax(shared, ours)
 
 
+def test_one_network_starts_both():
+  single = torch_names.to_torch(_variables(5, num_joints=20, merge="none"))
+  start = _two_networks(7)
+  found, _, kept = pretrained.load_pose(_wrap(single, "backbone.module"), start)
+  for name in ("backbone", "source_backbone"):
+    kernel = found["params"][name]["deconv1"]["kernel"]
+    np.testing.assert_array_equal(kernel.transpose(2, 3, 0, 1), single["deconv_layers.0.weight"])
+    assert _equal(found["params"][name]["head"], start["params"][name]["head"])
+  assert sum("head" in line for line in kept) == 4
+  found, _ = pretrained.load_trunk(_classifier(), start)
+  trunks = [found["params"][name]["trunk"] for name in ("backbone", "source_backbone")]
+  assert _equal(*trunks) and not _equal(trunks[1], start["params"]["source_backbone"]["trunk"])
+
+
 def test_half_precision_is_widened_exactly():
   state = torch_names.to_torch(_variables())
   halved = {k: v.astype(np.float16) if v.ndim == 4 else v for k, v in state.items()}
