@@ -1,6 +1,8 @@
 """h36m with embedded features (theta, phi, g, z), pooled samples and pictorial structures.
 
   python train.py --config configs/h36m_embedded.py
+  python eval.py --config configs/h36m_embedded.py --checkpoint RUN
+      --config.eval.triangulation=pymvg,rpsm --config.eval.limb_priors=LIMBS.json
 
 Published: none for this very file (epipolar/keypoint_h36m_param); the paper's best without extra
 data, 26.9 mm, is ResNet-50, 256 x 256, with pictorial structures. Not measured here. The original

@@ -17,5 +17,5 @@ from configs import h36m_r152_384
 def get_config() -> ml_collections.ConfigDict:
   """h36m_r152_384 with the original's triangulation of that row."""
   c = h36m_r152_384.get_config()
-  c.eval.triangulation = "pymvg"
+  c.eval.triangulation = "epipolar"
   return c
