@@ -37,8 +37,13 @@ class Faults:
     """
     if self.stop:
       raise fault
-    self.counts[fault.kind] = self.counts.get(fault.kind, 0) + 1
-    self.first.setdefault(fault.kind, str(fault))
+    self.merge({fault.kind: 1}, {fault.kind: str(fault)})
+
+  def merge(self, counts: dict[str, int], first: dict[str, str]) -> None:
+    """Adds what another part of the work left out."""
+    for kind, count in counts.items():
+      self.counts[kind] = self.counts.get(kind, 0) + count
+      self.first.setdefault(kind, first[kind])
 
   @property
   def total(self) -> int:

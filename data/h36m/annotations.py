@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from data import faults
 from epipolar_jax.interop import numpy_pickle
 
 NUM_CAMERAS = 4
@@ -47,49 +48,6 @@ DAMAGED = frozenset({(9, 5, 2), (9, 10, 2), (9, 13, 1)})
 # A person box outside these is a mistake, px.
 _BOX_SIDES = (20.0, 3000.0)
 _KEY = ("subject", "action", "subaction", "image_id")
-
-
-class BadRecord(ValueError):
-  """A record that cannot be used.
-
-  Attributes:
-    kind: a few words, the same for all records with this fault; the summary counts by them.
-  """
-
-  def __init__(self, kind: str, message: str):
-    super().__init__(message)
-    self.kind = kind
-
-
-@dataclasses.dataclass
-class Faults:
-  """What to do about faults, and what was found so far.
-
-  Attributes:
-    stop: the first fault raises; otherwise the frame is left out and counted.
-    counts: frames left out, by kind of fault.
-    first: the first message of each kind.
-  """
-
-  stop: bool = True
-  counts: dict[str, int] = dataclasses.field(default_factory=dict)
-  first: dict[str, str] = dataclasses.field(default_factory=dict)
-
-  def add(self, fault: BadRecord) -> None:
-    """Counts a fault.
-
-    Raises:
-      BadRecord: the fault itself, when it is to stop the work.
-    """
-    if self.stop:
-      raise fault
-    self.merge({fault.kind: 1}, {fault.kind: str(fault)})
-
-  def merge(self, counts: dict[str, int], first: dict[str, str]) -> None:
-    """Adds the counts of another part of the work."""
-    for kind, count in counts.items():
-      self.counts[kind] = self.counts.get(kind, 0) + count
-      self.first.setdefault(kind, first[kind])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,14 +138,14 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def frames(
-  records: list[dict[str, Any]], name: str, faults: Faults, incomplete: Faults
+  records: list[dict[str, Any]], name: str, bad: faults.Faults, incomplete: faults.Faults
 ) -> list[Frame]:
   """Puts the four views of every moment together, in the order of the file.
 
   Args:
     records: from `read`.
     name: of the file, for messages.
-    faults: for records without a place, duplicates, and clips whose frames are out of order (these
+    bad: for records without a place, duplicates, and clips whose frames are out of order (these
       are put in order).
     incomplete: for frames that not all cameras have.
   """
@@ -195,8 +153,8 @@ def frames(
   for index, record in enumerate(records):
     try:
       _place(record, index, f"{name}, record {index}", records, found)
-    except BadRecord as fault:
-      faults.add(fault)
+    except faults.BadRecord as fault:
+      bad.add(fault)
   newest: dict[tuple[int, ...], int] = {}
   unsorted = set()
   for key, indices in found.items():
@@ -206,14 +164,14 @@ def frames(
       what = (
         f"{name}, record {max(indices)}: frame {key[3]} of {_clip_name(clip)} comes after frame"
       )
-      faults.add(BadRecord("clip out of order", f"{what} {newest[clip]}: sort the file"))
+      bad.add(faults.BadRecord("clip out of order", f"{what} {newest[clip]}: sort the file"))
     newest[clip] = max(key[3], newest.get(clip, key[3]))
   clips: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
   for key, indices in found.items():
     if -1 in indices:
       cameras = [i for i in range(NUM_CAMERAS) if indices[i] < 0]
       incomplete.add(
-        BadRecord(
+        faults.BadRecord(
           "not in all cameras",
           f"{name}, record {max(indices)}: frame {key[3]} of {_clip_name(key[:3])} is missing in "
           f"camera {', '.join(map(str, cameras))}",
@@ -230,12 +188,14 @@ def _place(record, index, where, records, found):
   key = tuple(_integer(record, field, where) for field in _KEY)
   camera = _integer(record, "camera_id", where)
   if not 0 <= camera < NUM_CAMERAS:
-    raise BadRecord("bad field", f"{where}: camera_id is {camera}; allowed: 0..{NUM_CAMERAS - 1}")
+    raise faults.BadRecord(
+      "bad field", f"{where}: camera_id is {camera}; allowed: 0..{NUM_CAMERAS - 1}"
+    )
   if key[1] not in ACTIONS:
-    raise BadRecord("bad field", f"{where}: action is {key[1]}; allowed: 2..16")
+    raise faults.BadRecord("bad field", f"{where}: action is {key[1]}; allowed: 2..16")
   indices = found.setdefault(key, [-1] * NUM_CAMERAS)
   if indices[camera] >= 0:
-    raise BadRecord(
+    raise faults.BadRecord(
       "duplicate", f"{where} is camera {camera} of the same frame as record {indices[camera]}"
     )
   indices[camera] = index
@@ -245,23 +205,25 @@ def view(record: dict[str, Any], where: str) -> View:
   """Checks one record.
 
   Raises:
-    BadRecord: a field is absent, has another shape, or holds NaN or an impossible value.
+    faults.BadRecord: a field is absent, has another shape, or holds NaN or an impossible value.
   """
   camera = record.get("camera")
   if type(camera) is not dict:
-    raise BadRecord("bad field", f"{where}: camera is {_brief(camera)}; it must be a dict")
+    raise faults.BadRecord("bad field", f"{where}: camera is {_brief(camera)}; it must be a dict")
   in_camera = f"{where}, camera"
   rotation = _array(camera, "R", (3, 3), in_camera)
   if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3) or np.linalg.det(rotation) < 0:
-    raise BadRecord("bad camera", f"{in_camera}: R is not a rotation")
+    raise faults.BadRecord("bad camera", f"{in_camera}: R is not a rotation")
   fx, fy, cx, cy = (float(_array(camera, name, (), in_camera)) for name in ("fx", "fy", "cx", "cy"))
   if not (fx > 0 and fy > 0):
-    raise BadRecord("bad camera", f"{in_camera}: fx, fy are {fx}, {fy}; they must be positive")
+    raise faults.BadRecord(
+      "bad camera", f"{in_camera}: fx, fy are {fx}, {fy}; they must be positive"
+    )
   k, p = _array(camera, "k", (3,), in_camera), _array(camera, "p", (2,), in_camera)
   for name in ("joints_2d", "joints_3d_camera", "joints_vis"):
     joints = record.get(name)
     if isinstance(joints, np.ndarray) and joints.ndim == 2 and len(joints) != NUM_JOINTS:
-      raise BadRecord(
+      raise faults.BadRecord(
         "wrong number of joints",
         f"{where}: {name} has {len(joints)} joints; the toolbox writes {NUM_JOINTS}",
       )
@@ -269,7 +231,9 @@ def view(record: dict[str, Any], where: str) -> View:
   side = 200.0 * float(scale[0])
   if not _BOX_SIDES[0] <= side <= _BOX_SIDES[1]:
     low, high = _BOX_SIDES
-    raise BadRecord("bad field", f"{where}: the person box is {side} px; allowed: {low}..{high}")
+    raise faults.BadRecord(
+      "bad field", f"{where}: the person box is {side} px; allowed: {low}..{high}"
+    )
   return View(
     where=where,
     image=_image_path(record, where),
@@ -302,9 +266,9 @@ def _array(record: dict[str, Any], field: str, shape: tuple[int, ...], where: st
     n for n in shape if n > 1
   ]:
     found = f"has shape {array.shape}" if field in record else "is missing"
-    raise BadRecord("bad field", f"{where}: {field} {found}; it must be {list(shape)}")
+    raise faults.BadRecord("bad field", f"{where}: {field} {found}; it must be {list(shape)}")
   if not np.isfinite(array).all():
-    raise BadRecord("not finite", f"{where}: {field} holds NaN or infinity")
+    raise faults.BadRecord("not finite", f"{where}: {field} holds NaN or infinity")
   return array.reshape(shape)
 
 
@@ -312,7 +276,9 @@ def _integer(record: dict[str, Any], field: str, where: str) -> int:
   value = record.get(field)
   if type(value) is not int or value < 0:
     what = f"is {_brief(value)}" if field in record else "is missing"
-    raise BadRecord("bad field", f"{where}: {field} {what}; it must be a non-negative integer")
+    raise faults.BadRecord(
+      "bad field", f"{where}: {field} {what}; it must be a non-negative integer"
+    )
   return value
 
 
@@ -321,7 +287,9 @@ def _image_path(record: dict[str, Any], where: str) -> str:
   value = record.get("image")
   path = pathlib.PurePosixPath(value) if type(value) is str else None
   if path is None or not path.parts or path.is_absolute() or ".." in path.parts:
-    raise BadRecord("bad field", f"{where}: image is {_brief(value)}; it must be a relative path")
+    raise faults.BadRecord(
+      "bad field", f"{where}: image is {_brief(value)}; it must be a relative path"
+    )
   return str(path)
 
 

@@ -11,9 +11,7 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
-import io
 import json
-import logging
 import multiprocessing
 import os
 import pathlib
@@ -28,6 +26,7 @@ from tensorflow_datasets.core import dataset_builder, example_serializer
 from tensorflow_datasets.core import splits as splits_lib
 from tensorflow_datasets.core import writer as writer_lib
 
+from data import faults, storing
 from data.h36m import annotations, examples, pictures
 from data.h36m import options as options_lib
 
@@ -143,23 +142,23 @@ def prepare(
   parts = data_dir / f".{_NAME}_{options.name}_{mark}"
 
   def work():
-    faults, incomplete = annotations.Faults(stop), annotations.Faults(stop_incomplete)
+    bad, incomplete = faults.Faults(stop), faults.Faults(stop_incomplete)
     jobs = {
-      split: _jobs(path, parts / split, store, options, faults, incomplete)
+      split: _jobs(path, parts / split, store, options, bad, incomplete)
       for split, path in files.items()
     }
-    shards, summary = _run(jobs, processes, faults)
-    faults.merge(incomplete.counts, incomplete.first)
+    shards, summary = _run(jobs, processes, bad)
+    bad.merge(incomplete.counts, incomplete.first)
     return shards, {
       "fingerprint": mark,
       "raw": str(root),
       "splits": summary,
-      "left_out": faults.counts,
-      "first_of_each": faults.first,
+      "left_out": bad.counts,
+      "first_of_each": bad.first,
     }
 
   config = Config(name=options.name, options=options, work=work)
-  with _quiet_tfds():
+  with storing.quiet_tfds():
     builder = H36m(data_dir=os.fspath(data_dir), config=config, file_format="array_record")
     _refuse_other(pathlib.Path(builder.data_dir), mark)
     builder.download_and_prepare()
@@ -206,19 +205,19 @@ def _refuse_other(folder, mark):
     )
 
 
-def _jobs(path, folder, store, options, faults, incomplete) -> list[_Job]:
+def _jobs(path, folder, store, options, bad, incomplete) -> list[_Job]:
   """Cuts a split into shards."""
-  frames = annotations.frames(annotations.read(path), path.name, faults, incomplete)
+  frames = annotations.frames(annotations.read(path), path.name, bad, incomplete)
   folder.mkdir(parents=True, exist_ok=True)
   jobs = []
   for start in range(0, len(frames), _FRAMES_PER_SHARD):
     chosen = tuple(frames[start : start + _FRAMES_PER_SHARD])
     part = folder / f"{start:07d}"
-    jobs.append(_Job(part, chosen, path.name, store, options, faults.stop))
+    jobs.append(_Job(part, chosen, path.name, store, options, bad.stop))
   return jobs
 
 
-def _run(jobs, processes, faults):
+def _run(jobs, processes, bad):
   """Makes all shards; returns ({split: [(path, frames)]}, {split: summary})."""
   total = sum(len(job.frames) for group in jobs.values() for job in group)
   shards, summary = {}, {}
@@ -228,7 +227,7 @@ def _run(jobs, processes, faults):
       shards[split] = []
       counts, damaged = collections.Counter(), []
       for job, result in zip(group, run_all(group)):
-        faults.merge(result["left_out"], result["first_of_each"])
+        bad.merge(result["left_out"], result["first_of_each"])
         start = sum(length for _, length in shards[split])
         damaged = _join(damaged, start, result["damaged"])
         counts.update(result["subjects"])
@@ -236,9 +235,7 @@ def _run(jobs, processes, faults):
           shards[split].append((job.part.with_suffix(".array_record"), result["frames"]))
         bar.update(annotations.NUM_CAMERAS * len(job.frames))
       if not shards[split]:
-        raise ValueError(
-          f"no frame of the {split} split can be used: {faults.first or 'none there'}"
-        )
+        raise ValueError(f"no frame of the {split} split can be used: {bad.first or 'none there'}")
       summary[split] = {
         "frames": sum(counts.values()),
         "subjects": {name: counts[name] for name in sorted(counts, key=int)},
@@ -282,13 +279,13 @@ def _make_shard(job: _Job) -> dict[str, Any]:
     # What was left out may have been mended since.
     if shard.exists() and not result["left_out"]:
       return result
-  faults = annotations.Faults(job.stop)
+  bad = faults.Faults(job.stop)
   made = []
   for frame in job.frames:
     try:
       made.append(examples.make(frame, job.name, job.store, job.options))
-    except annotations.BadRecord as fault:
-      faults.add(fault)
+    except faults.BadRecord as fault:
+      bad.add(fault)
   features = examples.features(job.options)
   serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
   temporary = job.part.with_suffix(".tmp")
@@ -303,8 +300,8 @@ def _make_shard(job: _Job) -> dict[str, Any]:
     "frames": len(made),
     "subjects": collections.Counter(str(example["subject"]) for example in made),
     "damaged": _ranges(flags),
-    "left_out": faults.counts,
-    "first_of_each": faults.first,
+    "left_out": bad.counts,
+    "first_of_each": bad.first,
   }
   temporary.write_text(json.dumps(result), encoding="utf-8")
   # Last: a shard with a record is complete.
@@ -328,20 +325,6 @@ def _join(ranges, start, more):
     else:
       joined.append([start + low, start + high])
   return joined
-
-
-@contextlib.contextmanager
-def _quiet_tfds() -> Iterator[None]:
-  """Keeps TFDS from announcing a download of unknown size; our bar and all errors still show."""
-  tfds.disable_progress_bar()
-  logger = logging.getLogger("absl")
-  level = logger.level
-  logger.setLevel(logging.ERROR)
-  try:
-    with contextlib.redirect_stdout(io.StringIO()):
-      yield
-  finally:
-    logger.setLevel(level)
 
 
 def describe(summary: dict[str, Any]) -> str:
@@ -379,7 +362,7 @@ def main() -> None:
       stop=arguments.on_fault == "stop",
       stop_incomplete=arguments.on_incomplete == "stop",
     )
-  except annotations.BadRecord as fault:
+  except faults.BadRecord as fault:
     raise SystemExit(
       f"{fault}\nMend it and run the same command again (finished shards are kept), or leave such "
       "frames out and have them counted: --on_fault skip --on_incomplete skip"

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from data import faults
 from data.h36m import annotations
 
 # Labels are exact to a fraction of these; a wrong calibration is off by tens or thousands.
@@ -20,12 +21,12 @@ def check(views: tuple[annotations.View, ...]) -> None:
     views: of one frame.
 
   Raises:
-    annotations.BadRecord: names the camera, how far it is off, and the mistake if it is known.
+    faults.BadRecord: names the camera, how far it is off, and the mistake if it is known.
   """
   for view in views:
     error = reprojection_error(view)
     if not error <= _REPROJECTION_TOLERANCE_PX:
-      raise annotations.BadRecord(
+      raise faults.BadRecord(
         "bad camera",
         f"{view.where}: camera {view.camera} sends joints_3d_camera {error:.1f} px beside "
         "joints_2d (median): wrong fx fy cx cy k p, or joints in another unit than mm",
@@ -44,7 +45,7 @@ def check(views: tuple[annotations.View, ...]) -> None:
   if _disagreement(supposed).max() <= _WORLD_TOLERANCE_MM:
     hint = "T fits as a translation (x_c = R x + T); it must be the camera's centre, -R' T"
   names = ", ".join(str(views[i].camera) for i in bad)
-  raise annotations.BadRecord(
+  raise faults.BadRecord(
     "bad camera",
     f"{worst.where}: camera {names} puts the joints up to {errors.max():.0f} mm away from where "
     f"the others see them in the world: {hint}",

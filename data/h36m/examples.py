@@ -6,13 +6,12 @@ On top of those (`data.synthetic.builder`):
 `frame` is the number in the clip, `action` a name of `annotations.ACTIONS`, `occluded` False.
 """
 
-import io
 from typing import Any
 
-import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
+from data import storing
 from data.h36m import annotations, calibration, pictures
 from data.h36m import options as options_lib
 
@@ -60,7 +59,7 @@ def make(
     options: how they are stored.
 
   Raises:
-    annotations.BadRecord: one of the views cannot be used.
+    data.faults.BadRecord: one of the views cannot be used.
   """
   views = annotations.views(frame, name)
   first = frame.records[0]
@@ -75,7 +74,10 @@ def make(
   inside = ((stacked["joints_2d"] >= -0.5) & (stacked["joints_2d"] <= size - 0.5)).all(-1)
   rotation = np.stack([view.rotation for view in views])
   return {
-    "image": [_encode_jpeg(picture, options.jpeg_quality) for picture in stacked["picture"]],
+    "image": [
+      storing.encode_jpeg(picture[..., ::-1], options.jpeg_quality)
+      for picture in stacked["picture"]
+    ],
     "intrinsics": stacked["intrinsics"].astype(np.float32),
     "rotation": rotation.astype(np.float32),
     "translation": np.stack([-view.rotation @ view.center for view in views]).astype(np.float32),
@@ -113,10 +115,3 @@ def _make_view(view, store, options):
     "box_center": points[-1],
     "box_size": np.asarray(view.box_size * affine[0, 0]),
   }
-
-
-def _encode_jpeg(picture, quality):
-  done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
-  if not done:
-    raise ValueError("OpenCV could not encode the picture as JPEG")
-  return io.BytesIO(data.tobytes())

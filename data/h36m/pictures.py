@@ -9,7 +9,7 @@ import zlib
 import cv2
 import numpy as np
 
-from data.h36m import annotations
+from data import faults
 
 # Two of the four cameras have two rows more, which are cut off.
 SIDE = 1000
@@ -40,7 +40,7 @@ class Store:
       where: for messages.
 
     Raises:
-      annotations.BadRecord: it is not there or cannot be read.
+      faults.BadRecord: it is not there or cannot be read.
     """
     try:
       if self.path.suffix == ".zip":
@@ -48,11 +48,9 @@ class Store:
       with (self.path / image).open("rb") as file:
         return file.read(_LARGEST_FILE)
     except (FileNotFoundError, NotADirectoryError, KeyError) as error:
-      raise annotations.BadRecord(
-        "no picture", f"{where}: {image} is not in {self.path}"
-      ) from error
+      raise faults.BadRecord("no picture", f"{where}: {image} is not in {self.path}") from error
     except (OSError, *_ZIP_ERRORS) as error:
-      raise annotations.BadRecord(
+      raise faults.BadRecord(
         "damaged picture", f"{where}: {image} of {self.path} cannot be read: {error}"
       ) from error
 
@@ -100,19 +98,19 @@ def decode(data: bytes, where: str, image: str) -> np.ndarray:
   """A picture [1000, 1000, 3] BGR.
 
   Raises:
-    annotations.BadRecord: it is truncated, no JPEG, or of another size.
+    faults.BadRecord: it is truncated, no JPEG, or of another size.
   """
   # OpenCV fills the missing part of a truncated JPEG with grey and says nothing.
   if not data.startswith(b"\xff\xd8") or not data.rstrip(b"\0").endswith(b"\xff\xd9"):
     what = "is truncated" if data.startswith(b"\xff\xd8") else "is not a JPEG"
-    raise annotations.BadRecord("damaged picture", f"{where}: {image} {what} ({len(data)} bytes)")
+    raise faults.BadRecord("damaged picture", f"{where}: {image} {what} ({len(data)} bytes)")
   flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
   picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
   if picture is None:
-    raise annotations.BadRecord("damaged picture", f"{where}: {image} cannot be decoded")
+    raise faults.BadRecord("damaged picture", f"{where}: {image} cannot be decoded")
   rows, columns = picture.shape[:2]
   if rows not in _ROWS or columns != SIDE:
-    raise annotations.BadRecord(
+    raise faults.BadRecord(
       "wrong size",
       f"{where}: {image} is {columns} x {rows} px; Human3.6M has {SIDE} x {_ROWS[0]} or {_ROWS[1]}",
     )
