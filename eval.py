@@ -15,6 +15,7 @@ from ml_collections import config_flags
 
 from epipolar_jax import checkpointing, tasks
 from epipolar_jax.evaluation import driver
+from epipolar_jax.inputs import datasets
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<config name>.")
@@ -55,7 +56,10 @@ def main(argv: list[str]) -> None:
     config.eval.num_images = 0
   output = pathlib.Path(_OUTPUT.value or workdir / "eval.json")
   video = pathlib.Path(_VIDEO.value) if _VIDEO.value else None
-  driver.report(config, variables, step=step, output=output, video=video)
+  try:
+    driver.report(config, variables, step=step, output=output, video=video)
+  except datasets.MissingDataError as error:
+    raise SystemExit(str(error)) from error
   print(f"Wrote {output}{' and pictures beside it' if config.eval.num_images else ''}.")
 
 

@@ -9,6 +9,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from epipolar_jax.evaluation import driver
+from epipolar_jax.inputs import datasets
 from epipolar_jax.training import loop
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.", lock_config=True)
@@ -21,7 +22,10 @@ def main(argv: list[str]) -> None:
     raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
   name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
   workdir = pathlib.Path(_WORKDIR.value or f"runs/{name}")
-  state, complete = loop.train(_CONFIG.value, workdir)
+  try:
+    state, complete = loop.train(_CONFIG.value, workdir)
+  except datasets.MissingDataError as error:
+    raise SystemExit(str(error)) from error
   step = int(state.step)
   if not complete:
     print(f"Stopped at step {step} and saved in {workdir}; the same command resumes.")

@@ -57,7 +57,14 @@ def get_config() -> ml_collections.ConfigDict:
   d.translation_factor = 0.0  # augmentation: crop centre moves by up to this share of its side
   d.flip_probability = 0.0  # augmentation: mirror a whole frame, all views together
   d.color_jitter = 0.0  # augmentation: brightness and contrast of each view, up to +- this share
-  d.num_threads = 8  # host threads that decode and warp
+  d.erase_probability = 0.0  # augmentation: of covering a random box of a view with one colour
+  d.num_threads = 8  # host threads that decode and warp, of each worker if there are any
+  d.num_workers = 0  # host processes that do so; 0 is this one
+  d.h36m = hd = ml_collections.ConfigDict()
+  hd.stored_size = 512  # px, side of the prepared pictures (builder's --image_size); 0: whole
+  hd.train_every = 1  # trains on every n-th frame
+  hd.eval_every = 64  # evaluates every n-th frame; 64 is the original's choice
+  hd.drop_damaged = False  # when reading, before eval_every thins out; else eval.damaged decides
 
   c.heatmap = h = ml_collections.ConfigDict()
   h.sigma = 8.0  # of the target Gaussian, image px

@@ -18,6 +18,7 @@ def get_config() -> ml_collections.ConfigDict:
   """h36m, without the epipolar layer, by the longer schedule of the original's baseline."""
   c = h36m.get_config()
   c.model.fusion.merge = "none"
+  c.data.h36m.train_every = 5
   c.optimizer.step_epochs = (20, 25)
   c.train.batch_size = 2
   c.train.num_epochs = 30.0

@@ -17,6 +17,7 @@ def get_config() -> ml_collections.ConfigDict:
   c = h36m.get_config()
   c.model.backbone_depth = 152
   c.data.image_size = 320
+  c.data.h36m.stored_size = 704
   c.heatmap.sigma = 10.0
   c.train.batch_size = 32
   c.eval.triangulation = "pymvg"

@@ -18,6 +18,7 @@ def get_config() -> ml_collections.ConfigDict:
   c = h36m.get_config()
   c.model.backbone_depth = 152
   c.data.image_size = 384
+  c.data.h36m.stored_size = 704
   c.heatmap.sigma = 12.0
   c.train.batch_size = 32
   c.eval.triangulation = "pymvg"

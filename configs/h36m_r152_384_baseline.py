@@ -17,6 +17,7 @@ def get_config() -> ml_collections.ConfigDict:
   """h36m_r152_384 without the epipolar layer, by the schedule of the original's baseline."""
   c = h36m_r152_384.get_config()
   c.model.fusion.merge = "none"
+  c.data.h36m.train_every = 5
   c.optimizer.step_epochs = (20, 25)
   c.train.batch_size = 4
   c.train.num_epochs = 30.0

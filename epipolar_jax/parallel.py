@@ -1,6 +1,8 @@
 """Devices: the only file that knows how many there are."""
 
-from collections.abc import Callable
+import collections
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -58,6 +60,29 @@ def shard_batch(batch: Any) -> Any:
     return x.reshape(count, len(x) // count, *x.shape[1:])
 
   return jax.tree.map(split, batch)
+
+
+def prefetch(batches: Iterable[Any], *, ahead: int = 1) -> Iterator[Any]:
+  """Yields `shard_batch` of each batch, already on its way to the devices while a step runs.
+
+  In a job of several processes the transfer is left to the step itself.
+
+  Args:
+    batches: of numpy arrays.
+    ahead: batches on the devices besides the one in use.
+  """
+  mesh = sharding.Mesh(np.asarray(jax.local_devices()), (AXIS,))
+  placed = sharding.NamedSharding(mesh, sharding.PartitionSpec(AXIS))
+
+  def put(batch: Any) -> Any:
+    split = shard_batch(batch)
+    return split if jax.process_count() > 1 else jax.device_put(split, placed)
+
+  waiting = iter(batches)
+  ready = collections.deque(put(batch) for batch in itertools.islice(waiting, ahead + 1))
+  while ready:
+    yield ready.popleft()
+    ready.extend(put(batch) for batch in itertools.islice(waiting, 1))
 
 
 def gather(tree: Any) -> Any:

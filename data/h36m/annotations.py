@@ -62,6 +62,12 @@ class Frame:
   records: tuple[dict[str, Any], ...]
   indices: tuple[int, ...]
 
+  @property
+  def damaged(self) -> bool:
+    """Its clip's 3D labels are known to be shifted against its pictures."""
+    first = self.records[0]
+    return (first["subject"], first["action"], first["subaction"]) in DAMAGED
+
 
 @dataclasses.dataclass(frozen=True)
 class View:

@@ -63,9 +63,7 @@ def make(
   """
   views = annotations.views(frame, name)
   first = frame.records[0]
-  key = (first["subject"], first["action"], first["subaction"])
-  damaged = key in annotations.DAMAGED
-  if not damaged:
+  if not frame.damaged:
     # The labels of a damaged clip are wrong by definition; its cameras are those of other clips.
     calibration.check(views)
   made = [_make_view(view, store, options) for view in views]
@@ -86,11 +84,11 @@ def make(
     "visible": inside & np.stack([view.labelled for view in views]),
     "box_center": stacked["box_center"].astype(np.float32),
     "box_size": stacked["box_size"].astype(np.float32),
-    "subject": key[0],
-    "action": annotations.ACTIONS[key[1]],
-    "subaction": key[2],
+    "subject": first["subject"],
+    "action": annotations.ACTIONS[first["action"]],
+    "subaction": first["subaction"],
     "frame": first["image_id"],
-    "damaged": damaged,
+    "damaged": frame.damaged,
     "occluded": np.zeros(len(views), np.bool_),
     "occluded_views": 0,
   }

@@ -5,15 +5,18 @@ from typing import Any
 
 import ml_collections
 
-from epipolar_jax.inputs import crops, datasets, lifting, multiview
+from epipolar_jax.inputs import crops, datasets, lifting, multiview, subsets
 
+_UNION_JOINTS = 20
 Batch = multiview.Batch
 device_part = multiview.device_part
 
 
 def open_split(config: ml_collections.ConfigDict, split: str) -> Sequence[dict[str, Any]]:
-  """Random access to the stored examples of one split, as `datasets.open_split`."""
-  return datasets.open_split(config.data, split)
+  """Random access to the stored examples of one split, in the skeleton of the network."""
+  source = datasets.open_split(config.data, split)
+  union = config.data.name == "h36m" and config.model.num_joints == _UNION_JOINTS
+  return subsets.UnionJoints(source) if union else source
 
 
 def train_batches(
@@ -22,6 +25,8 @@ def train_batches(
   *,
   start_step: int,
   num_steps: int,
+  shard_index: int = 0,
+  shard_count: int = 1,
 ) -> Iterator[Batch]:
   """The batches of steps `start_step` .. `num_steps` - 1, a pure function of (seed, step).
 
@@ -30,6 +35,8 @@ def train_batches(
     source: of the training split.
     start_step: first step to yield.
     num_steps: length of the whole run.
+    shard_index: of this process in the job.
+    shard_count: of all; each yields its part of every batch.
 
   Raises:
     ValueError: if the split has fewer frames than a batch.
@@ -44,6 +51,9 @@ def train_batches(
     start_step=start_step,
     num_steps=num_steps,
     num_threads=config.data.num_threads,
+    num_workers=config.data.num_workers,
+    shard_index=shard_index,
+    shard_count=shard_count,
     load=load,
   )
 
@@ -56,4 +66,5 @@ def augmentation(config: ml_collections.ConfigDict) -> crops.Augmentation:
     translation_factor=config.translation_factor,
     flip_probability=config.flip_probability,
     color_jitter=config.color_jitter,
+    erase_probability=config.erase_probability,
   )

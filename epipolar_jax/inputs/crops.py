@@ -20,6 +20,7 @@ class Augmentation:
     translation_factor: the centre moves by up to this share of the side.
     flip_probability: of mirroring all views of a frame together.
     color_jitter: brightness and contrast change by up to this share, each view its own.
+    erase_probability: of covering a random box of a view with one random colour.
   """
 
   scale_factor: float = 0.0
@@ -27,6 +28,7 @@ class Augmentation:
   translation_factor: float = 0.0
   flip_probability: float = 0.0
   color_jitter: float = 0.0
+  erase_probability: float = 0.0
 
 
 def crop_affine(
@@ -90,3 +92,25 @@ def color_table(augmentation: Augmentation, rng: np.random.Generator) -> np.ndar
   gain, lift = 1.0 + augmentation.color_jitter * rng.uniform(-1.0, 1.0, 2)
   values = (np.arange(256.0) - 128.0) * gain + 128.0 * lift
   return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def erase(image: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> None:
+  """Covers a random box of an image with one colour, in place, or leaves it alone.
+
+  The box takes 2 to 20 % of the image and is up to three times as long as wide.
+
+  Args:
+    image: [s, s, 3] uint8.
+    augmentation: how often.
+    rng: consumed the same way whether something is covered or not.
+
+  References:
+    Zhong et al., Random Erasing Data Augmentation, AAAI 2020.
+  """
+  chance, share, ratio = rng.random(), rng.uniform(0.02, 0.2), np.exp(rng.uniform(-1.1, 1.1))
+  middle, color = rng.random(2), rng.integers(0, 256, 3)
+  if chance >= augmentation.erase_probability:
+    return
+  half = np.sqrt(share * np.array([ratio, 1 / ratio])) / 2
+  low, high = np.rint(np.clip([middle - half, middle + half], 0, 1) * len(image)).astype(int)
+  image[low[1] : high[1], low[0] : high[0]] = color

@@ -6,8 +6,26 @@ from typing import Any
 
 import ml_collections
 
+from epipolar_jax.inputs import subsets
 
-def open_split(config: ml_collections.ConfigDict, split: str) -> Sequence[dict[str, Any]]:
+Source = Sequence[dict[str, Any]]
+
+_H36M_MISSING = """Human3.6M is not prepared: {reason}.
+  Get it: it may not be redistributed; ask for an account at http://vision.imar.ro/human3.6m, and
+    let the H36M toolbox (github.com/CHUNYUWANG/H36M-Toolbox) download it and write its labels.
+  Put it: FOLDER/annot/h36m_train.pkl, FOLDER/annot/h36m_validation.pkl, FOLDER/images/ (or
+    FOLDER/images.zip).  python -m data.check FOLDER  looks whether all is well.
+  Prepare it, once: python -m data.h36m.builder --raw FOLDER --data_dir {dir} --image_size {size}
+  Without it: this writes synthetic people in the same format, to be prepared the same way:
+    python -m data.synthetic.export --layout h36m --output FOLDER
+  configs/synthetic.py and configs/synthetic_full.py need nothing at all."""
+
+
+class MissingDataError(FileNotFoundError):
+  """A data set is not there and cannot be made here; the message says how to get it."""
+
+
+def open_split(config: ml_collections.ConfigDict, split: str) -> Source:
   """Random access to the stored examples of one split; prepares the data set the first time.
 
   Args:
@@ -19,31 +37,46 @@ def open_split(config: ml_collections.ConfigDict, split: str) -> Sequence[dict[s
 
   Raises:
     ValueError: if there is no such data set or split.
-    FileNotFoundError: if the data cannot be made here and is missing.
+    MissingDataError: if the data cannot be made here and are missing.
   """
   makers = {"synthetic": _synthetic, "h36m": _h36m, "rhd": _rhd}
   if config.name not in makers:
     raise ValueError(f"data.name is {config.name!r}; allowed: {', '.join(sorted(makers))}")
-  return makers[config.name](config, split).as_data_source(split)
+  return makers[config.name](config, split)
 
 
-def _synthetic(config: ml_collections.ConfigDict, split: str) -> Any:
+def _synthetic(config: ml_collections.ConfigDict, split: str) -> Source:
   # Imported here: the generator renders with jax, which readers of other sets do not need.
   from data.synthetic import builder
 
   options = builder.Options(**config.synthetic.to_dict())
-  return builder.prepare(options, pathlib.Path(config.dir), split)
+  return builder.prepare(options, pathlib.Path(config.dir), split).as_data_source(split)
 
 
-def _h36m(config: ml_collections.ConfigDict, split: str) -> Any:
-  raise FileNotFoundError(
-    "Human3.6M is not prepared: its builder is not part of this version yet, and the data may "
-    "not be redistributed (ask for it at the Human3.6M site). "
-    "configs/synthetic.py and configs/synthetic_full.py make their own data."
-  )
+def _h36m(config: ml_collections.ConfigDict, split: str) -> Source:
+  """Without the damaged clips and thinned out, as the config says."""
+  from data.h36m import builder
+
+  choice = config.h36m
+  try:
+    prepared = builder.open_prepared(config.dir, choice.stored_size)
+    summary = builder.read_summary(config.dir, choice.stored_size)
+  except FileNotFoundError as error:
+    text = _H36M_MISSING.format(reason=error, dir=config.dir, size=choice.stored_size)
+    raise MissingDataError(text) from error
+  if split not in summary["splits"]:
+    known = ", ".join(sorted(summary["splits"]))
+    raise ValueError(f"Human3.6M has no split {split!r}; it has {known}")
+  source = prepared.as_data_source(split)
+  damaged = summary["splits"][split]["damaged"] if choice.drop_damaged else ()
+  step = choice.train_every if split == "train" else choice.eval_every
+  return subsets.Subset(source, subsets.every(len(source), step, damaged))
 
 
-def _rhd(config: ml_collections.ConfigDict, split: str) -> Any:
+def _rhd(config: ml_collections.ConfigDict, split: str) -> Source:
   from data.rhd import builder
 
-  return builder.open_split(config.dir, split)
+  try:
+    return builder.open_split(config.dir, split).as_data_source(split)
+  except FileNotFoundError as error:
+    raise MissingDataError(str(error)) from error

@@ -52,7 +52,8 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
     del key  # nothing is drawn
     outputs, updated = apply(variables, batch, train=True)
     uv = _crop_joints(batch)
-    seen = jnp.all((uv >= 0) & (uv <= size - 1), -1) & batch["valid"][:, None, None]
+    seen = jnp.all((uv >= 0) & (uv <= size - 1), -1) & batch["labelled"][:, None]
+    seen = seen & batch["valid"][:, None, None]
     values = _map_joints(joint_loss)(jnp.moveaxis(outputs["heatmaps"], -1, 2), uv)
     weight = seen.astype(jnp.float32)
     return jnp.sum(values * weight), jnp.sum(weight), updated["batch_stats"]

@@ -57,7 +57,14 @@ def train(
 
   _write_config(workdir, config)
   writer = metric_writer.MetricWriter(workdir, start_step=start)
-  batches = inputs.train_batches(config, source, start_step=start, num_steps=num_steps)
+  batches = inputs.train_batches(
+    config,
+    source,
+    start_step=start,
+    num_steps=num_steps,
+    shard_index=jax.process_index(),
+    shard_count=jax.process_count(),
+  )
   step_fn = parallel.make_step(train_step.make_train_step(task, optimizer, seed=config.seed))
   predict = driver.make_predict(config)
   eval_steps = round(config.train.eval_epochs * steps_per_epoch)
@@ -66,8 +73,8 @@ def train(
   bar = tqdm.tqdm(total=num_steps, initial=start, desc="train", unit="step", smoothing=0.05)
   step, last_save, last_log, pending = start, time.monotonic(), time.monotonic(), []
   with contextlib.closing(writer), contextlib.closing(bar), _StopSignal() as stop:
-    for batch in batches:
-      state, values = step_fn(state, parallel.shard_batch(inputs.device_part(batch)))
+    for batch in parallel.prefetch(map(inputs.device_part, batches)):
+      state, values = step_fn(state, batch)
       step += 1
       pending.append(values)
       bar.update()

@@ -1,0 +1,114 @@
+"""Preparing Human3.6M: in parts, by several processes, once."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from data import check, faults
+from data.h36m import builder, examples, pictures
+from data.h36m import options as options_lib
+from tests.data import h36m_raw
+
+_OPTIONS = options_lib.Options(image_size=64)
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("raw")
+  frames = h36m_raw.records(1, 11)
+  return h36m_raw.write(folder, frames, frames, h36m_raw.images())
+
+
+def test_processes_and_shards_change_nothing(raw, tmp_path, monkeypatch):
+  builder.prepare(raw, tmp_path / "one", _OPTIONS)
+  monkeypatch.setattr(builder, "_FRAMES_PER_SHARD", 1)
+  builder.prepare(raw, tmp_path / "shards", _OPTIONS, processes=2)
+  names = sorted(path.name for path in (tmp_path / "shards").rglob("*array_record*"))
+  assert names[0] == "h36m-train.array_record-00000-of-00002" and len(names) == 4
+  for split in ("train", "validation"):
+    whole, parts = (
+      builder.open_prepared(tmp_path / name, 64).as_data_source(split) for name in ("one", "shards")
+    )
+    for a, b in zip(whole, parts, strict=True):
+      for field in a:
+        np.testing.assert_array_equal(a[field], b[field])
+  # Nothing is left behind.
+  assert not list((tmp_path / "shards").glob(".h36m*"))
+  facts, problems = check.check(tmp_path / "shards")
+  assert len(facts) == 2 and not problems
+
+
+def test_a_stopped_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
+  monkeypatch.setattr(builder, "_FRAMES_PER_SHARD", 1)
+  frames, members = h36m_raw.records(1, 11), h36m_raw.images()
+  name = f"images/{frames[-1]['image']}"
+  good = members.pop(name)
+  folder = h36m_raw.write(tmp_path / "raw", h36m_raw.records(1), frames, members)
+  made, make = [], examples.make
+
+  def counted(frame, *args):
+    made.append(frame.records[0]["image_id"])
+    return make(frame, *args)
+
+  monkeypatch.setattr(examples, "make", counted)
+  with pytest.raises(faults.BadRecord):
+    builder.prepare(folder, tmp_path, _OPTIONS)
+  assert made == [1, 1, 11]
+  h36m_raw.write(tmp_path / "raw", h36m_raw.records(1), frames, members | {name: good})
+  # The archive is kept open; a new process would open it anew.
+  pictures._open_archive.cache_clear()
+  builder.prepare(folder, tmp_path, _OPTIONS)
+  assert made == [1, 1, 11, 11]
+  builder.prepare(folder, tmp_path, _OPTIONS)
+  assert made == [1, 1, 11, 11]
+
+
+def test_other_data_in_the_same_place_are_refused(raw, tmp_path):
+  builder.prepare(raw, tmp_path, _OPTIONS)
+  frames = h36m_raw.records(1)
+  other = h36m_raw.write(tmp_path / "other", frames, frames, h36m_raw.images())
+  with pytest.raises(ValueError, match=f"made from {raw} with other annotations or options"):
+    builder.prepare(other, tmp_path, _OPTIONS)
+  with pytest.raises(ValueError, match="margin is 9"):
+    options_lib.Options(margin=9.0)
+
+
+def test_summary_counts_and_finds_damaged_clips(tmp_path):
+  frames = h36m_raw.records(1, 11)
+  for record in frames:
+    if record["image_id"] == 11:
+      record.update(action=13)
+  folder = h36m_raw.write(tmp_path / "raw", h36m_raw.records(1), frames, h36m_raw.images())
+  prepared = builder.prepare(folder, tmp_path, _OPTIONS)
+  summary = builder.read_summary(tmp_path, 64)
+  assert summary["splits"]["validation"] == {
+    "frames": 2,
+    "subjects": {"9": 2},
+    "damaged": [[1, 2]],
+  }
+  text = builder.describe(summary)
+  assert "validation: 2 frames (S9 2), 1 of damaged clips" in text
+  assert json.loads(json.dumps(summary)) == summary
+  flags = [(e["action"], e["damaged"]) for e in prepared.as_data_source("validation")]
+  assert flags == [(b"directions", False), (b"waiting", True)]
+
+
+def test_ranges_join_across_shards():
+  assert builder._ranges([True, True, False, True]) == [[0, 2], [3, 4]]
+  assert builder._join([[0, 2]], 2, [[0, 1], [2, 3]]) == [[0, 3], [4, 5]]
+
+
+def test_cut_keeps_pixels_under_their_coordinates():
+  rng = np.random.default_rng(0)
+  picture = cv2.GaussianBlur(rng.integers(0, 255, (1000, 1000, 3), np.uint8), (0, 0), 8)
+  for center, side, size in (((500, 480), 401, 200), ((900, 60), 500, 500), ((500, 500), 100, 300)):
+    small, affine = pictures.cut(picture, np.array(center, float), side, size=size)
+    assert small.shape == (size, size, 3)
+    expected = cv2.warpAffine(picture, affine, (size, size), flags=cv2.INTER_LINEAR)
+    inner = (slice(size // 4, -size // 4),) * 2
+    # The blurred noise has a spread of 3; a shift by half a pixel changes it by 0.3.
+    assert np.abs(small[inner].astype(float) - expected[inner]).mean() < 0.35
+    middle = affine[:, :2] @ np.array(center) + affine[:, 2]
+    np.testing.assert_allclose(middle, size / 2, atol=0.6 * size / side + 0.5)

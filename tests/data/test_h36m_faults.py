@@ -1,0 +1,192 @@
+"""Faulty raw Human3.6M: a message with file and record, and a choice to stop or to count."""
+
+import cv2
+import numpy as np
+import pytest
+
+from data import check, faults
+from data.h36m import builder
+from data.h36m import options as options_lib
+from tests.data import h36m_raw
+
+# Small pictures: what is tested here happens before they are stored.
+_OPTIONS = options_lib.Options(image_size=32)
+_FILE = "h36m_validation.pkl"
+
+
+class _Raw:
+  """Records and pictures to spoil: frames 1 and 11 in validation, camera after camera."""
+
+  def __init__(self):
+    self.train = h36m_raw.records(1)
+    self.validation = h36m_raw.records(1, 11)
+    self.members = h36m_raw.images()
+
+  @property
+  def victim(self):
+    """Frame 11 of camera 2."""
+    return self.validation[5]
+
+  def member(self):
+    return f"images/{self.victim['image']}"
+
+
+def _drop_picture(raw):
+  del raw.members[raw.member()]
+
+
+def _truncate(raw):
+  raw.members[raw.member()] = raw.members[raw.member()][:10_000]
+
+
+def _no_jpeg(raw):
+  raw.members[raw.member()] = b"<html>please log in</html>"
+
+
+def _shrink(raw):
+  small = np.zeros((480, 640, 3), np.uint8)
+  raw.members[raw.member()] = cv2.imencode(".jpg", small)[1].tobytes()
+
+
+def _nan(raw):
+  raw.victim["joints_2d"] = raw.victim["joints_2d"] * np.nan
+
+
+def _lose_joint(raw):
+  raw.victim["joints_3d_camera"] = raw.victim["joints_3d_camera"][:16]
+
+
+def _lose_field(raw):
+  del raw.victim["center"]
+
+
+def _climb(raw):
+  raw.victim["image"] = "../../secret.jpg"
+
+
+def _lose_camera(raw):
+  raw.validation.remove(raw.victim)
+
+
+def _repeat(raw):
+  raw.validation.append(dict(raw.victim))
+
+
+def _turn_round(raw):
+  raw.validation.reverse()
+
+
+def _translation(raw):
+  camera = dict(raw.victim["camera"])
+  camera["T"] = -camera["R"] @ camera["T"]
+  raw.victim["camera"] = camera
+
+
+def _all_translations(raw):
+  for record in raw.validation:
+    if record["image_id"] == 11:
+      record["camera"] = record["camera"] | {"T": -record["camera"]["R"] @ record["camera"]["T"]}
+
+
+def _wrong_focus(raw):
+  raw.victim["camera"] = raw.victim["camera"] | {"fx": raw.victim["camera"]["fx"] * 1.3}
+
+
+def _mirror(raw):
+  raw.victim["camera"] = raw.victim["camera"] | {"R": -raw.victim["camera"]["R"]}
+
+
+_CASES = {
+  "missing member": (_drop_picture, "no picture", r"record 5: s_09.*000011\.jpg is not in .*zip"),
+  "truncated": (_truncate, "damaged picture", r"record 5: .*jpg is truncated \(10000 bytes\)"),
+  "no jpeg": (_no_jpeg, "damaged picture", r"record 5: .*jpg is not a JPEG"),
+  "wrong size": (_shrink, "wrong size", r"record 5: .*is 640 x 480 px; .*1000 x 1000 or 1002"),
+  "nan": (_nan, "not finite", "record 5: joints_2d holds NaN"),
+  "joint count": (
+    _lose_joint,
+    "wrong number of joints",
+    "record 5: .*_camera has 16 joints",
+  ),
+  "no field": (_lose_field, "bad field", r"record 5: center is missing; it must be \[2\]"),
+  "path": (_climb, "bad field", "record 5: image is '../../secret.jpg'; .*relative"),
+  "three cameras": (_lose_camera, "not in all cameras", "frame 11 of .* is missing in camera 2"),
+  "translation": (_translation, "bad camera", "record 5: camera 2 .*T fits as a translation"),
+  "translations": (_all_translations, "bad camera", "camera 0, 1, 2, 3 .*T fits as a translation"),
+  "focal length": (_wrong_focus, "bad camera", "record 5: camera 2 .* px beside joints_2d"),
+  "reflection": (_mirror, "bad camera", "record 5, camera: R is not a rotation"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "kind", "message"), _CASES.values(), ids=_CASES)
+def test_fault_stops_or_is_counted(tmp_path, spoil, kind, message):
+  raw = _Raw()
+  spoil(raw)
+  folder = h36m_raw.write(tmp_path / "raw", raw.train, raw.validation, raw.members)
+  with pytest.raises(faults.BadRecord, match=f"{_FILE}, .*{message}") as error:
+    builder.prepare(folder, tmp_path, _OPTIONS, stop=True, stop_incomplete=True)
+  assert error.value.kind == kind
+  builder.prepare(folder, tmp_path, _OPTIONS, stop=False)
+  summary = builder.read_summary(tmp_path, 32)
+  assert summary["left_out"] == {kind: 1}
+  assert str(error.value) == summary["first_of_each"][kind]
+  assert summary["splits"]["validation"]["subjects"] == {"9": 1}
+  source = builder.open_prepared(tmp_path, 32).as_data_source("validation")
+  assert [example["frame"] for example in source] == [1]
+
+
+@pytest.mark.parametrize(
+  ("spoil", "kind", "message"),
+  [
+    (_repeat, "duplicate", "record 8 is camera 2 of the same frame as record 5"),
+    (_turn_round, "clip out of order", "frame 1 of subject 9, .* comes after frame 11"),
+  ],
+)
+def test_order_is_mended_or_stops(tmp_path, spoil, kind, message):
+  raw = _Raw()
+  spoil(raw)
+  folder = h36m_raw.write(tmp_path / "raw", raw.train, raw.validation, raw.members)
+  with pytest.raises(faults.BadRecord, match=f"{_FILE}, .*{message}"):
+    builder.prepare(folder, tmp_path, _OPTIONS)
+  builder.prepare(folder, tmp_path, _OPTIONS, stop=False)
+  assert builder.read_summary(tmp_path, 32)["left_out"] == {kind: 1}
+  source = builder.open_prepared(tmp_path, 32).as_data_source("validation")
+  assert [example["frame"] for example in source] == [1, 11]
+
+
+def test_annotations_that_are_no_list_of_records(tmp_path):
+  folder = h36m_raw.write(tmp_path / "raw", h36m_raw.records(1), [], {})
+  with pytest.raises(ValueError, match=r"h36m_validation\.pkl must hold a list of records"):
+    builder.prepare(folder, tmp_path, _OPTIONS)
+  (folder / "annot" / "h36m_train.pkl").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+  with pytest.raises(ValueError, match=r"h36m_train.pkl: .*'os\.system', which is not allowed"):
+    builder.prepare(folder, tmp_path, _OPTIONS)
+
+
+def test_missing_files_are_named(tmp_path):
+  with pytest.raises(FileNotFoundError, match=r"has no folder annot: .*h36m_train\.pkl"):
+    builder.prepare(tmp_path, tmp_path, _OPTIONS)
+  (tmp_path / "annot").mkdir()
+  with pytest.raises(FileNotFoundError, match=r"none of images, images\.zip, undistored"):
+    builder.prepare(tmp_path, tmp_path, _OPTIONS)
+  with pytest.raises(ValueError, match="images is 'tar'; allowed: auto, folder"):
+    builder.prepare(tmp_path, tmp_path, _OPTIONS, images="tar")
+
+
+def test_check_names_everything_wrong(tmp_path):
+  raw = _Raw()
+  _truncate(raw)
+  folder = h36m_raw.write(tmp_path, raw.train, raw.validation, raw.members)
+  (folder / "annot" / "h36m_train.pkl").unlink()
+  facts, problems = check.check(folder)
+  assert "validation: 8 records, 2 frames with all four cameras, 2 of them looked at" in facts
+  assert len(problems) == 3
+  assert "h36m_train.pkl is missing" in problems[0]
+  assert problems[1] == "h36m_validation.pkl has no frame of S11"
+  assert "damaged picture: 1 of those looked at, the first: h36m_validation.pkl" in problems[2]
+
+
+def test_check_of_other_folders(tmp_path):
+  assert "no data set known here; it holds nothing" in check.check(tmp_path)[1][0]
+  assert "is not a folder" in check.check(tmp_path / "no")[1][0]
+  (tmp_path / "images.zip").touch()
+  assert "has no folder annot" in check.check(tmp_path)[1][0]

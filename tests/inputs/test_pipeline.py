@@ -1,0 +1,121 @@
+"""Shards, workers, erasing, parts of a set, and batches that wait on the devices."""
+
+import jax
+import numpy as np
+import pytest
+from absl import flags
+
+from configs import h36m
+from epipolar_jax import parallel, skeletons
+from epipolar_jax.inputs import crops, datasets, multiview, subsets
+from tests import dots
+
+_JITTER = crops.Augmentation(0.2, 20.0, 0.05, 0.5, 0.2, 0.5)
+
+
+def _batches(**changes):
+  options = {"size": 32, "batch_size": 4, "seed": 0, "start_step": 1, "num_steps": 4}
+  frames = dots.frames(10)
+  return list(multiview.train_batches(frames, _JITTER, num_threads=2, **(options | changes)))
+
+
+def _assert_equal(a, b):
+  assert set(a) == set(b)
+  for name in a:
+    np.testing.assert_array_equal(a[name], b[name])
+
+
+def test_shards_deal_out_every_batch():
+  whole = _batches()
+  shards = [_batches(shard_index=i, shard_count=2) for i in range(2)]
+  for step, batch in enumerate(whole):
+    for i in range(2):
+      _assert_equal({name: x[i::2] for name, x in batch.items()}, shards[i][step])
+  with pytest.raises(ValueError, match="batch_size 4 cannot be dealt out to 3 processes"):
+    _batches(shard_count=3)
+
+
+def test_worker_processes_change_nothing():
+  # grain asks absl for a flag; train.py has them parsed.
+  flags.FLAGS.mark_as_parsed()
+  for a, b in zip(_batches(), _batches(num_workers=2), strict=True):
+    _assert_equal(a, b)
+    assert a["image"].dtype == np.uint8
+
+
+def test_erasing_covers_one_box_and_draws_alike():
+  image = np.full((100, 100, 3), 7, np.uint8)
+  covered, states = [], []
+  for probability in (0.0, 1.0):
+    for seed in range(50):
+      rng, copy = np.random.default_rng(seed), image.copy()
+      crops.erase(copy, crops.Augmentation(erase_probability=probability), rng)
+      changed = (copy != image).any(-1)
+      covered.append(changed.mean())
+      states.append(rng.random())
+      if changed.any():
+        rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
+        assert changed[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
+        assert len(np.unique(copy[changed], axis=0)) == 1
+  assert max(covered[:50]) == 0 and states[:50] == states[50:]
+  assert 0.05 < np.mean(covered[50:]) < 0.12 and max(covered) < 0.22
+
+
+def test_every_nth_of_what_is_left():
+  assert subsets.every(10, 3).tolist() == [0, 3, 6, 9]
+  assert subsets.every(10, 2, [(0, 2), (5, 6)]).tolist() == [2, 4, 7, 9]
+  part = subsets.Subset(list("abcdefghij"), subsets.every(10, 4))
+  assert len(part) == 3 and list(part) == ["a", "e", "i"]
+  with pytest.raises(ValueError, match="none of 4 examples is left"):
+    subsets.every(4, 1, [(0, 4)])
+  with pytest.raises(ValueError, match="0-th example"):
+    subsets.every(4, 0)
+
+
+def test_union_joints_keep_their_names():
+  (frame,) = dots.frames(1)
+  (union,) = subsets.UnionJoints([frame])
+  assert len(union["labelled"]) == 20 and union["labelled"].sum() == 17
+  for i, name in enumerate(skeletons.UNION_20.joints):
+    if union["labelled"][i]:
+      j = skeletons.H36M_17.index(name)
+      np.testing.assert_array_equal(union["joints_3d"][i], frame["joints_3d"][j])
+      np.testing.assert_array_equal(union["joints_2d"][:, i], frame["joints_2d"][:, j])
+    else:
+      assert name in ("thorax", "upper_neck", "head_top") and not union["visible"][:, i].any()
+  (batch,) = multiview.eval_batches(
+    subsets.UnionJoints([frame]), size=32, batch_size=1, num_threads=1
+  )
+  np.testing.assert_array_equal(batch["labelled"][0], union["labelled"])
+
+
+def test_batches_wait_on_the_devices():
+  batches = [{"x": np.arange(8) + i} for i in range(4)]
+  taken = []
+
+  def source():
+    for i, batch in enumerate(batches):
+      taken.append(i)
+      yield batch
+
+  ready = parallel.prefetch(source(), ahead=1)
+  for i, batch in enumerate(ready):
+    assert isinstance(batch["x"], jax.Array) and len(batch["x"].sharding.device_set) == 4
+    np.testing.assert_array_equal(batch["x"], batches[i]["x"].reshape(4, 2))
+    # One more is on its way.
+    assert len(taken) == min(i + 2, 4)
+
+
+def test_missing_human36m_says_what_to_do(tmp_path):
+  config = h36m.get_config()
+  config.data.dir = str(tmp_path)
+  with pytest.raises(datasets.MissingDataError) as error:
+    datasets.open_split(config.data, "train")
+  for text in (
+    "vision.imar.ro/human3.6m",
+    "annot/h36m_train.pkl",
+    f"python -m data.h36m.builder --raw FOLDER --data_dir {tmp_path} --image_size 512",
+    "python -m data.synthetic.export --layout h36m --output FOLDER",
+    "python -m data.check FOLDER",
+  ):
+    assert text in str(error.value)
