@@ -183,13 +183,27 @@ def _make_frame(
     quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
     save(name, cv2.imencode(".jpg", picture[..., ::-1], quality)[1].tobytes())
     calibration = (intrinsics, lens, frame.rig.rotation[camera], frame.rig.centers[camera])
-    records.append({"image": name, **_labels(frame.joints_3d, *calibration)})
+    records.append({"image": name, **labels(frame.joints_3d, *calibration)})
     records[-1].update(key, camera_id=camera, video_id=0, source="h36m")
   return records
 
 
-def _labels(joints, intrinsics, lens, rotation, center) -> dict[str, Any]:
-  """What the toolbox writes of one view: joints, camera, person box."""
+def labels(
+  joints: np.ndarray,
+  intrinsics: np.ndarray,
+  lens: np.ndarray,
+  rotation: np.ndarray,
+  center: np.ndarray,
+) -> dict[str, Any]:
+  """What the toolbox writes of one view: joints, camera, person box.
+
+  Args:
+    joints: [17, 3] mm, world.
+    intrinsics: [3, 3] px.
+    lens: [5], (k0, k1, p0, p1, k2).
+    rotation: [3, 3], world to camera.
+    center: [3] mm, of the camera.
+  """
   in_camera = (joints - center) @ rotation.T
   points, _ = cv2.projectPoints(in_camera[:, None], np.zeros(3), np.zeros(3), intrinsics, lens)
   corners = (in_camera[0] + np.stack([_BOX_LOW, _BOX_HIGH])) @ intrinsics.T
