@@ -11,8 +11,9 @@ import pathlib
 
 from data import prepared
 from data.h36m import check as h36m
+from data.rhd import check as rhd
 
-_LAYOUTS = (prepared, h36m)
+_LAYOUTS = (prepared, h36m, rhd)
 _SAMPLES = 64
 
 

@@ -23,7 +23,7 @@ class Options:
 
   image_size: int = 512
   margin: float = 1.8
-  jpeg_quality: int = 95
+  jpeg_quality: int = 90
 
   def __post_init__(self):
     limits = {"image_size": (0, 2048), "margin": (1.0, 4.0), "jpeg_quality": (1, 100)}

@@ -1,4 +1,4 @@
-"""Synthetic people in Human3.6M's format go the way of the real ones, up to a training step."""
+"""Synthetic people in Human3.6M's format go the way of the real ones, up to a step of training."""
 
 import json
 

@@ -25,10 +25,10 @@ def _prepare(folder, options):
 @pytest.mark.parametrize(
   ("options", "grey_levels"),
   [
-    # Measured 0.81..1.08 mean: resampled once more, a second JPEG.
-    (options_lib.Options(), 1.3),
-    # Measured 0.36..0.68: the second JPEG.
-    (options_lib.Options(image_size=0), 0.8),
+    # Resampled once more, a second JPEG: 0.8..1.1 mean with quality 95.
+    (options_lib.Options(), 2.0),
+    # The second JPEG: 0.4..0.7 with quality 95.
+    (options_lib.Options(image_size=0), 1.5),
   ],
   ids=["cut", "whole"],
 )
@@ -68,7 +68,7 @@ def test_undistorted_pictures_are_not_undistorted_again(tmp_path):
   (batch,) = multiview.eval_batches(source, size=256, batch_size=1, num_threads=1)
   picture = batch["image"][0, :2, ::4, ::4, ::-1].astype(float)
   error = np.abs(picture - _LOADER["undistorted.images"]).mean((1, 2, 3))
-  assert (error < 1.3).all(), error
+  assert (error < 2.0).all(), error
 
 
 def test_augmented_camera_agrees():

@@ -1,6 +1,6 @@
 """Runs one suite, prints its table and writes JSON.
 
-python -m epipolar_jax.tools.benchmark triangulation [--only dlt,robust]
+python -m epipolar_jax.tools.benchmark triangulation|inputs [--only dlt,robust]
     [--seconds 3] [--output runs/benchmark.json]
 """
 
@@ -13,10 +13,10 @@ import platform
 
 import jax
 
-from epipolar_jax.tools.benchmark import timing, triangulation
+from epipolar_jax.tools.benchmark import inputs, timing, triangulation
 
 # name: (seconds for each measurement, names of what to measure or () for all) -> rows
-_SUITES = {"triangulation": triangulation.run}
+_SUITES = {"inputs": inputs.run, "triangulation": triangulation.run}
 
 
 def main() -> None:
