@@ -10,7 +10,9 @@ import numpy as np
 from epipolar_jax import skeletons
 from epipolar_jax.interop import pth, torch_names
 
-_FUSIONS = ("early_fusion", "late_fusion")
+# Parts that a file of a single-view pose network has not, at the top of our tree or inside a
+# lifting network.
+_ADDED = {"early_fusion", "late_fusion", "lifter"}
 
 
 def read_state_dict(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -93,9 +95,9 @@ def load_pose(
 ) -> tuple[Any, list[torch_names.Row], list[str]]:
   """Puts a pose network of the original into our variables, to train on from there.
 
-  Strict, with two exceptions: the fusion layers may be missing from the file (a single-view network
-  starts a multi-view one, and both networks of one with model.share_weights False), and the head
-  keeps its own start where the number of joints differs.
+  Strict, with two exceptions: fusion layers and the lifter may be missing from the file (a
+  single-view network starts a lifting or a multi-view one, and both networks of one with
+  model.share_weights False), and the head keeps its own start where the number of joints differs.
 
   Args:
     state_dict: of the original, any wrapper.
@@ -119,7 +121,7 @@ def load_pose(
   for path in matching.missing:
     if path in filled:
       continue
-    if path[1] in _FUSIONS or (path[1] == torch_names.SOURCE and path[2] == "head"):
+    if _ADDED.intersection(path) or (path[1] == torch_names.SOURCE and path[2] == "head"):
       kept.append(f"{'/'.join(path)}: not in the file")
     else:
       missing.append(path)

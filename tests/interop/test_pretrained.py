@@ -256,6 +256,19 @@ def test_a_head_of_20_joints_keeps_those_of_human36m():
     pretrained.keep_union_joints(_classifier())
 
 
+def test_pose_weights_start_a_lifting_network_and_leave_its_lifter_fresh():
+  fresh = {"kernel": np.zeros((1, 1, 4, 17), np.float32), "bias": np.zeros(17, np.float32)}
+  lifter = {"pose_head": {"kernel": np.ones((17, 51), np.float32)}}
+  tree = {"params": {"backbone": {"head": fresh}, "lifter": lifter}, "batch_stats": {}}
+  names = {"final_layer.weight": (17, 4, 1, 1), "final_layer.bias": (17,)}
+  state_dict = {f"backbone.module.{k}": weights.tensor(k, shape) for k, shape in names.items()}
+  loaded, rows, kept = pretrained.load_pose(state_dict, tree)
+  head = loaded["params"]["backbone"]["head"]
+  np.testing.assert_array_equal(head["bias"], state_dict["backbone.module.final_layer.bias"])
+  assert loaded["params"]["lifter"] == lifter and len(rows) == 2
+  assert kept == ["params/lifter/pose_head/kernel: not in the file"]
+
+
 def test_init_names_what_is_allowed(tmp_path):
   start = _variables()
   assert pretrained.initialize(start, "") is start
