@@ -9,12 +9,14 @@ from configs import h36m
 
 
 def get_config() -> ml_collections.ConfigDict:
-  """ResNet-18 at half width, 128 x 128, softmax cross-entropy over heatmap pixels."""
+  """ResNet-18 at half width, 128 x 128; heatmaps are fused for each joint along epipolar lines."""
   c = h36m.get_config()
   c.model.backbone_depth = 18
   c.model.width = 0.5
   c.model.deconv_channels = 64
   c.model.head_init_std = 0.03
+  c.model.fusion.merge = "heatmaps"
+  c.model.fusion.sources = "all"
   c.model.fusion.num_samples = 32
   c.data.name = "synthetic"
   c.data.image_size = 128
@@ -45,7 +47,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.optimizer.gradient_clip = 1.0
   c.train.loss = "cross_entropy"
   c.train.batch_size = 4
-  c.train.num_epochs = 7.0
+  c.train.num_epochs = 10.0
   c.train.eval_epochs = 2.0
   c.eval.batch_size = 8
   c.eval.limb_priors = "data/limb_priors/synthetic.json"
