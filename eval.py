@@ -16,6 +16,7 @@ from ml_collections import config_flags
 from epipolar_jax import checkpointing, tasks
 from epipolar_jax.evaluation import driver
 from epipolar_jax.inputs import datasets
+from epipolar_jax.training import batch_statistics
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<config name>.")
@@ -51,6 +52,8 @@ def main(argv: list[str]) -> None:
   task = tasks.build(config, axis_name=None)
   template = jax.eval_shape(task.init, jax.random.key(0))
   variables, step = checkpointing.restore_variables(checkpoint, template, task.meta)
+  if config.eval.recompute_bn_frames:
+    variables = batch_statistics.recompute(config, variables)
   print(f"Evaluating {checkpoint}, step {step}.")
   if not (_SAVE_IMAGES.value or _VIDEO.value):
     config.eval.num_images = 0

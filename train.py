@@ -10,7 +10,7 @@ from ml_collections import config_flags
 
 from epipolar_jax.evaluation import driver
 from epipolar_jax.inputs import datasets
-from epipolar_jax.training import loop
+from epipolar_jax.training import batch_statistics, loop
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<config name>.")
@@ -31,7 +31,10 @@ def main(argv: list[str]) -> None:
     print(f"Stopped at step {step} and saved in {workdir}; the same command resumes.")
     return
   print(f"Training is complete at step {step}; evaluating.")
-  driver.report(_CONFIG.value, state.variables, step=step, output=workdir / "eval.json")
+  variables = state.variables
+  if _CONFIG.value.eval.recompute_bn_frames:
+    variables = batch_statistics.recompute(_CONFIG.value, variables)
+  driver.report(_CONFIG.value, variables, step=step, output=workdir / "eval.json")
   print(f"Everything about this run is in {workdir}/.")
 
 

@@ -23,15 +23,20 @@ def get_config() -> ml_collections.ConfigDict:
   m.deconv_channels = 256  # channels of the three deconvolutions and of the fused feature
   m.num_joints = 17  # heatmaps: 17 (Human3.6M) or 20 (union with MPII)
   m.dtype = "float32"  # compute type of the network: float32 or bfloat16; parameters stay float32
-  m.bn_momentum = 0.1  # of the running statistics, in torch's sense: new = 0.9 old + 0.1 batch
+  # Of the running statistics, in torch's sense: new = 0.9 old + 0.1 batch; below 0 they are the
+  # averages over all steps.
+  m.bn_momentum = 0.1
   m.head_init_std = 0.001  # of deconvolution and head kernels at the start; 0.03 or so from scratch
+  m.share_weights = True  # one network for views that are predicted and views that are looked at
   m.init = ""  # starting weights: imagenet:FILE.pth (trunk only) or pose:FILE.pth; "" is random
   m.fusion = f = ml_collections.ConfigDict()
   # Where views meet: none, early (after layer1), late (before the head: the paper), both, or
   # heatmaps (after the head, every joint for itself; needs train.loss = cross_entropy).
   f.merge = "late"
-  f.early_source = "early"  # what early fusion sees of the other view; late is the original's quirk
-  f.sources = "nearest"  # views that a view looks at: nearest (the paper) or all others, averaged
+  # Views that a view looks at: nearest camera (the paper); two_nearest or any, drawn in training
+  # (evaluation: the nearest); all others, averaged.
+  f.sources = "nearest"
+  f.compare = "features"  # what finds the match: features, or rgb (the pictures at feature size)
   f.num_samples = 64  # samples on an epipolar line
   f.attention = "avg"  # avg (softmax-weighted sum over the line) or max (best sample)
   f.similarity = "dot"  # dot, cos or prior
@@ -44,8 +49,6 @@ def get_config() -> ml_collections.ConfigDict:
   f.bottleneck = 1  # divides the inner width of theta, phi, g
   f.z_residual = True  # z(out) + out instead of z(out)
   f.other_grad = ("match", "value")  # branches of the other view that carry gradient
-  f.sampling = "exact"  # parity: legacy_align, correct_noalign
-  f.zero_means_outside = False  # parity: a similarity of exactly zero counts as outside the map
   f.algorithm = "auto"  # gather, blocks or dense: the same numbers at another speed
 
   c.data = d = ml_collections.ConfigDict()
@@ -66,6 +69,18 @@ def get_config() -> ml_collections.ConfigDict:
   hd.eval_every = 64  # evaluates every n-th frame; 64 is the original's choice
   hd.drop_damaged = False  # when reading, before eval_every thins out; else eval.damaged decides
 
+  # Bugs and oddities of the original, to agree with it number for number; all off by default.
+  c.parity = p = ml_collections.ConfigDict()
+  p.bgr = False  # BGR pictures, normalised by RGB's mean and deviation; its checkpoints need it
+  p.late_source = False  # early fusion looks at unfused late features of the other view
+  p.legacy_normalize = False  # USE_CORRECT_NORMALIZE False: samples placed by the pixels' edges
+  p.edge_aligned = (
+    False  # align_corners False, torch 1.3's default, in the sampler and peak decoder
+  )
+  p.zero_means_outside = False  # a similarity of exactly zero counts as outside the map
+  p.lost_lines = False  # lines through corners and between parallel cameras find nothing
+  p.target_floor = False  # targets are 0.01 far from the joint, for squared losses
+
   c.heatmap = h = ml_collections.ConfigDict()
   h.sigma = 8.0  # of the target Gaussian, image px
   h.decode = "peak"  # peak (argmax + window, the paper's) or softmax (for cross_entropy)
@@ -82,7 +97,10 @@ def get_config() -> ml_collections.ConfigDict:
   c.train = t = ml_collections.ConfigDict()
   t.batch_size = 16  # frames a step over all devices, each with all its views
   t.num_epochs = 4.0  # passes over the training frames
-  t.loss = "joint"  # joint or smooth_mse (the original) or cross_entropy (over pixels)
+  t.loss = "joint"  # joint, smooth_mse or mse (the original) or cross_entropy (over pixels)
+  t.loss_per_joint = False  # add the joints' losses up (LOSS_PER_JOINT) instead of averaging them
+  t.reprojection_weight = 0.0  # of the distance between a pixel and the match of its match
+  t.similarity_weight = 0.0  # of 1 - cosine between a pixel's feature and what it matched
   t.log_steps = 50  # steps between two log lines
   t.checkpoint_minutes = 10.0  # time between two checkpoints; one more at the end and at SIGTERM
   t.eval_epochs = 1.0  # epochs between two evaluations on the validation split; 0 is never
@@ -107,5 +125,8 @@ def get_config() -> ml_collections.ConfigDict:
   e.confidence = 0.85  # score above which epipolar and epipolar_dlt trust a view
   e.limb_priors = ""  # JSON file of limb lengths for rpsm, made by epipolar_jax.tools.limb_priors
   e.rpsm_root = "triangulated"  # middle of rpsm's grid: triangulated, or truth (parity: an oracle)
+  e.multitest = False  # look at every other view in turn, keep the most confident joint (MULTITEST)
+  # Training frames that BN statistics are re-estimated from before a test (RECOMPUTE_BN); 0 is off.
+  e.recompute_bn_frames = 0
   e.num_images = 4  # frames drawn to predictions.png for each split
   return c

@@ -16,6 +16,8 @@ import orbax.checkpoint as ocp
 from epipolar_jax import parallel
 
 _VERSION = 1
+# Fields of `meta` that weights do not depend on; the first checkpoints name the last.
+_BOOKKEEPING = ("version", "step", "source", "model.fusion.algorithm")
 
 
 def open_manager(workdir: pathlib.Path) -> ocp.CheckpointManager:
@@ -155,12 +157,16 @@ def _abstract(tree: Any) -> Any:
 
 
 def _check_meta(path: pathlib.Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
-  """Compares every expected field; lists all that differ."""
-  have = _flatten(found)
+  """Compares every field that describes the model; lists all that differ.
+
+  A field that only one side has is an option that the other leaves at its default.
+  """
+  have, want = _flatten(found), _flatten(expected)
+  names = [name for name in sorted(have | want) if name not in _BOOKKEEPING]
   wrong = [
-    f"  {name}: the checkpoint has {have.get(name)!r}, the config asks for {value!r}"
-    for name, value in _flatten(expected).items()
-    if have.get(name) != value
+    f"  {name}: the checkpoint has {_say(have, name)}, the config asks for {_say(want, name)}"
+    for name in names
+    if have.get(name) != want.get(name)
   ]
   if wrong:
     raise ValueError(
@@ -168,6 +174,10 @@ def _check_meta(path: pathlib.Path, found: dict[str, Any], expected: dict[str, A
       + "\n".join(wrong)
       + "\nUse the config it was trained with, or another --workdir or --checkpoint."
     )
+
+
+def _say(fields: dict[str, Any], name: str) -> str:
+  return repr(fields[name]) if name in fields else "the default"
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

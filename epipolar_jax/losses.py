@@ -39,6 +39,23 @@ def mse(prediction: jax.Array, target: jax.Array, weight: jax.Array | None = Non
   return jnp.mean(jnp.square(difference if weight is None else difference * weight))
 
 
+def reprojection(returned: jax.Array, *, size_hw: tuple[int, int]) -> jax.Array:
+  """Squared distances between every pixel and where its match's match lies, in half map sizes.
+
+  Args:
+    returned: [p, 2], (u, v) in feature pixels, p = h·w in row order (`fusion.Consistency`).
+    size_hw: (height, width) of the map.
+
+  Returns:
+    [p], means over the two axes. The original has the two positions, but no loss that uses them.
+  """
+  h, w = size_hw
+  v, u = jnp.meshgrid(jnp.arange(h), jnp.arange(w), indexing="ij")
+  pixels = jnp.stack([u, v], axis=-1).reshape(h * w, 2).astype(returned.dtype)
+  half = jnp.array([[(w - 1) / 2, (h - 1) / 2]], returned.dtype)
+  return jnp.mean(jnp.square((returned - pixels) / half), axis=-1)
+
+
 def smooth_mse(
   prediction: jax.Array,
   target: jax.Array,

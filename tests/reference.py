@@ -61,3 +61,49 @@ def procrustes(source, target, with_scale=True) -> np.ndarray:
   sign = np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
   scale = np.sum(s * np.diag(sign)) / np.sum(x * x) if with_scale else 1.0
   return scale * x @ (u @ sign @ vt).T + target.mean(0)
+
+
+def sample_lines(first, second, inverse, size, num_samples, dtype):
+  """The samples of Epipolar.grid2sample_locs, step by step in one floating-point type.
+
+  Args:
+    first, second: [3, 4], projections P1, P2 in image px.
+    inverse: [4, 3], pseudo-inverse of P1; in float32 it decides how wrong the lines are.
+    size: of the square maps; 4 image px per map px.
+    num_samples: k.
+    dtype: np.float32, as the reference, or np.float64.
+
+  Returns:
+    [p, k, 2] samples in map px; [p] False where the line misses the map.
+  """
+  first, second, inverse = (np.asarray(x, dtype) for x in (first, second, inverse))
+  axis = np.arange(size, dtype=dtype) * dtype(4) + dtype(1.5)
+  low, high, epsilon = axis[0], axis[-1], dtype(0.001)
+  v, u = np.meshgrid(axis, axis, indexing="ij")
+  x2 = second @ (inverse @ np.stack([u.ravel(), v.ravel(), np.ones(size * size, dtype)]))
+  x2 = x2 / x2[2]
+  center = -(np.linalg.inv(first[:, :3]) @ first[:, 3])
+  epipole = second @ np.append(center, dtype(1)).astype(dtype)
+  epipole = epipole / epipole[2]
+  a, b, c = np.cross(epipole[None], x2.T).T
+  safe_a, safe_b = (np.sign(x) * np.maximum(np.abs(x), epsilon) for x in (a, b))
+  bottom, top = -(low * b + c) / safe_a, -(high * b + c) / safe_a
+  left, right = -(low * a + c) / safe_b, -(high * a + c) / safe_b
+  lows, highs = np.full_like(a, low), np.full_like(a, high)
+  hits = np.stack([bottom, lows, lows, left, highs, right, top, highs], -1).reshape(-1, 4, 2)
+  crossed = np.stack(
+    [
+      (bottom >= low + epsilon) & (bottom < high - epsilon),
+      (left > low + epsilon) & (left <= high - epsilon),
+      (right >= low + epsilon) & (right < high - epsilon),
+      (top > low + epsilon) & (top <= high - epsilon),
+    ],
+    -1,
+  )
+  valid = crossed.sum(-1) >= 2
+  row = np.arange(len(a))
+  start, end = hits[row, crossed.argmax(-1)], hits[row, 3 - crossed[:, ::-1].argmax(-1)]
+  start[~valid] = end[~valid] = low - dtype(10000)
+  steps = np.linspace(0, 1, num_samples, dtype=dtype)[None, :, None]
+  samples = start[:, None] + (end - start)[:, None] * steps
+  return (samples - dtype(1.5)) / dtype(4), valid

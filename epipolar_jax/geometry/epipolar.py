@@ -159,9 +159,10 @@ def sample_line_reference(
   """The PyTorch reference's samples, to agree with it in numbers; `sample_line` is the right one.
 
   Differences to `sample_line`: the order of the ends (the first two hits among bottom, left,
-  right, top, in that order), a line through two opposite corners counts as a miss, a miss lies far
-  outside instead of at (-2, -2). Not reproduced: the reference loses exactly parallel cameras,
-  whose epipole it divides by zero.
+  right, top, in that order), a line through two opposite corners counts as a miss, and so does
+  every line between exactly parallel cameras, whose epipole the reference divides by zero; a miss
+  lies far outside instead of at (-2, -2). Not reproduced: with 94, 100, 106, 118 or 124 samples the
+  reference stops with an error (its steps, by torch.range, are one too few for its map).
 
   Args:
     point, fundamental, size_wh, num_samples: as in `sample_line`.
@@ -172,6 +173,9 @@ def sample_line_reference(
     valid: [], False when the line misses the map.
   """
   normal, offset, defined = _unit_line(point, fundamental)
+  # All lines run the same way when their normals do not depend on the point.
+  turning, fixed = jnp.abs(fundamental[:2, :2]), jnp.abs(fundamental[:2, 2])
+  defined &= jnp.max(turning) * max(size_wh) > 1e-6 * jnp.max(fixed)
   far_corner = jnp.array([size_wh[0] - 1, size_wh[1] - 1], dtype=point.dtype)
   hits, crossed = _border_hits(normal, offset, far_corner, tolerance=0.001 / stride)
   valid = defined & (jnp.sum(crossed) >= 2)

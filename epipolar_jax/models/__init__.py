@@ -12,54 +12,73 @@ STRIDE = epipolar_pose.STRIDE
 
 _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 _MERGES = ("none", "late", "early", "both", "heatmaps")
+# (parity.legacy_normalize, parity.edge_aligned): where the original's sampler reads.
+_SAMPLINGS = {
+  (False, False): "exact",
+  (True, False): "legacy_align",
+  (False, True): "correct_noalign",
+  (True, True): "exact",
+}
 
 
-def build(config: Any, *, axis_name: str | None = None) -> nn.Module:
-  """Builds the network of a config's `model` group.
+def build(config: Any, parity: Any, *, axis_name: str | None = None) -> nn.Module:
+  """Builds the network of a config's `model` and `parity` groups.
 
   Args:
     config: attributes backbone_depth, width, deconv_channels, num_joints, head_init_std, dtype,
-      bn_momentum and the group `fusion` (merge, and the attributes of `fusion.EpipolarFusion` and
-      `attention.Options`).
+      bn_momentum, share_weights and the group `fusion` (merge, and the attributes of
+      `fusion.EpipolarFusion` and `attention.Options`).
+    parity: attributes late_source, legacy_normalize, edge_aligned, zero_means_outside, lost_lines.
     axis_name: pmap axis over which batch statistics are shared.
 
   Returns:
     `EpipolarPose`, called with (images, intrinsics, rotation, translation, train=...).
 
   Raises:
-    ValueError: unknown dtype or merge; the modules check the rest when called.
+    ValueError: unknown dtype or merge, or a second network that nothing would look at; the modules
+      check the rest when called.
   """
   dtype = _choose("dtype", config.dtype, _DTYPES)
   merge = _choose("fusion.merge", config.fusion.merge, {name: name for name in _MERGES})
-  backbone = pose_resnet.PoseResNet(
-    num_joints=config.num_joints,
-    depth=config.backbone_depth,
-    width=config.width,
-    deconv_channels=config.deconv_channels,
-    head_init_std=config.head_init_std,
-    dtype=dtype,
-    bn_momentum=config.bn_momentum,
-    axis_name=axis_name,
-  )
+  if not config.share_weights and merge in ("none", "heatmaps"):
+    raise ValueError(
+      "model.share_weights False is for fused features: model.fusion.merge must be early, late or "
+      f"both, not {merge!r}"
+    )
+  momentum = bn_momentum(config)
+
+  def backbone() -> pose_resnet.PoseResNet:
+    return pose_resnet.PoseResNet(
+      num_joints=config.num_joints,
+      depth=config.backbone_depth,
+      width=config.width,
+      deconv_channels=config.deconv_channels,
+      head_init_std=config.head_init_std,
+      dtype=dtype,
+      bn_momentum=momentum,
+      axis_name=axis_name,
+    )
 
   def layer() -> fusion.EpipolarFusion:
-    return _fusion(config, dtype, axis_name)
+    return _fusion(config.fusion, parity, dtype, momentum, axis_name)
 
   joint_layer = joint_fusion.JointFusion(
     num_joints=config.num_joints, num_samples=config.fusion.num_samples
   )
   return epipolar_pose.EpipolarPose(
-    backbone=backbone,
+    backbone=backbone(),
     early_fusion=layer() if merge in ("early", "both") else None,
     late_fusion=layer() if merge in ("late", "both") else None,
     heatmap_fusion=joint_layer if merge == "heatmaps" else None,
-    early_source=config.fusion.early_source,
-    sources=config.fusion.sources,
+    source_backbone=None if config.share_weights else backbone(),
+    late_source=parity.late_source,
+    lines="original" if parity.lost_lines else "exact",
   )
 
 
-def _fusion(config: Any, dtype: Any, axis_name: str | None) -> fusion.EpipolarFusion:
-  group = config.fusion
+def _fusion(
+  group: Any, parity: Any, dtype: Any, momentum: float, axis_name: str | None
+) -> fusion.EpipolarFusion:
   options = attention.Options(
     attention=group.attention,
     similarity=group.similarity,
@@ -67,7 +86,7 @@ def _fusion(config: Any, dtype: Any, axis_name: str | None) -> fusion.EpipolarFu
     scale=group.scale,
     pooling=group.pooling,
     prior=group.prior,
-    zero_means_outside=group.zero_means_outside,
+    zero_means_outside=parity.zero_means_outside,
   )
   return fusion.EpipolarFusion(
     num_samples=group.num_samples,
@@ -77,12 +96,27 @@ def _fusion(config: Any, dtype: Any, axis_name: str | None) -> fusion.EpipolarFu
     bottleneck=group.bottleneck,
     z_residual=group.z_residual,
     other_grad=tuple(group.other_grad),
-    sampling=group.sampling,
+    compare=group.compare,
+    sampling=sampling(parity),
     algorithm=group.algorithm,
     dtype=dtype,
-    bn_momentum=config.bn_momentum,
+    bn_momentum=momentum,
     axis_name=axis_name,
   )
+
+
+def bn_momentum(config: Any) -> float:
+  """Weight of the batch in the running statistics that a network of a `model` group returns.
+
+  Below 0 the statistics are averages over all steps, which only the training step can count: the
+  network returns those of its batch alone.
+  """
+  return config.bn_momentum if config.bn_momentum >= 0 else 1.0
+
+
+def sampling(parity: Any) -> str:
+  """Where the fusion reads (`fusion.misplace`), from two switches of the `parity` group."""
+  return _SAMPLINGS[parity.legacy_normalize, parity.edge_aligned]
 
 
 def _choose(field: str, value: str, allowed: dict[str, Any]) -> Any:

@@ -156,6 +156,28 @@ def epipolar_attention(
   return Attended(out.reshape(h, w, -1), weights, best)
 
 
+def warp(value: jax.Array, samples: jax.Array, weights: jax.Array) -> jax.Array:
+  """Weighted sums of a map along lines, with weights from elsewhere: nothing is compared.
+
+  Moves heatmaps or features to another view by what an attention saw.
+
+  Args:
+    value: [hs, ws, d], map of the source view; zero outside.
+    samples: [p, k, 2], (u, v) in source pixels.
+    weights: [p, k], such as `Attended.weights` (without pooling).
+
+  Returns:
+    [p, d] float32.
+  """
+  value = value.astype(jnp.float32)
+
+  def at_pixel(pixel):
+    samples, weights = pixel
+    return weights @ _sample(value, samples)
+
+  return jax.lax.map(at_pixel, (samples, weights), batch_size=_BLOCK)
+
+
 def match(samples: jax.Array, best: jax.Array) -> jax.Array:
   """(u, v) [..., 2] of the best of the samples [..., k, 2], in source pixels."""
   return jnp.take_along_axis(samples, best[..., None, None], axis=-2)[..., 0, :]
@@ -196,7 +218,7 @@ def _weigh(
   return weights
 
 
-def _cosine(query: jax.Array, keys: jax.Array) -> jax.Array:
+def cosine(query: jax.Array, keys: jax.Array) -> jax.Array:
   """Cosine similarities [k] of query [c] and keys [k, c]; 0 for a zero vector."""
   square = jnp.sum(query * query) * jnp.sum(keys * keys, axis=-1)
   positive = square > 0
@@ -231,8 +253,8 @@ def _attend_pixel(query, samples, valid, prior, key, value, options):
   keys = _sample(key, samples)
   values = keys if value is None else _sample(value, samples)
   mask = _mask(samples, valid, key.shape[:2])
-  cosine = options.attention == "max" or options.similarity == "cos"
-  compare = _cosine if cosine else (lambda q, x: x @ q)
+  by_angle = options.attention == "max" or options.similarity == "cos"
+  compare = cosine if by_angle else (lambda q, x: x @ q)
   scores = compare(query, keys)
   halves = None
   if options.pooling:

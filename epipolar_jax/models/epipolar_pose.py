@@ -1,6 +1,7 @@
 """EpipolarPose: PoseResNet on every view, fused along epipolar lines; all views in one call."""
 
 import functools
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -10,34 +11,45 @@ from epipolar_jax.geometry import epipolar
 from epipolar_jax.models import attention, fusion, joint_fusion, pose_resnet
 
 STRIDE = 4
-EARLY_SOURCES = ("early", "late")
-SOURCES = ("nearest", "all")
+
+
+class _Lines(NamedTuple):
+  """Where every pixel of every view looks: `source` [b, v, m] are the views it looks at."""
+
+  source: jax.Array
+  fundamental: jax.Array  # [b, v, m, 3, 3]
+  samples: jax.Array  # [b, v, m, p, k, 2]
+  valid: jax.Array  # [b, v, m, p]
 
 
 class EpipolarPose(nn.Module):
   """Heatmaps of all views of a batch of frames.
 
-  Every view is a reference view and looks at the view with the nearest camera centre, as in the
-  paper, or at all other views.
+  Every view is a reference view and looks at one or more source views: the view with the nearest
+  camera centre, as in the paper, unless the caller says which.
 
   Attributes:
-    backbone: of every view (shared weights).
+    backbone: of every view, as reference view.
     early_fusion: after the trunk's first stage, or None.
     late_fusion: before the head (the paper), or None.
     heatmap_fusion: after the head, or None. No fusion at all: the single-view baseline.
-    early_source: what the early fusion sees of the other view: "early" features like its own, or
-      the unfused "late" ones as in the reference (whose late fusion of "both" sees them too; costs
-      a second pass, and needs equal channels: ResNet-50 and up at width 1).
-    sources: "nearest" view only, or "all" others, whose contributions are averaged: then a joint
-      that two cameras see is pinned down in a third, where two epipolar lines cross.
+    source_backbone: of every view as it is looked at, when that has a network of its own (the
+      original's SHARE_WEIGHTS False); None: `backbone`.
+    late_source: parity: the early fusion looks at unfused late features of the other view, as in
+      the reference (whose late fusion of "both" sees them too; costs a second pass, and needs equal
+      channels: ResNet-50 and up at width 1), instead of early features like its own.
+    lines: of `fusion.sample_lines`.
+    consistency: also returns what the consistency losses need, of the last fusion.
   """
 
   backbone: pose_resnet.PoseResNet
   early_fusion: fusion.EpipolarFusion | None = None
   late_fusion: fusion.EpipolarFusion | None = None
   heatmap_fusion: joint_fusion.JointFusion | None = None
-  early_source: str = "early"
-  sources: str = "nearest"
+  source_backbone: pose_resnet.PoseResNet | None = None
+  late_source: bool = False
+  lines: str = "exact"
+  consistency: bool = False
 
   def __call__(
     self,
@@ -45,6 +57,7 @@ class EpipolarPose(nn.Module):
     intrinsics: jax.Array,
     rotation: jax.Array,
     translation: jax.Array,
+    source: jax.Array | None = None,
     *,
     train: bool,
   ) -> dict[str, jax.Array]:
@@ -55,89 +68,122 @@ class EpipolarPose(nn.Module):
       intrinsics: [b, v, 3, 3], K in pixels of these images.
       rotation: [b, v, 3, 3], R_cw.
       translation: [b, v, 3], t_cw in mm.
+      source: [b, v, m], the views each view looks at (`fusion.choose_sources`); what it finds in
+        them is averaged. None: the nearest.
       train: normalise by batch statistics.
 
     Returns:
-      heatmaps: [b, v, h/4, w/4, j] float32; with fusion also `source` [b, v, m], the views each
-      view looks at, nearest first, and match [b, v, m, h/4, w/4, 2], the best match of each pixel
-      in each of them, in feature pixels of that view. With `mutable=["intermediates"]` the last
-      fusion also leaves `weights`, [b, v, m, p, k], of the samples on each pixel's line.
+      heatmaps: [b, v, h/4, w/4, j] float32; with fusion also `source` [b, v, m], and with fused
+      features match [b, v, m, h/4, w/4, 2], the best match of each pixel in each source view, in
+      feature pixels of that view. With `consistency` also the fields of `fusion.Consistency`,
+      [b, v, m, p, ...]. With `mutable=["intermediates"]` the last fusion leaves `weights`,
+      [b, v, m, p, k], of the samples on each pixel's line.
 
     Raises:
-      ValueError: one view only, with fusion; an image size that is no multiple of 32; an unknown
-        early_source or sources.
+      ValueError: one view only, with fusion; an image size that is no multiple of 32; an option
+        that is unknown or does not go with the others.
     """
     b, v, h, w, _ = images.shape
     if h % 32 or w % 32:
       raise ValueError(f"image size {h}×{w} is not a multiple of 32")
-    if self.early_source not in EARLY_SOURCES:
-      raise ValueError(f"early_source {self.early_source!r} is not one of {EARLY_SOURCES}")
-    if self.sources not in SOURCES:
-      raise ValueError(f"fusion.sources {self.sources!r} is not one of {SOURCES}")
-    fuses = self.early_fusion is not None or self.late_fusion is not None
-    if v < 2 and (fuses or self.heatmap_fusion is not None):
+    last = self.late_fusion or self.early_fusion or self.heatmap_fusion
+    if last is not None and v < 2:
       raise ValueError(f"epipolar fusion needs at least 2 views, got {v}")
-    out = {}
-    early = self.backbone.early(images.reshape(b * v, h, w, 3), train=train)
-    if fuses:
-      lines = self._lines(intrinsics, rotation, translation, (h // STRIDE, w // STRIDE))
-      out["source"] = lines[0]
-    unfused = None
+    pixels = images.reshape(b * v, h, w, 3)
+    early = self.backbone.early(pixels, train=train)
+    if last is None:
+      return {"heatmaps": self._heatmaps(self.backbone.late(early, train=train), b)}
+    cameras = [x.astype(jnp.float32) for x in (intrinsics, rotation, translation)]
+    if source is None:
+      source = jax.vmap(functools.partial(fusion.choose_sources, rule="nearest"))(*cameras[1:])
+    out = {"source": source}
+    lines = self._lines(cameras, source, (h // STRIDE, w // STRIDE), last.num_samples)
+    if last is self.heatmap_fusion:
+      maps = self._heatmaps(self.backbone.late(early, train=train), b)
+      return out | {"heatmaps": self._fuse_joints(maps, cameras, lines)}
+    fuse = functools.partial(self._fuse, pixels=pixels, lines=lines, train=train)
+    early_seen, late_seen = self._unfused(pixels, early, train)
     if self.early_fusion is not None:
-      if self.early_source == "late":
-        unfused = self.backbone.late(early, train=train)
-      early, match = self._fuse(self.early_fusion, early, unfused, lines, train)
+      early, seen = fuse(self.early_fusion, early, early_seen)
     features = self.backbone.late(early, train=train)
     if self.late_fusion is not None:
-      features, match = self._fuse(self.late_fusion, features, unfused, lines, train)
-    if fuses:
-      out["match"] = match.reshape(b, v, -1, h // STRIDE, w // STRIDE, 2)
-    maps = self.backbone.heatmaps(features).reshape(b, v, h // STRIDE, w // STRIDE, -1)
-    if self.heatmap_fusion is not None:
-      maps, out["source"] = self._fuse_joints(maps, intrinsics, rotation, translation)
-    out["heatmaps"] = maps
-    return out
+      features, seen = fuse(self.late_fusion, features, late_seen)
+    attended, consistency = seen
+    best = attention.match(lines.samples, attended.best)
+    out["match"] = best.reshape(*source.shape, h // STRIDE, w // STRIDE, 2)
+    out["heatmaps"] = self._heatmaps(features, b)
+    self.sow("intermediates", "weights", attended.weights, reduce_fn=lambda _, last: last)
+    return out if consistency is None else out | consistency._asdict()
 
-  def _fuse_joints(self, maps, intrinsics, rotation, translation):
-    """Fused heatmaps [b, v, h, w, j] and the source views [b, v, m]."""
-    lines = self._lines(intrinsics, rotation, translation, maps.shape[2:4])
+  def _heatmaps(self, features: jax.Array, batch: int) -> jax.Array:
+    """Heatmaps [b, v, h, w, j] of features [b·v, h, w, c]."""
+    maps = self.backbone.heatmaps(features)
+    return maps.reshape(batch, -1, *maps.shape[1:])
+
+  def _fuse_joints(self, maps, cameras, lines):
+    """Fused heatmaps [b, v, h, w, j]."""
     if self.is_mutable_collection("intermediates"):
-      weights = self.heatmap_fusion.weights(maps, *lines)
+      weights = self.heatmap_fusion.weights(maps, lines.source, lines.samples, lines.valid)
       self.sow("intermediates", "weights", weights, reduce_fn=lambda _, last: last)
+    intrinsics, *pose = cameras
     rescale = jax.vmap(jax.vmap(functools.partial(epipolar.to_map, stride=STRIDE)))
-    cameras = rescale(intrinsics.astype(jnp.float32)), rotation, translation
-    return self.heatmap_fusion(maps, *cameras, lines[0]), lines[0]
+    return self.heatmap_fusion(maps, rescale(intrinsics), *pose, lines.source)
 
-  def _lines(self, intrinsics, rotation, translation, size_hw):
-    """Source views [b, v, m], samples [b, v, m, p, k, 2] and their validity [b, v, m, p]."""
-    layer = self.late_fusion or self.early_fusion or self.heatmap_fusion
-    cameras = [x.astype(jnp.float32) for x in (intrinsics, rotation, translation)]
-    count = 1 if self.sources == "nearest" else rotation.shape[1] - 1
-    source = jax.vmap(functools.partial(fusion.nearest_views, count=count))(*cameras[1:])
+  def _unfused(self, pixels, early, train):
+    """What the two fusions see of a source view, where that is not the reference view's feature."""
+    network = self.source_backbone
+    if network is None:
+      if not self.late_source or self.early_fusion is None:
+        return None, None
+      late = self.backbone.late(early, train=train)
+      return late, late
+    early = network.early(pixels, train=train)
+    late = None
+    if self.late_fusion is not None or self.late_source or self.is_initializing():
+      late = network.late(early, train=train)
+    if self.is_initializing():
+      # Nobody reads these heatmaps; the head is there so that the original's two networks and ours
+      # have the same tensors.
+      network.heatmaps(late)
+    return late if self.late_source else early, late
 
-    def sample(*frame):
-      return fusion.sample_lines(
-        *frame, size_hw=size_hw, stride=STRIDE, num_samples=layer.num_samples
-      )
+  def _lines(self, cameras, source, size_hw, num_samples) -> _Lines:
+    find = functools.partial(fusion.fundamentals, stride=STRIDE)
+    fundamental = jax.vmap(find)(*cameras, source)
+    sample = functools.partial(
+      fusion.sample_lines, size_hw=size_hw, num_samples=num_samples, lines=self.lines
+    )
+    return _Lines(source, fundamental, *jax.vmap(jax.vmap(jax.vmap(sample)))(fundamental))
 
-    return source, *jax.vmap(sample)(*cameras, source)
-
-  def _fuse(self, layer, features, other, lines, train):
+  def _fuse(self, layer, features, other, *, pixels, lines, train):
     """Adds to features [b·v, h, w, c] the mean of what each view finds in its source views.
 
-    The sources' features are taken from `other` if given. Also returns matches [b·v·m, p, 2].
+    The sources' features are taken from `other` if given. Also returns what the layer attended to
+    and its consistency, with leading axes [b, v, m].
     """
-    source, samples, valid = lines
-    b, v, m = source.shape
-    first = v * jnp.arange(b)[:, None, None]
-    seen = (features if other is None else other)[(first + source).reshape(-1)]
-    own = jnp.broadcast_to(jnp.arange(v)[None, :, None], source.shape)
-    pair = jnp.stack([own.reshape(-1), source.reshape(-1)], axis=-1)
-    samples = samples.reshape(b * v * m, *samples.shape[3:])
-    valid = valid.reshape(b * v * m, -1)
-    reference = jnp.repeat(features, m, axis=0)
-    fused, attended = layer(reference, seen, samples, valid, pair, train=train)
-    weights = attended.weights.reshape(b, v, m, *attended.weights.shape[1:])
-    self.sow("intermediates", "weights", weights, reduce_fn=lambda _, last: last)
+    b, v, m = lines.source.shape
+    index = (v * jnp.arange(b)[:, None, None] + lines.source).reshape(-1)
+
+    def split(x):
+      return x.reshape(b, v, m, *x.shape[1:])
+
+    def join(x):
+      return x.reshape(b * v * m, *x.shape[3:])
+
+    own = jnp.broadcast_to(jnp.arange(v)[None, :, None], lines.source.shape)
+    extra = fusion.Extra(pair=join(jnp.stack([own, lines.source], axis=-1)))
+    if layer.compare == "rgb":
+      colors = nn.avg_pool(pixels, (STRIDE, STRIDE), (STRIDE, STRIDE))
+      extra = extra._replace(colors=(jnp.repeat(colors, m, axis=0), colors[index]))
+    if self.consistency:
+      extra = extra._replace(fundamental=join(lines.fundamental))
+    fused, attended, consistency = layer(
+      jnp.repeat(features, m, axis=0),
+      (features if other is None else other)[index],
+      join(lines.samples),
+      join(lines.valid),
+      extra,
+      train=train,
+    )
     fused = jnp.mean(fused.reshape(b * v, m, *fused.shape[1:]), axis=1)
-    return features + fused, attention.match(samples, attended.best)
+    return features + fused, jax.tree.map(split, (attended, consistency))

@@ -1,17 +1,53 @@
 """EpipolarFusion: adds to each view's features what its neighbour sees along the epipolar lines."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from epipolar_jax.geometry import cameras, epipolar
+from epipolar_jax.geometry import cameras, epipolar, sampling
 from epipolar_jax.models import attention, layers
 
 EMBEDDINGS = ("theta", "phi", "g", "z")
 OTHER_GRADS = ("match", "value")
 SAMPLINGS = ("exact", "legacy_align", "correct_noalign")
+COMPARISONS = ("features", "rgb")
+SOURCES = ("nearest", "two_nearest", "any", "all")
+LINES = ("exact", "original")
+
+
+class Extra(NamedTuple):
+  """What some options need besides features, for n pairs of views.
+
+  Attributes:
+    pair: [n, 2], view indices (reference, source), for a learned prior.
+    colors: reference and source pictures at the features' resolution, each [n, h, w, 3], when
+      colours are compared.
+    fundamental: [n, 3, 3] from reference to source feature pixels, to look back (`Consistency`).
+  """
+
+  pair: jax.Array | None = None
+  colors: tuple[jax.Array, jax.Array] | None = None
+  fundamental: jax.Array | None = None
+
+
+_NOTHING = Extra()
+
+
+class Consistency(NamedTuple):
+  """How well what each pixel of the reference views saw agrees with itself.
+
+  Attributes:
+    returned: [n, p, 2], (u, v) in reference feature pixels, where the expected match of each pixel
+      expects its own match: the pixel itself, ideally.
+    similarity: [n, p], cosine between a pixel's query and the weighted mean of the keys it saw.
+    valid: [n, p], False where one of the two lines misses its map.
+  """
+
+  returned: jax.Array
+  similarity: jax.Array
+  valid: jax.Array
 
 
 class EpipolarFusion(nn.Module):
@@ -26,6 +62,8 @@ class EpipolarFusion(nn.Module):
     bottleneck: divides the channels inside theta, phi and g.
     z_residual: adds the attention's output to the normalised z.
     other_grad: through which branches of the source view gradient flows: "match", "value".
+    compare: what the attention compares: "features", or the "rgb" of the pictures; the features
+      are averaged either way.
     sampling: "exact", or how the reference misplaces samples in parity: "legacy_align"
       (USE_CORRECT_NORMALIZE False with align_corners True), "correct_noalign" (True, False).
     algorithm: of `attention.epipolar_attention`.
@@ -44,6 +82,7 @@ class EpipolarFusion(nn.Module):
   bottleneck: int = 1
   z_residual: bool = True
   other_grad: tuple[str, ...] = OTHER_GRADS
+  compare: str = "features"
   sampling: str = "exact"
   algorithm: str = "auto"
   dtype: Any = jnp.float32
@@ -57,10 +96,10 @@ class EpipolarFusion(nn.Module):
     source: jax.Array,
     samples: jax.Array,
     valid: jax.Array,
-    pair: jax.Array | None = None,
+    extra: Extra = _NOTHING,
     *,
     train: bool,
-  ) -> tuple[jax.Array, attention.Attended]:
+  ) -> tuple[jax.Array, attention.Attended, Consistency | None]:
     """What each reference view gains from its source view.
 
     Args:
@@ -68,33 +107,41 @@ class EpipolarFusion(nn.Module):
       source: [n, h, w, c], features of the source view of each.
       samples: [n, p, k, 2], (u, v) in source feature pixels.
       valid: [n, p], False where the line misses the source map.
-      pair: [n, 2], view indices (reference, source), for a learned prior only.
+      extra: what the options need.
       train: normalise by batch statistics.
 
     Returns:
       fused: [n, h, w, c], to be added to the reference features.
       attended: [n, ...], weights and best samples.
+      consistency: [n, ...], when `extra.fundamental` is given.
     """
     self._check()
     c = reference.shape[-1]
     inner = c // self.bottleneck if set(self.embeddings) & {"theta", "phi", "g"} else c
-    match = source if "match" in self.other_grad else jax.lax.stop_gradient(source)
     value = source if "value" in self.other_grad else jax.lax.stop_gradient(source)
-    query = self._embed("theta", inner, reference)
-    keys = self._embed("phi", inner, match)
     values = self._embed("g", inner, value)
-    same = set(self.other_grad) in (set(), set(OTHER_GRADS))
-    values = None if same and not set(self.embeddings) & {"phi", "g"} else values
+    if self.compare == "rgb":
+      query, keys = extra.colors
+    else:
+      match = source if "match" in self.other_grad else jax.lax.stop_gradient(source)
+      query = self._embed("theta", inner, reference)
+      keys = self._embed("phi", inner, match)
+      same = set(self.other_grad) in (set(), set(OTHER_GRADS))
+      values = None if same and not set(self.embeddings) & {"phi", "g"} else values
+    read = misplace(samples, source.shape[1:3], self.sampling)
     attended = attention.attend_pairs(
       query,
       keys,
       values,
-      misplace(samples, source.shape[1:3], self.sampling),
+      read,
       valid,
-      prior=self._prior(samples.shape, pair),
+      prior=self._prior(samples.shape, extra.pair),
       options=self.options,
       algorithm=self.algorithm,
     )
+    consistency = None
+    if extra.fundamental is not None:
+      consistency = self._look_back(query, keys, read, valid, attended.weights, extra.fundamental)
     fused = attended.out
     if "z" in self.embeddings:
       z = layers.Conv(c, 1, use_bias=True, dtype=self.dtype, name="z")(fused)
@@ -105,13 +152,55 @@ class EpipolarFusion(nn.Module):
         name="bn",
       )(z, train=train)
       fused = z + fused if self.z_residual else z
-    return fused.astype(reference.dtype), attended
+    return fused.astype(reference.dtype), attended, consistency
+
+  def _look_back(self, query, keys, samples, valid, weights, fundamental) -> Consistency:
+    """Sends each pixel's expected match back along the epipolar line it has in the reference."""
+    options = self.options
+    if (options.attention, options.similarity == "prior", options.prior) != ("avg", False, "none"):
+      raise ValueError("an expected match needs attention 'avg' without a prior")
+    if options.pooling or not options.softmax:
+      raise ValueError("an expected match needs weights that sum to 1: softmax, no pooling")
+    h, w = query.shape[1:3]
+
+    def look_back(pair):
+      query, keys, samples, valid, weights, fundamental = pair
+      expected = jnp.sum(weights[..., None] * samples, axis=-2)
+      back, hit = jax.vmap(
+        lambda point: epipolar.sample_line(
+          point, fundamental.T, size_wh=(w, h), num_samples=self.num_samples
+        )
+      )(expected)
+      valid = valid & hit
+      seen = sampling.bilinear(keys, expected).reshape(h, w, -1)
+      found = attention.epipolar_attention(
+        seen,
+        query,
+        None,
+        misplace(back, (h, w), self.sampling),
+        valid,
+        options=self.options,
+        algorithm=self.algorithm,
+      )
+      returned = jnp.sum(found.weights[..., None] * back, axis=-2)
+      matched = attention.warp(keys, samples, weights)[:, None]
+      similarity = jax.vmap(attention.cosine)(query.reshape(h * w, -1), matched)[:, 0]
+      return returned, similarity, valid & jnp.any(weights > 0, axis=-1)
+
+    returned = jax.lax.map(look_back, (query, keys, samples, valid, weights, fundamental))
+    return Consistency(*returned)
 
   def _check(self):
     if unknown := set(self.embeddings) - set(EMBEDDINGS):
       raise ValueError(f"embeddings {sorted(unknown)} are not among {EMBEDDINGS}")
     if unknown := set(self.other_grad) - set(OTHER_GRADS):
       raise ValueError(f"other_grad {sorted(unknown)} are not among {OTHER_GRADS}")
+    if self.compare not in COMPARISONS:
+      raise ValueError(f"compare {self.compare!r} is not one of {COMPARISONS}")
+    if self.compare == "rgb" and {"theta", "phi"} & set(self.embeddings):
+      raise ValueError(
+        "compare 'rgb' looks at colours: theta and phi, which embed features, must go"
+      )
     if "g" in self.embeddings and self.bottleneck > 1 and self.z_residual:
       raise ValueError("z_residual adds z to the attention's output: it needs bottleneck 1")
     if len({"theta", "phi"} & set(self.embeddings)) == 1 and self.bottleneck > 1:
@@ -158,50 +247,53 @@ def misplace(samples: jax.Array, size_hw: tuple[int, int], sampling: str) -> jax
   raise ValueError(f"sampling {sampling!r} is not one of {SAMPLINGS}")
 
 
-def nearest_views(rotation: jax.Array, translation: jax.Array, *, count: int) -> jax.Array:
-  """Indices [v, count] of the views with the nearest camera centres, nearest first.
+def choose_sources(
+  rotation: jax.Array, translation: jax.Array, *, rule: str, key: jax.Array | None = None
+) -> jax.Array:
+  """Indices [v, m] of the views that each view of a frame looks at, nearest camera first.
 
   Args:
     rotation: [v, 3, 3], R_cw.
     translation: [v, 3], t_cw in mm.
-    count: 1 .. v - 1; a view is never its own neighbour.
+    rule: "nearest" (the original's TOPK 1), "two_nearest" (TOPK 2) or "any" (TOPK 3): one view, the
+      last two drawn at random; "all": all others, m = v - 1. A view is never its own source.
+    key: of the draw; None, as in evaluation: the nearest view instead.
+
+  Raises:
+    ValueError: unknown rule.
   """
+  if rule not in SOURCES:
+    raise ValueError(f"model.fusion.sources {rule!r} is not one of {SOURCES}")
   centers = jax.vmap(cameras.center)(rotation, translation)
   distance = jnp.sum(jnp.square(centers[:, None] - centers[None]), axis=-1)
   distance = jnp.where(jnp.eye(centers.shape[0], dtype=bool), jnp.inf, distance)
-  return jnp.argsort(distance, axis=-1)[:, :count]
+  ranked = jnp.argsort(distance, axis=-1)[:, :-1]
+  if rule == "all":
+    return ranked
+  if rule == "nearest" or key is None:
+    return ranked[:, :1]
+  choices = ranked[:, :2] if rule == "two_nearest" else ranked
+  drawn = jax.random.randint(key, (len(choices), 1), 0, choices.shape[1])
+  return jnp.take_along_axis(choices, drawn, axis=1)
 
 
-def sample_lines(
+def fundamentals(
   intrinsics: jax.Array,
   rotation: jax.Array,
   translation: jax.Array,
   source: jax.Array,
   *,
-  size_hw: tuple[int, int],
   stride: int,
-  num_samples: int,
-) -> tuple[jax.Array, jax.Array]:
-  """Samples the epipolar lines of every feature pixel of every view of one frame.
+) -> jax.Array:
+  """Fundamental matrices [v, m, 3, 3] between each view of a frame and its source views.
 
   Args:
     intrinsics: [v, 3, 3], K in pixels of the image the network saw.
     rotation: [v, 3, 3], R_cw.
     translation: [v, 3], t_cw in mm.
     source: [v, m], indices of the views that each view looks at.
-    size_hw: (height, width) of the feature maps.
-    stride: image pixels per feature pixel.
-    num_samples: k.
-
-  Returns:
-    samples: [v, m, p, k, 2], (u, v) in feature pixels of the source view, p in row order.
-    valid: [v, m, p], False when the line misses the map or is undefined.
+    stride: image pixels per feature pixel; the matrices are for feature pixels.
   """
-  h, w = size_hw
-  v, u = jnp.meshgrid(
-    jnp.arange(h, dtype=jnp.float32), jnp.arange(w, dtype=jnp.float32), indexing="ij"
-  )
-  points = jnp.stack([u, v], axis=-1).reshape(h * w, 2)
   mapped = jax.vmap(lambda k: epipolar.to_map(k, stride=stride))(intrinsics)
 
   def to_sources(own, others):
@@ -209,10 +301,35 @@ def sample_lines(
     other = (mapped[others], rotation[others], translation[others])
     return jax.vmap(lambda *second: epipolar.fundamental(*camera, *second))(*other)
 
-  fundamental = jax.vmap(to_sources)(jnp.arange(len(source)), source)
+  return jax.vmap(to_sources)(jnp.arange(len(source)), source)
 
-  def line(point, matrix):
-    return epipolar.sample_line(point, matrix, size_wh=(w, h), num_samples=num_samples)
 
-  lines = jax.vmap(line, (0, None))
-  return jax.vmap(jax.vmap(lines, (None, 0)), (None, 0))(points, fundamental)
+def sample_lines(
+  fundamental: jax.Array, *, size_hw: tuple[int, int], num_samples: int, lines: str = "exact"
+) -> tuple[jax.Array, jax.Array]:
+  """Samples the epipolar line of every feature pixel of one view in another.
+
+  Args:
+    fundamental: [3, 3], of feature pixels.
+    size_hw: (height, width) of the feature maps.
+    num_samples: k.
+    lines: "exact", or "original" (parity): `epipolar.sample_line_reference`.
+
+  Returns:
+    samples: [p, k, 2], (u, v) in feature pixels of the source view, p in row order.
+    valid: [p], False when the line misses the map or is undefined.
+
+  Raises:
+    ValueError: unknown lines.
+  """
+  if lines not in LINES:
+    raise ValueError(f"lines {lines!r} is not one of {LINES}")
+  sample = epipolar.sample_line if lines == "exact" else epipolar.sample_line_reference
+  h, w = size_hw
+  v, u = jnp.meshgrid(
+    jnp.arange(h, dtype=jnp.float32), jnp.arange(w, dtype=jnp.float32), indexing="ij"
+  )
+  points = jnp.stack([u, v], axis=-1).reshape(h * w, 2)
+  return jax.vmap(
+    lambda point: sample(point, fundamental, size_wh=(w, h), num_samples=num_samples)
+  )(points)

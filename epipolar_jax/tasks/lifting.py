@@ -135,7 +135,8 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
     views = uv.shape[1]
     images = None
     if kind.sees != "joints":
-      images = (batch["image"].astype(jnp.float32) / 255.0 - _broad(_MEAN)) / _broad(_STD)
+      image = batch["image"][..., ::-1] if config.parity.bgr else batch["image"]
+      images = (image.astype(jnp.float32) / 255.0 - _broad(_MEAN)) / _broad(_STD)
     return Seen(
       uv=_flat(uv),
       visible=_flat(inside & batch["visible"]),
@@ -304,7 +305,7 @@ def _network(
     "depth": model.backbone_depth,
     "width": model.width,
     "dtype": dtype,
-    "bn_momentum": model.bn_momentum,
+    "bn_momentum": models.bn_momentum(model),
     "axis_name": axis_name,
   }
   backbone = None
@@ -318,7 +319,7 @@ def _network(
       **trunk,
     )
   elif kind.sees == "fused":
-    backbone = models.build(model, axis_name=axis_name)
+    backbone = models.build(model, config.parity, axis_name=axis_name)
   return lifting.LiftingNet(_lifter(options, model.num_joints, kind, dtype), backbone)
 
 
@@ -449,6 +450,8 @@ def _describe(config: ml_collections.ConfigDict, kind: Kind) -> dict[str, Any]:
       described["model"]["deconv_channels"] = model.deconv_channels
     if kind.sees == "fused":
       described["model"]["fusion"] = {"merge": model.fusion.merge}
+    if config.parity.bgr:
+      described["parity"] = {"bgr": True}
   return described
 
 

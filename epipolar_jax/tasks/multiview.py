@@ -11,6 +11,7 @@ import numpy as np
 
 from epipolar_jax import heatmaps, limb_priors, losses, models, reconstruction, skeletons
 from epipolar_jax.geometry import affine, cameras, ransac
+from epipolar_jax.models import fusion
 from epipolar_jax.tasks import task
 
 # Of torchvision's ImageNet models, for RGB in [0, 1]; [b v h w 3].
@@ -20,25 +21,45 @@ _STD = np.array([0.229, 0.224, 0.225], np.float32).reshape(1, 1, 1, 1, 3)
 
 def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task:
   """The task of a config with `task = "multiview"`; arguments as of `tasks.build`."""
-  model = models.build(config.model, axis_name=axis_name)
+  model = models.build(config.model, config.parity, axis_name=axis_name)
+  fuses = config.model.fusion.merge != "none"
   if config.model.fusion.merge == "heatmaps" and config.train.loss != "cross_entropy":
     raise ValueError(
       "model.fusion.merge 'heatmaps' adds logarithms of probabilities, which only train.loss "
       f"'cross_entropy' makes; got {config.train.loss!r}"
     )
   size, sigma = config.data.image_size, config.heatmap.sigma
-  joint_loss = _joint_loss(config.train.loss, sigma)
-  decode = _decoder(config.heatmap.decode, sigma)
+  heatmap_loss = _heatmap_loss(config)
+  consistency_loss = _consistency_loss(config)
+  decode = _decoder(config.heatmap.decode, sigma, edge_aligned=config.parity.edge_aligned)
   reconstruct = _reconstructor(config)
 
-  def apply(variables: task.Variables, batch: task.Batch, train: bool):
-    return model.apply(
-      variables,
-      _normalize(batch),
-      *_crop_cameras(batch),
-      train=train,
-      mutable=["batch_stats"] if train else False,
-    )
+  def normalize(batch: task.Batch) -> jax.Array:
+    """The pictures as the network wants them, [b v h w 3] float32."""
+    image = batch["image"][..., ::-1] if config.parity.bgr else batch["image"]
+    return (image.astype(jnp.float32) / 255.0 - _MEAN) / _STD
+
+  def choose_sources(batch: task.Batch, rule: str, keys: jax.Array | None = None):
+    """The views [b v m] that each view looks at; None without fusion."""
+    choose = functools.partial(fusion.choose_sources, rule=rule)
+    frames = (batch["rotation"], batch["translation"])
+    if not fuses:
+      return None
+    if keys is None:
+      return jax.vmap(choose)(*frames)
+    return jax.vmap(lambda r, t, key: choose(r, t, key=key))(*frames, keys)
+
+  def look(variables: task.Variables, batch: task.Batch, source: jax.Array | None):
+    return model.apply(variables, normalize(batch), *_crop_cameras(batch), source, train=False)
+
+  def apply(variables: task.Variables, batch: task.Batch) -> dict[str, jax.Array]:
+    outputs = look(variables, batch, choose_sources(batch, config.model.fusion.sources))
+    if not (fuses and config.eval.multitest):
+      return outputs
+    # One source view at a time; the backbone runs once, since it does not depend on it.
+    others = jnp.moveaxis(choose_sources(batch, "all"), -1, 0)[..., None]
+    maps = jax.vmap(lambda source: look(variables, batch, source)["heatmaps"])(others)
+    return outputs | {"heatmaps": _most_confident(maps, decode)}
 
   @jax.jit
   def init(key: jax.Array) -> task.Variables:
@@ -49,17 +70,32 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
     return dict(model.init(key, images, eye, eye, translation, train=False))
 
   def loss(variables: task.Variables, batch: task.Batch, key: jax.Array):
-    del key  # nothing is drawn
-    outputs, updated = apply(variables, batch, train=True)
+    keys = task.frame_keys(key, len(batch["valid"]), axis_name=axis_name)
+    outputs, updated = model.clone(consistency=consistency_loss is not None).apply(
+      variables,
+      normalize(batch),
+      *_crop_cameras(batch),
+      choose_sources(batch, config.model.fusion.sources, keys),
+      train=True,
+      mutable=["batch_stats"],
+    )
     uv = _crop_joints(batch)
-    seen = jnp.all((uv >= 0) & (uv <= size - 1), -1) & batch["labelled"][:, None]
-    seen = seen & batch["valid"][:, None, None]
-    values = _map_joints(joint_loss)(jnp.moveaxis(outputs["heatmaps"], -1, 2), uv)
-    weight = seen.astype(jnp.float32)
-    return jnp.sum(values * weight), jnp.sum(weight), updated["batch_stats"]
+    known = batch["labelled"] & batch["valid"][:, None]
+    seen = jnp.all((uv >= 0) & (uv <= size - 1), -1) & known[:, None]
+    maps = jnp.moveaxis(outputs["heatmaps"], -1, 2)
+    total, weight = heatmap_loss(maps, uv, seen, known)
+    if consistency_loss is not None:
+      # A mean over the pixels of all devices, in a sum that will be divided by all weights.
+      extra, count = consistency_loss(outputs, batch["valid"])
+      total += everywhere(weight) * extra / jnp.maximum(everywhere(count), 1.0)
+    return total, weight, updated["batch_stats"]
+
+  def everywhere(value: jax.Array) -> jax.Array:
+    """The sum over devices."""
+    return value if axis_name is None else jax.lax.psum(value, axis_name)
 
   def predict(variables: task.Variables, batch: task.Batch) -> dict[str, Any]:
-    outputs = apply(variables, batch, train=False)
+    outputs = apply(variables, batch)
     maps = jnp.moveaxis(outputs["heatmaps"], -1, 2)
     uv, score = _map_joints(decode)(maps)
     found = {"joints_2d": uv, "score": score, "peak": _map_joints(_peak)(maps)}
@@ -71,24 +107,25 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
     return found | reconstruct(views, maps, batch)
 
   def inspect(variables: task.Variables, batch: task.Batch) -> dict[str, jax.Array]:
-    maps = apply(variables, batch, train=False)["heatmaps"]
+    maps = apply(variables, batch)["heatmaps"]
     if config.heatmap.decode == "softmax":
       maps = jax.nn.softmax(maps, axis=(2, 3))
     seen = predict(variables, batch) | {"heatmaps": maps}
-    return seen if config.model.fusion.merge == "none" else seen | attention(variables, batch)
+    return seen | attention(variables, batch) if fuses else seen
 
   def attention(variables: task.Variables, batch: task.Batch) -> dict[str, jax.Array]:
     # Any view may look at any other, unless fused features went into the layer that is looked at.
-    shown = model if config.model.fusion.merge == "both" else model.clone(sources="all")
-    outputs, left = shown.apply(
-      variables, _normalize(batch), *_crop_cameras(batch), train=False, mutable=["intermediates"]
+    source = choose_sources(batch, config.model.fusion.sources)
+    shown = source if config.model.fusion.merge == "both" else choose_sources(batch, "all")
+    _, left = model.apply(
+      variables,
+      normalize(batch),
+      *_crop_cameras(batch),
+      shown,
+      train=False,
+      mutable=["intermediates"],
     )
-    count = 1 if model.sources == "nearest" else None
-    return {
-      "others": outputs["source"],
-      "source": outputs["source"][..., :count],
-      "weights": left["intermediates"]["weights"],
-    }
+    return {"others": shown, "source": source, "weights": left["intermediates"]["weights"]}
 
   return task.Task(init, loss, predict, _describe(config), inspect)
 
@@ -98,16 +135,22 @@ def _describe(config: ml_collections.ConfigDict) -> dict[str, Any]:
   model = config.model.to_dict()
   for name in ("dtype", "head_init_std", "init", "bn_momentum"):
     del model[name]
-  del model["fusion"]["algorithm"]
-  if model["fusion"]["sources"] == "nearest":
-    # Checkpoints from before this option do not name it.
-    del model["fusion"]["sources"]
-  return {"task": config.task, "model": model}
-
-
-def _normalize(batch: task.Batch) -> jax.Array:
-  """The pictures as the network wants them, [b v h w 3] float32."""
-  return (batch["image"].astype(jnp.float32) / 255.0 - _MEAN) / _STD
+  group, parity = model["fusion"], config.parity
+  del group["algorithm"]
+  # The names of the first checkpoints.
+  group["early_source"] = "late" if parity.late_source else "early"
+  group["zero_means_outside"] = parity.zero_means_outside
+  group["sampling"] = models.sampling(parity)
+  if group["sources"] != "all":
+    # One source view at a time: which one does not matter to the weights.
+    del group["sources"]
+  # What came later is named only when it is in use.
+  if model["share_weights"]:
+    del model["share_weights"]
+  if group["compare"] == "features":
+    del group["compare"]
+  used = {name: True for name in ("bgr", "lost_lines") if parity[name]}
+  return {"task": config.task, "model": model} | ({"parity": used} if used else {})
 
 
 def _crop_cameras(batch: task.Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -126,29 +169,82 @@ def _map_joints(function: Callable[..., Any]) -> Callable[..., Any]:
   return jax.vmap(jax.vmap(jax.vmap(function)))
 
 
-def _joint_loss(name: str, sigma: float) -> Callable[[jax.Array, jax.Array], jax.Array]:
-  """The loss of one heatmap [h w] for a joint at `uv` [2] network px, []."""
-  makers = {
-    # The original's targets have a floor of 0.01; a distribution must not.
-    "joint": (losses.mse, True),
-    "smooth_mse": (losses.smooth_mse, True),
-    "cross_entropy": (losses.heatmap_cross_entropy, False),
-  }
-  compare, floor = task.choose(makers, name, "train.loss")
+def _most_confident(maps: jax.Array, decode: Callable[..., Any]) -> jax.Array:
+  """Of maps [m b v h w j], by source view, those [b v h w j] that decode to the highest score."""
+  _, score = jax.vmap(_map_joints(decode))(jnp.moveaxis(maps, -1, 3))
+  best = jnp.argmax(score, axis=0)[None, :, :, None, None, :]
+  return jnp.take_along_axis(maps, best, axis=0)[0]
 
-  def loss(heatmap: jax.Array, uv: jax.Array) -> jax.Array:
+
+def _heatmap_loss(config: ml_collections.ConfigDict) -> Callable[..., tuple[jax.Array, jax.Array]]:
+  """From maps [b v j h w], joints uv [b v j 2] px, seen [b v j], known [b j] to (sum, weight).
+
+  Their quotient is the original's loss of the same name: `joint` counts unseen joints as zeros,
+  `smooth_mse` averages over the seen ones, `mse` compares the maps of all known joints.
+  """
+  names = {
+    "joint": (losses.mse, True, False),
+    "smooth_mse": (losses.smooth_mse, True, True),
+    "mse": (losses.mse, False, False),
+    "cross_entropy": (losses.heatmap_cross_entropy, True, True),
+  }
+  compare, only_seen, per_seen = task.choose(names, config.train.loss, "train.loss")
+  floor = config.parity.target_floor
+  if floor and config.train.loss == "cross_entropy":
+    raise ValueError("parity.target_floor is for squared losses: a distribution has no floor")
+
+  def one_joint(heatmap: jax.Array, uv: jax.Array) -> jax.Array:
     target = heatmaps.gaussian_target(
-      uv, size_hw=heatmap.shape, stride=models.STRIDE, sigma=sigma, floor=floor
+      uv, size_hw=heatmap.shape, stride=models.STRIDE, sigma=config.heatmap.sigma, floor=floor
     )
     return compare(heatmap.astype(jnp.float32), target)
+
+  def loss(maps: jax.Array, uv: jax.Array, seen: jax.Array, known: jax.Array):
+    values = _map_joints(one_joint)(maps, uv)
+    every = jnp.broadcast_to(known[:, None], seen.shape).astype(jnp.float32)
+    seen = seen.astype(jnp.float32)
+    weight = jnp.sum(seen if per_seen else every)
+    factor = values.shape[-1] if config.train.loss_per_joint else 1
+    return factor * jnp.sum(values * (seen if only_seen else every)), weight
 
   return loss
 
 
-def _decoder(name: str, sigma: float) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
+def _consistency_loss(
+  config: ml_collections.ConfigDict,
+) -> Callable[..., tuple[jax.Array, jax.Array]] | None:
+  """From the network's outputs and valid [b] to (sum, count) of the weighted consistency losses.
+
+  None when both weights are 0.
+  """
+  train = config.train
+  if not (train.reprojection_weight or train.similarity_weight):
+    return None
+  if config.model.fusion.merge in ("none", "heatmaps"):
+    raise ValueError(
+      "train.reprojection_weight and train.similarity_weight look at fused features: "
+      f"model.fusion.merge must be early, late or both, not {config.model.fusion.merge!r}"
+    )
+
+  def loss(outputs: dict[str, jax.Array], valid: jax.Array):
+    size_hw = outputs["heatmaps"].shape[2:4]
+    distance = functools.partial(losses.reprojection, size_hw=size_hw)
+    values = train.reprojection_weight * _map_joints(distance)(outputs["returned"])
+    values += train.similarity_weight * (1.0 - outputs["similarity"])
+    mask = outputs["valid"] & valid[:, None, None, None]
+    return jnp.sum(jnp.where(mask, values, 0.0)), jnp.sum(mask.astype(jnp.float32))
+
+  return loss
+
+
+def _decoder(
+  name: str, sigma: float, *, edge_aligned: bool
+) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
   """From one heatmap [h w] to (u, v) network px and a score that weights the view."""
   decoders = {
-    "peak": functools.partial(heatmaps.decode_peak, radius=sigma, stride=models.STRIDE),
+    "peak": functools.partial(
+      heatmaps.decode_peak, radius=sigma, stride=models.STRIDE, align_corners=not edge_aligned
+    ),
     "softmax": functools.partial(
       heatmaps.decode_softmax, radius=2.5 * sigma / models.STRIDE, stride=models.STRIDE
     ),

@@ -2,13 +2,15 @@
 
 python -m epipolar_jax.tools.convert_torch CHECKPOINT.pth OUT_DIR --config configs/h36m.py
     [--config.GROUP.FIELD=VALUE ...]
-python eval.py --config configs/h36m.py --checkpoint OUT_DIR
+python eval.py --config configs/h36m.py --checkpoint OUT_DIR --config.parity.bgr=True
 
 A network of the original with 20 heatmaps, for the joints of Human3.6M and MPII together, keeps the
 17 of Human3.6M with --union_head.
 
 Prints where every tensor went. Anything without a counterpart, on either side, is an error. A
 torchvision classifier fills the trunk only; the rest is what training would start from.
+The original shows its networks BGR pictures. The checkpoint says so, and eval.py refuses it without
+parity.bgr; --channels rgb is for a file that tools.export_torch wrote of a network trained here.
 """
 
 import pathlib
@@ -21,7 +23,14 @@ from epipolar_jax import checkpointing, tasks
 from epipolar_jax.interop import pretrained, torch_names
 
 
-def convert(config, source: pathlib.Path, output: pathlib.Path, *, union_head: bool = False) -> str:
+def convert(
+  config,
+  source: pathlib.Path,
+  output: pathlib.Path,
+  *,
+  union_head: bool = False,
+  channels: str = "bgr",
+) -> str:
   """Converts one file.
 
   Args:
@@ -29,6 +38,8 @@ def convert(config, source: pathlib.Path, output: pathlib.Path, *, union_head: b
     source: a .pth file.
     output: folder to make.
     union_head: keeps 17 of the file's 20 heatmaps (`pretrained.keep_union_joints`).
+    channels: "bgr" or "rgb", the order of the pictures the networks were trained on; a torchvision
+      classifier is always "rgb".
 
   Returns:
     A table of what went where.
@@ -41,6 +52,7 @@ def convert(config, source: pathlib.Path, output: pathlib.Path, *, union_head: b
   state_dict = pretrained.read_state_dict(source)
   if union_head:
     state_dict = pretrained.keep_union_joints(state_dict)
+  meta = task.meta | {"source": source.name}
   key = jax.random.key(config.seed, impl="rbg")
   if pretrained.is_classifier(state_dict):
     weights, rows = pretrained.load_trunk(state_dict, task.init(key))
@@ -49,7 +61,10 @@ def convert(config, source: pathlib.Path, output: pathlib.Path, *, union_head: b
     matching = torch_names.match(state_dict, jax.eval_shape(task.init, key))
     torch_names.check(matching)
     weights, rows, rest = torch_names.unflatten(matching.filled), matching.rows, ""
-  checkpointing.write_weights(output, weights=weights, meta=task.meta | {"source": source.name})
+    if config.task == "multiview" and channels == "bgr":
+      meta["parity"] = meta.get("parity", {}) | {"bgr": True}
+      rest += "; trained on BGR pictures: evaluate with --config.parity.bgr=True"
+  checkpointing.write_weights(output, weights=weights, meta=meta)
   ignored = sum(row.ours.startswith("ignored") for row in rows)
   return (
     f"{pretrained.table(rows)}\n{len(rows)} tensors read, {ignored} of them ignored{rest}.\n"
@@ -62,12 +77,14 @@ def main(argv: list[str]) -> None:
   if len(argv) != 3:
     raise app.UsageError("expected CHECKPOINT.pth OUT_DIR")
   source, output = map(pathlib.Path, argv[1:])
-  print(convert(flags.FLAGS.config, source, output, union_head=flags.FLAGS.union_head))
+  options = {"union_head": flags.FLAGS.union_head, "channels": flags.FLAGS.channels}
+  print(convert(flags.FLAGS.config, source, output, **options))
 
 
 if __name__ == "__main__":
   # Here, not above: two tools that a test imports would both define it.
   config_flags.DEFINE_config_file("config", None, "A file of configs/.", lock_config=True)
   flags.DEFINE_bool("union_head", False, "Keep Human3.6M's 17 of the file's 20 heatmaps.")
+  flags.DEFINE_enum("channels", "bgr", ("bgr", "rgb"), "Of the pictures it was trained on.")
   flags.mark_flag_as_required("config")
   app.run(main)

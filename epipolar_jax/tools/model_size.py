@@ -114,7 +114,7 @@ def _init(config: Any, views: int):
   size = config.data.image_size
   shapes = [(1, views, size, size, 3), (1, views, 3, 3), (1, views, 3, 3), (1, views, 3)]
   inputs = [jnp.zeros(shape) for shape in shapes]
-  model = models.build(config.model, axis_name=None)
+  model = models.build(config.model, config.parity, axis_name=None)
   return lambda key: model.init(key, *inputs, train=False)
 
 

@@ -65,7 +65,11 @@ def train(
     shard_index=jax.process_index(),
     shard_count=jax.process_count(),
   )
-  step_fn = parallel.make_step(train_step.make_train_step(task, optimizer, seed=config.seed))
+  step_fn = parallel.make_step(
+    train_step.make_train_step(
+      task, optimizer, seed=config.seed, cumulative_stats=config.model.bn_momentum < 0
+    )
+  )
   predict = driver.make_predict(config)
   eval_steps = round(config.train.eval_epochs * steps_per_epoch)
   draw = pictures.make(config, "validation") if eval_steps else None

@@ -33,7 +33,8 @@ def _wrap(state, *owners):
 
 @functools.cache
 def _shapes(num_joints=17, merge="late"):
-  model = models.build(_tiny(num_joints=num_joints, fusion__merge=merge).model)
+  config = _tiny(num_joints=num_joints, fusion__merge=merge)
+  model = models.build(config.model, config.parity)
   eye, translation = np.zeros((1, 2, 3, 3)), np.zeros((1, 2, 3))
   init = functools.partial(model.init, train=False)
   return jax.eval_shape(init, jax.random.key(0), np.zeros((1, 2, 32, 32, 3)), eye, eye, translation)
@@ -61,10 +62,14 @@ def test_golden_two_view_checkpoint_converts_and_comes_back_bit_for_bit(tmp_path
   assert "294 tensors read, 48 of them ignored" in table
   assert "params/backbone/deconv2/kernel" in table
 
+  assert "trained on BGR pictures: evaluate with --config.parity.bgr=True" in table
+  config.parity.bgr = True
   task = tasks.build(config, axis_name=None)
   template = jax.eval_shape(task.init, jax.random.key(0))
   variables, step = checkpointing.restore_variables(folder, template, task.meta)
   assert step == 0
+  with pytest.raises(ValueError, match=r"parity\.bgr: the checkpoint has True"):
+    checkpointing.restore_variables(folder, template, tasks.build(_config(), axis_name=None).meta)
   kernel = variables["params"]["late_fusion"]["z"]["kernel"]
   np.testing.assert_array_equal(kernel[0, 0].T, state["epipolar_sampler.z.weight"][:, :, 0, 0])
 

@@ -94,17 +94,17 @@ def _run(golden, name, **overrides):
   features = pick(inputs[kind + "1"]), pick(inputs[kind + "2"])
   weight = pick(inputs["w"])
   prior = case.get("prior", cases["priormul"]["prior"]) if flags.get("EPIPOLAR.PRIOR") else None
-  pair = jnp.array([[3, 1]])
+  extra = fusion.Extra(pair=jnp.array([[3, 1]]))
   valid = np.ones(samples.shape[:2], bool)
 
   def loss(params, reference, source, stats):
-    (out, seen), _ = layer.apply(
+    (out, seen, _), _ = layer.apply(
       {"params": params, "batch_stats": stats},
       reference,
       source,
       samples,
       valid,
-      pair,
+      extra,
       train=train,
       mutable=["batch_stats"],
     )

@@ -29,7 +29,7 @@ def _bumps(scene, width=1.5):
 
 def _fuse(logits, cameras, gain=1.0, sharpness=2.0):
   module = joint_fusion.JointFusion(num_joints=logits.shape[-1], num_samples=_K)
-  source = fusion.nearest_views(*cameras[1:], count=len(logits) - 1)
+  source = fusion.choose_sources(*cameras[1:], rule="all")
   joints = logits.shape[-1]
   params = {"gain": jnp.full(joints, gain), "sharpness": jnp.full(joints, sharpness)}
   inputs = [jnp.asarray(x)[None] for x in (logits, *cameras, source)]

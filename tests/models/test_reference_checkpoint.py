@@ -31,9 +31,9 @@ def outputs(golden):
   """
   state = weights.state_dict(golden_files.load("models_inputs")["keys/R18_late"])
   state["final_layer.bias"] = state["final_layer.bias"] + np.float32(4)
-  config = h36m.get_config().model
-  config.backbone_depth = 18
-  model = models.build(config)
+  config = h36m.get_config()
+  config.model.backbone_depth = 18
+  model = models.build(config.model, config.parity)
   images = golden["img_u8"].astype(np.float32) / 255
   images = (images - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225])
   extrinsics = golden["RT"]
