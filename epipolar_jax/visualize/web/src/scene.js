@@ -102,7 +102,7 @@ export class Stage {
     points.push(metres(frame.true_3d[0]));
     const ball = new Sphere().setFromPoints(points);
     const angle = ((this.view.fov / 2) * Math.PI) / 180;
-    const away = new Vector3(0.5, -1, 0.75).normalize().multiplyScalar((0.85 * ball.radius) / Math.sin(angle));
+    const away = new Vector3(0.5, -1, 0.75).normalize().multiplyScalar((0.74 * ball.radius) / Math.sin(angle));
     this.controls.target.copy(ball.center);
     this.view.position.copy(ball.center).add(away);
     this.controls.update();
