@@ -79,7 +79,7 @@ def test_overrides_are_typed_and_typos_fail(override, error, monkeypatch):
       "fly",
       "task is 'fly'; allowed: img_lifting_rot, .*, multiview, multiview_img_lifting_rot",
     ),
-    ("train.loss", "l7", "train.loss is 'l7'; allowed: cross_entropy, joint, smooth_mse"),
+    ("train.loss", "l7", "train.loss is 'l7'; allowed: cross_entropy, joint, mse, smooth_mse"),
     ("heatmap.decode", "x", "heatmap.decode is 'x'; allowed: peak, softmax"),
     ("eval.triangulation", "dlt,x", "eval.triangulation: no method 'x'; there are dlt, dlt_unw"),
     ("eval.triangulation", "rpsm", "set eval.limb_priors to a file"),
