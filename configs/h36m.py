@@ -74,9 +74,7 @@ def get_config() -> ml_collections.ConfigDict:
   p.bgr = False  # BGR pictures, normalised by RGB's mean and deviation; its checkpoints need it
   p.late_source = False  # early fusion looks at unfused late features of the other view
   p.legacy_normalize = False  # USE_CORRECT_NORMALIZE False: samples placed by the pixels' edges
-  p.edge_aligned = (
-    False  # align_corners False, torch 1.3's default, in the sampler and peak decoder
-  )
+  p.edge_aligned = False  # align_corners False, as torch 1.3: in the sampler and the peak decoder
   p.zero_means_outside = False  # a similarity of exactly zero counts as outside the map
   p.lost_lines = False  # lines through corners and between parallel cameras find nothing
   p.target_floor = False  # targets are 0.01 far from the joint, for squared losses
