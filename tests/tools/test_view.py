@@ -24,7 +24,9 @@ _WAIT_MS = 240_000  # a limit for a machine that does other things too, not a me
 
 @pytest.fixture(scope="module")
 def config():
-  return dots.config()
+  config = dots.config()
+  config.model.fusion.update({"merge": "late", "sources": "nearest"})
+  return config
 
 
 @pytest.fixture(scope="module")
