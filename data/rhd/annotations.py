@@ -147,12 +147,16 @@ def check(path: pathlib.Path, frame: int, record: Any) -> Record:
 def reprojection_error(
   joints_3d: np.ndarray, joints_2d: np.ndarray, intrinsics: np.ndarray
 ) -> float:
-  """Median distance in px of joints [n, 2] from the projections of [n, 3]; inf if behind it."""
+  """Median distance in px of joints [n, 2] from the projections of [n, 3].
+
+  Joints behind the camera have no projection and do not count: one hand may be there. With more
+  than half of them behind it, the distance is infinite.
+  """
   projected = joints_3d @ intrinsics.T
   ahead = projected[:, 2] > 0
   depth = np.where(ahead, projected[:, 2], 1.0)
   distance = np.linalg.norm(projected[:, :2] / depth[:, None] - joints_2d, axis=1)
-  return float(np.median(np.where(ahead, distance, np.inf)))
+  return float(np.median(distance[ahead])) if 2 * ahead.sum() >= len(ahead) else np.inf
 
 
 def read_picture(path: pathlib.Path, *, channels: int) -> np.ndarray:

@@ -209,3 +209,16 @@ def test_the_check_says_what_is_there_and_what_is_wrong(raw, tmp_path):
     "no mask",
   ]
   assert "anno_evaluation.pickle. Rendered Hand Pose" in problems[2]
+
+
+def test_one_hand_may_be_behind_the_camera():
+  intrinsics = np.array([[280.0, 0, 160], [0, 280, 160], [0, 0, 1]])
+  rng = np.random.default_rng(0)
+  joints = rng.normal([0, 0, 500], 40, (42, 3))
+  joints[21:, 2] -= 700
+  uv = joints @ intrinsics.T
+  uv = uv[:, :2] / uv[:, 2:]
+  assert annotations.reprojection_error(joints, uv, intrinsics) < 1e-6
+  assert annotations.reprojection_error(joints, uv + 9.0, intrinsics) > 9.0
+  joints[20, 2] = -100
+  assert annotations.reprojection_error(joints, uv, intrinsics) == np.inf
