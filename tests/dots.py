@@ -19,7 +19,7 @@ def config(**model: object) -> ml_collections.ConfigDict:
   """A tiny run: ResNet-18 of an eighth of the width on 64 x 64 pictures."""
   c = synthetic_full.get_config()
   c.model.update({"width": 0.125, "deconv_channels": 16, **model})
-  c.model.fusion.num_samples = 8
+  c.model.fusion.update({"merge": "late", "sources": "nearest", "num_samples": 8})
   c.data.image_size = 64
   c.data.flip_probability = 0.0  # a dot's colour says which joint it is: no mirrored world
   c.data.color_jitter = 0.05

@@ -10,10 +10,12 @@ import pytest
 
 from configs import h36m
 from epipolar_jax import checkpointing, models, tasks
+from epipolar_jax.evaluation import driver
+from epipolar_jax.inputs import datasets
 from epipolar_jax.interop import pretrained, pth, pth_writer, torch_names
 from epipolar_jax.tools import convert_torch, export_torch
 from epipolar_jax.training import loop
-from tests import golden_files
+from tests import dots, golden_files
 from tests.models import weights
 
 
@@ -175,6 +177,33 @@ def test_separate_networks_keep_apart_both_ways():
   shared = _wrap(torch_names.to_torch(_variables()), "reference.module", "backbone.module")
   with pytest.raises(ValueError, match=r"backbone.module.epipolar_sampler.z.weight .* no counterp"):
     torch_names.to_flax(shared, ours)
+
+
+def test_separate_networks_are_laid_out_like_the_model():
+  task = tasks.build(_tiny(share_weights=False), axis_name=None)
+  built = jax.eval_shape(task.init, jax.random.key(0))
+  ours = jax.tree.map(lambda x: x.shape, _two_networks())
+  assert jax.tree.map(lambda x: x.shape, built) == ours
+
+
+def test_a_converted_checkpoint_evaluates_as_the_network_it_came_from(tmp_path, monkeypatch):
+  """Ours to the original's file, that to ours again, and both through the evaluation."""
+  monkeypatch.setattr(datasets, "open_split", lambda config, split: dots.frames(4))
+  config = dots.config()
+  config.parity.bgr = True
+  task = tasks.build(config, axis_name=None)
+  variables = jax.device_get(task.init(jax.random.key(1, impl="rbg")))
+  pth_writer.write(tmp_path / "model.pth", {"model": torch_names.to_torch(variables), "epoch": 1})
+  rgb = dots.config()
+  convert_torch.convert(rgb, tmp_path / "model.pth", tmp_path / "converted")
+  template = jax.eval_shape(task.init, jax.random.key(0))
+  restored, step = checkpointing.restore_variables(tmp_path / "converted", template, task.meta)
+  one = driver.report(config, variables, step=0, output=tmp_path / "one.json")
+  two = driver.report(config, restored, step=step, output=tmp_path / "two.json")
+  assert one == two and one["test"]["mpjpe_mm"] > 0
+  with pytest.raises(ValueError, match="bgr"):
+    meta = tasks.build(rgb, axis_name=None).meta
+    checkpointing.restore_variables(tmp_path / "converted", template, meta)
 
 
 def test_one_network_starts_both():
