@@ -30,7 +30,7 @@ def test_config_builds(name):
     _traced[network] = jax.eval_shape(task.init, jax.random.key(0))
   assert set(_traced[network]) == {"params", "batch_stats"}
   assert config.data.image_size % 32 == 0
-  assert config.model.fusion.merge in ("none", "late")
+  assert config.model.fusion.merge in ("none", "late", "heatmaps")
   assert task.meta["task"] == config.task
 
 
