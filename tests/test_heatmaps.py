@@ -78,6 +78,24 @@ def test_softmax_score_tells_how_much_the_peak_can_be_trusted():
   np.testing.assert_allclose(uv, points[0], atol=0.05)
 
 
+@pytest.mark.parametrize("sigma", [2, 8])
+def test_target_golden_generate_heatmap(sigma):
+  """JointsDataset.generate_heatmap: around the rounded pixel, in map px, within 3 sigma of it."""
+  g = golden_files.load("targets_generate_target")
+  pixel = np.floor(heatmaps.image_to_map(g["joints"], stride=4) + 0.5).astype(np.float32)
+  centers = heatmaps.map_to_image(jnp.asarray(pixel), stride=4)
+  target = jax.vmap(
+    lambda uv: heatmaps.gaussian_target(uv, size_hw=(64, 64), stride=4, sigma=4.0 * sigma)
+  )(centers)
+  golden = g[f"target_sigma{sigma}"]
+  drawn = g[f"weight_sigma{sigma}"][:, 0] > 0
+  assert drawn.sum() > 10
+  v, u = np.mgrid[:64, :64]
+  offset = np.maximum(np.abs(u - pixel[:, :1, None]), np.abs(v - pixel[:, 1:, None]))
+  window = (offset <= 3 * sigma) & drawn[:, None, None]
+  np.testing.assert_allclose(np.where(window, target, 0.0), golden, atol=1e-6)
+
+
 def test_map_and_image_pixels_golden_pix2coord():
   g = golden_files.load("geometry")
   pixels = jnp.asarray(g["pix_in"], jnp.float32)

@@ -177,3 +177,11 @@ def test_nothing_valid_counts_nothing():
   ):
     total, count = jax.jit(metric)(nan, jnp.zeros((5, 3)), none)
     assert total == count == 0
+
+
+def test_peaks_golden_get_max_preds():
+  """basic_batch.get_max_preds: the pixel of the maximum, (0, 0) where nothing is above 0."""
+  g = golden_files.load("decode_get_max_preds")
+  for name in ("", "more_"):
+    found = jax.vmap(jax.vmap(metrics._peak))(jnp.asarray(g[f"{name}heatmaps"]))
+    np.testing.assert_array_equal(found, g[f"{name}preds"])
