@@ -40,5 +40,6 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
   flags.mark_flag_as_required("config")
-  flags.FLAGS.set_default("verbosity", -1)  # warnings: Orbax tells much at the info level
+  # Warnings: Orbax tells much at the info level. Not set_default, which app.run overrules.
+  flags.FLAGS.verbosity = -1
   app.run(main)

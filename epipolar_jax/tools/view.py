@@ -253,5 +253,6 @@ if __name__ == "__main__":
   flags.DEFINE_list("frames", [], "Frames of the split to show; default four, spread over it.")
   flags.DEFINE_bool("inputs", False, "What the network gets, instead of what it sees.")
   flags.DEFINE_string("output", None, "HTML file; default viewer.html or inputs.html.")
-  flags.FLAGS.set_default("verbosity", -1)  # warnings: Orbax tells much at the info level
+  # Warnings: Orbax tells much at the info level. Not set_default, which app.run overrules.
+  flags.FLAGS.verbosity = -1
   app.run(main)
