@@ -107,7 +107,7 @@ def collect(
     return parallel.gather(predict(variables, parallel.shard_batch(inputs.device_part(batch))))
 
   predicted, labels, images, seen = [], [], [], 0
-  batches = problem.batches(config, source)
+  batches = inputs.eval_batches(config, source)
   for batch in tqdm.tqdm(batches, total=total, desc=f"evaluate {split}", unit="batch", leave=False):
     keep = batch["valid"]
     predicted.append(jax.tree.map(lambda x, keep=keep: x[keep], problem.run(on_devices, batch)))

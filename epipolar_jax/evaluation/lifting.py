@@ -5,7 +5,7 @@ evaluated split, in the same frame: what does not beat it has learnt nothing.
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import ml_collections
@@ -13,7 +13,6 @@ import numpy as np
 
 from epipolar_jax import skeletons
 from epipolar_jax.evaluation import problem
-from epipolar_jax.inputs import lifting, multiview
 from epipolar_jax.visualize import lifting as pictures
 
 # The range of the area under the PCK curve, and the curve's thresholds, mm.
@@ -39,7 +38,6 @@ def build(config: ml_collections.ConfigDict) -> problem.Problem:
   """The evaluation of a config with a lifting task."""
   hands = config.model.num_joints == skeletons.RHD_21.num_joints
   return problem.Problem(
-    batches=_batches,
     run=lambda predict, batch: predict(batch),
     labels=(
       *("joints_2d", "crop", "valid", "frame", "action", "visible"),
@@ -62,19 +60,6 @@ def build(config: ml_collections.ConfigDict) -> problem.Problem:
     picture=functools.partial(pictures.sheet, hands=hands),
     legend="mean pose: EPE of always saying the split's mean pose; views mean, median, best: all "
     "views of a frame together",
-  )
-
-
-def _batches(
-  config: ml_collections.ConfigDict, source: Sequence[Any]
-) -> Iterator[dict[str, np.ndarray]]:
-  return multiview.eval_batches(
-    source,
-    size=config.data.image_size,
-    batch_size=config.eval.batch_size,
-    max_frames=config.eval.max_frames,
-    num_threads=config.data.num_threads,
-    load=lifting.loader(config, train=False),
   )
 
 

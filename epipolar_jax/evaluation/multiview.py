@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +12,6 @@ from epipolar_jax import heatmaps, metrics, models, reconstruction, skeletons
 from epipolar_jax.evaluation import camera_sets, pose_errors, problem
 from epipolar_jax.evaluation import protocol as protocols
 from epipolar_jax.geometry import cameras
-from epipolar_jax.inputs import multiview
 from epipolar_jax.visualize import film, predictions
 
 _COLUMNS = {
@@ -56,7 +54,6 @@ def build(config: ml_collections.ConfigDict) -> problem.Problem:
       'of cameras by number: only eval.views="" fits'
     )
   return problem.Problem(
-    batches=_batches,
     run=functools.partial(_run, text=config.eval.views),
     labels=(
       *("joints_3d", "joints_2d", "valid", "occluded", "damaged", "subject", "frame", "action"),
@@ -92,18 +89,6 @@ def _legend(chosen: protocols.Protocol) -> str:
       f"damaged frames: {rules.damaged}, left out on failure: {rules.failed}."
     )
   return "\n".join(lines)
-
-
-def _batches(
-  config: ml_collections.ConfigDict, source: Sequence[Any]
-) -> Iterator[dict[str, np.ndarray]]:
-  return multiview.eval_batches(
-    source,
-    size=config.data.image_size,
-    batch_size=config.eval.batch_size,
-    max_frames=config.eval.max_frames,
-    num_threads=config.data.num_threads,
-  )
 
 
 def _run(

@@ -1,9 +1,8 @@
 """`Problem`: what the evaluation of one kind of task adds to the driver."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import ml_collections
 import numpy as np
 
 Arrays = dict[str, Any]
@@ -14,7 +13,6 @@ class Problem(NamedTuple):
   """What is particular to a task; made from a config, so that options are bound already.
 
   Attributes:
-    batches: (config, source) -> batches of a split in order, padded with `valid` False.
     run: (predict, batch) -> arrays (or dicts of them) with a leading frame axis, on the host;
       `predict` takes a host batch.
     labels: fields of a batch that `summarize` and `picture` need; those a data set has are kept.
@@ -28,7 +26,6 @@ class Problem(NamedTuple):
     legend: text below the printed table.
   """
 
-  batches: Callable[[ml_collections.ConfigDict, Sequence[Any]], Iterator[Arrays]]
   run: Callable[[Callable[[Arrays], Arrays], Arrays], Arrays]
   labels: tuple[str, ...]
   summarize: Callable[[Arrays, Arrays], Summary]

@@ -41,7 +41,6 @@ def train_batches(
   Raises:
     ValueError: if the split has fewer frames than a batch.
   """
-  load = None if config.task == "multiview" else lifting.loader(config, train=True)
   return multiview.train_batches(
     source,
     augmentation(config.data),
@@ -54,8 +53,32 @@ def train_batches(
     num_workers=config.data.num_workers,
     shard_index=shard_index,
     shard_count=shard_count,
-    load=load,
+    load=_loader(config, train=True),
   )
+
+
+def eval_batches(
+  config: ml_collections.ConfigDict, source: Sequence[dict[str, Any]]
+) -> Iterator[Batch]:
+  """A split once, in order, unaugmented; the last batch is padded with `valid` False.
+
+  Args:
+    config: the whole config; `eval.max_frames` spreads so many frames over the split.
+    source: of the split.
+  """
+  return multiview.eval_batches(
+    source,
+    size=config.data.image_size,
+    batch_size=config.eval.batch_size,
+    max_frames=config.eval.max_frames,
+    num_threads=config.data.num_threads,
+    load=_loader(config, train=False),
+  )
+
+
+def _loader(config: ml_collections.ConfigDict, *, train: bool):
+  """What turns a stored example into a frame, where it is not the multi-view loader."""
+  return None if config.task == "multiview" else lifting.loader(config, train=train)
 
 
 def augmentation(config: ml_collections.ConfigDict) -> crops.Augmentation:

@@ -12,16 +12,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
-import numpy as np
 
 from epipolar_jax import heatmaps, losses, models, skeletons
 from epipolar_jax.geometry import affine, cameras, canonical, linalg, sampling
 from epipolar_jax.models import lifting, pose_resnet, resnet
 from epipolar_jax.tasks import task
-
-# Of torchvision's ImageNet models, for RGB in [0, 1].
-_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-_STD = np.array([0.229, 0.224, 0.225], np.float32)
 
 
 class Kind(NamedTuple):
@@ -135,8 +130,7 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
     views = uv.shape[1]
     images = None
     if kind.sees != "joints":
-      image = batch["image"][..., ::-1] if config.parity.bgr else batch["image"]
-      images = (image.astype(jnp.float32) / 255.0 - _broad(_MEAN)) / _broad(_STD)
+      images = task.normalize_images(batch["image"], bgr=config.parity.bgr)
     return Seen(
       uv=_flat(uv),
       visible=_flat(inside & batch["visible"]),
@@ -473,11 +467,6 @@ def _blank(size: int, num_joints: int, *, images: bool) -> dict[str, jax.Array]:
 def _flat(x: jax.Array) -> jax.Array:
   """[b v ...] to [b·v ...]."""
   return x.reshape(-1, *x.shape[2:])
-
-
-def _broad(x: np.ndarray) -> np.ndarray:
-  """[3] to [1 1 1 1 3]."""
-  return x.reshape(1, 1, 1, 1, 3)
 
 
 def _where(condition: jax.Array, yes: jax.Array, no: jax.Array) -> jax.Array:

@@ -7,16 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import ml_collections
-import numpy as np
 
 from epipolar_jax import heatmaps, limb_priors, losses, models, reconstruction, skeletons
 from epipolar_jax.geometry import affine, cameras, ransac
 from epipolar_jax.models import fusion
 from epipolar_jax.tasks import task
-
-# Of torchvision's ImageNet models, for RGB in [0, 1]; [b v h w 3].
-_MEAN = np.array([0.485, 0.456, 0.406], np.float32).reshape(1, 1, 1, 1, 3)
-_STD = np.array([0.229, 0.224, 0.225], np.float32).reshape(1, 1, 1, 1, 3)
 
 
 def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task:
@@ -36,8 +31,7 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
 
   def normalize(batch: task.Batch) -> jax.Array:
     """The pictures as the network wants them, [b v h w 3] float32."""
-    image = batch["image"][..., ::-1] if config.parity.bgr else batch["image"]
-    return (image.astype(jnp.float32) / 255.0 - _MEAN) / _STD
+    return task.normalize_images(batch["image"], bgr=config.parity.bgr)
 
   def choose_sources(batch: task.Batch, rule: str, keys: jax.Array | None = None):
     """The views [b v m] that each view looks at; None without fusion."""
@@ -299,10 +293,11 @@ def _reconstructor(config: ml_collections.ConfigDict) -> Callable[..., dict[str,
 
 def _method(config: ml_collections.ConfigDict, name: str) -> Callable[..., reconstruction.Joints]:
   """One method of `eval.triangulation`, with the options of the config."""
-  if reconstruction.needs_match(name) and config.model.fusion.merge == "none":
+  merge = config.model.fusion.merge
+  if reconstruction.needs_match(name) and merge in ("none", "heatmaps"):
     raise ValueError(
-      f"eval.triangulation {name!r} uses epipolar matches, but model.fusion.merge is 'none': "
-      "choose dlt, robust, pymvg, naive or refine"
+      f"eval.triangulation {name!r} uses matches of features, which model.fusion.merge {merge!r} "
+      "does not have: choose dlt, robust, pymvg, naive or refine"
     )
   skeleton, lengths = skeletons.by_num_joints(config.model.num_joints), None
   if reconstruction.needs_heatmaps(name):

@@ -6,9 +6,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Variables = dict[str, Any]
 Batch = dict[str, jax.Array]
+
+# Of torchvision's ImageNet models, for RGB in [0, 1]; [b v h w 3].
+_MEAN = np.array([0.485, 0.456, 0.406], np.float32).reshape(1, 1, 1, 1, 3)
+_STD = np.array([0.229, 0.224, 0.225], np.float32).reshape(1, 1, 1, 1, 3)
 
 
 class Task(NamedTuple):
@@ -32,6 +37,20 @@ class Task(NamedTuple):
   predict: Callable[[Variables, Batch], dict[str, jax.Array]]
   meta: dict[str, Any]
   inspect: Callable[[Variables, Batch], dict[str, jax.Array]] | None = None
+
+
+def normalize_images(image: jax.Array, *, bgr: bool) -> jax.Array:
+  """Pictures as ImageNet's networks want them.
+
+  Args:
+    image: [b, v, h, w, 3], RGB in 0 .. 255.
+    bgr: parity: exchanges red and blue and keeps RGB's mean and deviation, as the original does.
+
+  Returns:
+    [b, v, h, w, 3] float32.
+  """
+  image = image[..., ::-1] if bgr else image
+  return (image.astype(jnp.float32) / 255.0 - _MEAN) / _STD
 
 
 def frame_keys(key: jax.Array, count: int, *, axis_name: str | None) -> jax.Array:

@@ -9,7 +9,6 @@ import ml_collections
 import tqdm
 
 from epipolar_jax import parallel, tasks
-from epipolar_jax.evaluation import driver
 from epipolar_jax.inputs import batches as inputs
 
 
@@ -63,7 +62,7 @@ def recompute(config: ml_collections.ConfigDict, variables: Any) -> Any:
   state = parallel.replicate(state)
   source = inputs.open_split(alone, "train")
   count = min(frames, len(source)) // size
-  batches = itertools.islice(driver.problem_of(alone).batches(alone, source), count)
+  batches = itertools.islice(inputs.eval_batches(alone, source), count)
   for batch in tqdm.tqdm(batches, total=count, desc="recompute BN", unit="batch", leave=False):
     state, _ = run(state, parallel.shard_batch(inputs.device_part(batch)))
   params, stats, _ = state
