@@ -302,3 +302,12 @@ def test_recomputed_statistics_are_means_over_training_frames(monkeypatch):
   config.eval.recompute_bn_frames = 3
   with pytest.raises(ValueError, match=r"eval\.recompute_bn_frames is 3, fewer than a batch"):
     batch_statistics.recompute(config, variables)
+
+
+@pytest.mark.parametrize("merge", ["none", "heatmaps"])
+def test_methods_that_use_matches_name_the_fusion_that_has_none(merge):
+  config = dots.config()
+  config.model.fusion.merge = merge
+  config.eval.triangulation = "dlt,epipolar"
+  with pytest.raises(ValueError, match=f"eval.triangulation 'epipolar' .* {merge!r}"):
+    tasks.build(config, axis_name=None)
