@@ -1,13 +1,17 @@
 """The benchmark's arithmetic, and that its loops estimate what the methods do."""
 
+import dataclasses
 import itertools
+import sys
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from epipolar_jax.tools import simulation
-from epipolar_jax.tools.benchmark import timing, triangulation
+from epipolar_jax.tools.benchmark import __main__ as benchmark
+from epipolar_jax.tools.benchmark import ceilings, memory, report, timing, triangulation
 
 
 def test_rows_by_hand(monkeypatch):
@@ -19,8 +23,36 @@ def test_rows_by_hand(monkeypatch):
   assert row.frames_per_s == 5.0
   slow = timing.Row("loop", "one", 0.0, 1.0, 1.0, 1.0, 3, 0.5)
   assert timing.against(row, slow).ratio == pytest.approx(10.0)
-  lines = timing.table([slow, timing.against(row, slow)]).splitlines()
+  lines = report.table([slow, timing.against(row, slow)]).splitlines()
   assert len(lines) == 4 and lines[3].endswith("| 10× |") and lines[2].endswith("|  |")
+
+
+def test_shares_of_the_ceilings_by_hand():
+  """Half a second for 10 GFLOP and 1 GB where 100 GFLOP/s and 4 GB/s are possible."""
+  row = timing.Row("f", "one", 0.0, 0.5, 0.4, 0.6, 3, 2.0, flops=1e10, bytes_moved=1e9)
+  row = dataclasses.replace(row, peak_bytes=2_000_000)
+  plain = timing.Row("loop", "one", 0.0, 1.0, 1.0, 1.0, 3, 0.5)
+  best = ceilings.Ceilings({"float32": 1e11}, 4e9)
+  lines = report.table([row, plain], best).splitlines()
+  assert lines[0].endswith("| ratio | peak MB | GFLOP/s | of matmul | of copy |")
+  assert lines[2].endswith("|  | 2 | 20 | 20 % | 50 % |")
+  assert lines[3].endswith("|  |  |  |  |  |")
+
+
+def test_compiled_and_called_memory():
+  """64 MB come back from a compiled function; 64 MB are held by one that returns nothing."""
+  x = jnp.zeros(1 << 24, jnp.float32)
+  row = timing.measure("f", jax.jit(lambda x: x + 1), x, size="16 M", frames=1, seconds=0.0)
+  assert row.peak_bytes == x.nbytes
+  grown = memory.call_bytes(lambda: np.ones(1 << 24, np.float32))
+  assert grown is None or abs(grown - x.nbytes) < 4e6
+
+
+def test_only_what_can_be_compared_is_compared(monkeypatch, capsys):
+  monkeypatch.setattr(sys, "argv", ["benchmark", "triangulation", "--against", "torch"])
+  with pytest.raises(SystemExit):
+    benchmark.main()
+  assert "brings its own baseline" in capsys.readouterr().err
 
 
 def test_loops_find_the_joint():

@@ -1,4 +1,4 @@
-"""Times a function, and says it as a table."""
+"""Times a function."""
 
 import dataclasses
 import statistics
@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+
+from epipolar_jax.tools.benchmark import memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +25,11 @@ class Row:
     frames_per_s: frames (or whatever `unit` says) a second, by the median.
     ratio: `frames_per_s` over that of the row it is compared with; None for those themselves.
     unit: what is counted.
+    flops: floating-point operations that one call needs (2 for a multiply-add), by the formula of
+      what is computed, whatever the algorithm does in fact; None when nobody counted.
+    bytes_moved: bytes that one call must at least read and write; None when nobody counted.
+    dtype: of the factors, for the ceiling of matrix products.
+    peak_bytes: memory of results and temporaries (`benchmark.memory`); None when not known.
   """
 
   name: str
@@ -35,6 +42,10 @@ class Row:
   frames_per_s: float
   ratio: float | None = None
   unit: str = "frames"
+  flops: float | None = None
+  bytes_moved: float | None = None
+  dtype: str = "float32"
+  peak_bytes: int | None = None
 
 
 def measure(
@@ -45,17 +56,19 @@ def measure(
   frames: int,
   compiled: bool = True,
   seconds: float = 3.0,
-  unit: str = "frames",
+  **about: Any,
 ) -> Row:
   """Calls a function until `seconds` are over, at least three times, and waits for every result.
 
   Args:
-    name, size, unit: as in `Row`.
-    function: of the arguments; whatever arrays it returns are waited for.
+    name, size: as in `Row`.
+    function: of the arguments; whatever arrays it returns are waited for. One that `jax.jit` made
+      is compiled beforehand, so its memory is known.
     args: passed on.
     frames: that one call handles.
     compiled: whether the first call compiles; if not, it counts like any other.
     seconds: time to spend, after the first call.
+    about: unit, flops, bytes_moved, dtype, peak_bytes of the `Row`.
   """
 
   def once() -> float:
@@ -63,6 +76,12 @@ def measure(
     jax.block_until_ready(function(*args))
     return time.perf_counter() - start
 
+  ahead = 0.0
+  if hasattr(function, "lower"):
+    start = time.perf_counter()
+    function = function.lower(*args).compile()
+    ahead = time.perf_counter() - start
+    about = {"peak_bytes": memory.compiled_bytes(function)} | about
   first = once() if compiled else 0.0
   times: list[float] = []
   while len(times) < 3 or (sum(times) < seconds and len(times) < 1000):
@@ -71,32 +90,16 @@ def measure(
   return Row(
     name=name,
     size=size,
-    compile_s=max(first - median, 0.0) if compiled else 0.0,
+    compile_s=ahead + max(first - median, 0.0) if compiled else 0.0,
     median_s=median,
     low_s=min(times),
     high_s=max(times),
     calls=len(times),
     frames_per_s=frames / median,
-    unit=unit,
+    **about,
   )
 
 
 def against(row: Row, baseline: Row) -> Row:
   """The row, with its ratio to a baseline of the same unit."""
   return dataclasses.replace(row, ratio=row.frames_per_s / baseline.frames_per_s)
-
-
-def table(rows: list[Row]) -> str:
-  """The rows as a Markdown table."""
-  lines = [
-    "| what | size | compile s | median ms | fastest–slowest ms | calls | per second | ratio |",
-    "|---|---|---|---|---|---|---|---|",
-  ]
-  for r in rows:
-    spread = f"{1e3 * r.low_s:.4g}–{1e3 * r.high_s:.4g}"
-    ratio = "" if r.ratio is None else f"{r.ratio:.3g}×"
-    lines.append(
-      f"| {r.name} | {r.size} | {r.compile_s:.1f} | {1e3 * r.median_s:.4g} | {spread} | {r.calls} "
-      f"| {r.frames_per_s:,.4g} {r.unit} | {ratio} |"
-    )
-  return "\n".join(lines)
