@@ -1,7 +1,8 @@
 """Lifting networks: what one view shows (heatmaps, features or 2D joints) to joints in 3D.
 
-Each returns root-relative coordinates [n, j, 3] in units of a reference bone and, when asked for a
-viewpoint, the rotation [n, 3, 3] that takes the canonical frame to the camera's, else None.
+Each returns root-relative coordinates [n, j, 3] in units of a reference bone. The original's also
+return, when asked for a viewpoint, the rotation [n, 3, 3] that takes the canonical frame to the
+camera's, else None.
 """
 
 from typing import Any
@@ -10,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from epipolar_jax.geometry import canonical, rigid
+from epipolar_jax.geometry import rigid
 from epipolar_jax.models import layers
 
 Lift = tuple[jax.Array, jax.Array | None]
@@ -109,7 +110,6 @@ class ResidualLifter(nn.Module):
 
   Attributes:
     num_joints: j.
-    viewpoint: also estimates the rotation, as six numbers.
     width: of the hidden layers.
     num_blocks: residual blocks of two layers each.
     dropout: share of hidden units that are dropped in training.
@@ -120,7 +120,6 @@ class ResidualLifter(nn.Module):
   """
 
   num_joints: int
-  viewpoint: bool
   width: int = 1024
   num_blocks: int = 2
   dropout: float = 0.1
@@ -129,21 +128,14 @@ class ResidualLifter(nn.Module):
   @nn.compact
   def __call__(
     self, joints: jax.Array, side: jax.Array | None, keys: jax.Array | None = None
-  ) -> Lift:
-    """Lifts joints: [n, c], normalised and flat; the rest as in `HeatmapLifter`."""
+  ) -> jax.Array:
+    """Lifts joints: [n, c], normalised and flat; the rest as in `HeatmapLifter`. No rotation."""
     x = self._layer("first", _with_side(joints.astype(self.dtype), side), keys, 0)
     for block in range(self.num_blocks):
       y = self._layer(f"block{block}_1", x, keys, 2 * block + 1)
       x = x + self._layer(f"block{block}_2", y, keys, 2 * block + 2)
     x = nn.LayerNorm(dtype=self.dtype, name="last_norm")(x).astype(jnp.float32)
-    coordinates = _dense(3 * self.num_joints, name="pose_head")(x)
-    coordinates = coordinates.reshape(-1, self.num_joints, 3)
-    if not self.viewpoint:
-      return coordinates, None
-    view = _dense(6, name="view_head")(x)
-    # Starts near the identity, where Gram-Schmidt is well behaved.
-    view = view + jnp.array([[1.0, 0.0, 0.0, 0.0, 1.0, 0.0]])
-    return coordinates, jax.vmap(canonical.rotation_from_6d)(view)
+    return _dense(3 * self.num_joints, name="pose_head")(x).reshape(-1, self.num_joints, 3)
 
   def _layer(self, name: str, x: jax.Array, keys: jax.Array | None, index: int) -> jax.Array:
     x = nn.Dense(self.width, dtype=self.dtype, name=name)(x)

@@ -91,11 +91,19 @@ class Seen(NamedTuple):
 
 
 class Lifted(NamedTuple):
-  """What the network says of n views: coordinates [n j 3], rotation [n 3 3], heatmaps [n h w j]."""
+  """What is said of n views; None what is not.
 
-  coordinates: jax.Array
-  rotation: jax.Array | None
-  maps: jax.Array | None
+  Attributes:
+    camera: [n, j, 3], the pose in the camera's axes.
+    canonical: [n, j, 3], in its own axes.
+    rotation: [n, 3, 3], from these to the camera's.
+    maps: [n, h, w, j], the network's heatmaps.
+  """
+
+  camera: jax.Array | None = None
+  canonical: jax.Array | None = None
+  rotation: jax.Array | None = None
+  maps: jax.Array | None = None
 
 
 def frame_of(skeleton: skeletons.Skeleton) -> Frame:
@@ -122,6 +130,7 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
   forward_eval = nn.apply(_forward(config, kind), network)
   compare = task.choose({"mse": _mse, "l1": _l1}, config.lifting.loss, "lifting.loss")
   joint_loss = functools.partial(_heatmap_loss, sigma=config.heatmap.sigma)
+  axes_of = functools.partial(canonical.canonical_frame, align=frame.align, side=frame.side)
 
   def see(batch: task.Batch) -> Seen:
     intrinsics = jax.vmap(jax.vmap(cameras.crop_intrinsics))(batch["crop"], batch["intrinsics"])
@@ -143,20 +152,23 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
     points = jnp.repeat(batch["joints_3d"], batch["rotation"].shape[1], axis=0)
     rotation, translation = _flat(batch["rotation"]), _flat(batch["translation"])
     found = jax.vmap(functools.partial(describe, frame=frame))(points, rotation, translation)
-    if hands and config.lifting.flip:
-      flipped = jax.vmap(canonical.mirror)(found.canonical)
-      found = found._replace(canonical=_where(seen.side == 1, flipped, found.canonical))
-    return found
+    return found._replace(canonical=mirrored(found.canonical, seen))
 
-  def to_camera(lifted: Lifted, seen: Seen) -> jax.Array:
-    """Coordinates in the camera's axes, [n j 3]."""
-    if not kind.canonical:
-      return lifted.coordinates
-    coordinates = lifted.coordinates
-    if hands and config.lifting.flip:
-      flipped = jax.vmap(canonical.mirror)(coordinates)
-      coordinates = _where(seen.side == 1, flipped, coordinates)
-    return jax.vmap(canonical.from_canonical)(coordinates, lifted.rotation)
+  def mirrored(canonical_pose: jax.Array, seen: Seen) -> jax.Array:
+    """Right hands as left ones and back, with `lifting.flip`; [n j 3] in the pose's own axes."""
+    if not (hands and config.lifting.flip):
+      return canonical_pose
+    return _where(seen.side == 1, jax.vmap(canonical.mirror)(canonical_pose), canonical_pose)
+
+  def complete(lifted: Lifted, seen: Seen) -> Lifted:
+    """With a viewpoint, adds what follows from what the network says."""
+    if not kind.viewpoint:
+      return lifted
+    if lifted.camera is None:
+      own = mirrored(lifted.canonical, seen)
+      return lifted._replace(camera=jax.vmap(canonical.from_canonical)(own, lifted.rotation))
+    own, rotation = jax.vmap(axes_of)(lifted.camera)
+    return lifted._replace(canonical=mirrored(own, seen), rotation=rotation)
 
   @jax.jit
   def init(key: jax.Array) -> task.Variables:
@@ -170,10 +182,7 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
     keys = task.frame_keys(key, count, axis_name=axis_name)
     keys = _flat(jax.vmap(lambda k: jax.random.split(k, views))(keys))
     lifted, updated = forward(variables, seen, keys, train=True)
-    wanted = truth(batch, seen)
-    values = compare(
-      lifted, to_camera(lifted, seen) if kind.viewpoint else None, wanted, seen, kind
-    )
+    values = compare(lifted, complete(lifted, seen).camera, truth(batch, seen), seen)
     if lifted.maps is not None and config.lifting.heatmap_weight:
       maps = jnp.moveaxis(lifted.maps, -1, 1)
       of_joints = jax.vmap(jax.vmap(joint_loss))(maps, seen.uv) * seen.visible
@@ -183,25 +192,22 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
 
   def predict(variables: task.Variables, batch: task.Batch) -> dict[str, jax.Array]:
     seen = see(batch)
-    lifted = forward_eval(variables, seen, None, train=False)
+    lifted = complete(forward_eval(variables, seen, None, train=False), seen)
     wanted = truth(batch, seen)
     scale = wanted.scale[:, None, None]
     shape = batch["rotation"].shape[:2]
     out = {}
-    if kind.canonical:
-      out["canonical"] = lifted.coordinates * scale
+    if lifted.canonical is not None:
+      out["canonical"] = lifted.canonical * scale
       out["canonical_truth"] = wanted.canonical * scale
-    if kind.viewpoint or not kind.canonical:
-      out["camera"] = to_camera(lifted, seen) * scale
+    if lifted.camera is not None:
+      out["camera"] = lifted.camera * scale
       out["camera_truth"] = wanted.camera * scale
-      out["world"] = jax.vmap(canonical.to_world)(out["camera"], _flat(batch["rotation"]))
-      out["world_truth"] = jax.vmap(canonical.to_world)(
-        out["camera_truth"], _flat(batch["rotation"])
-      )
-    if kind.viewpoint:
-      out["rotation_error_deg"] = jax.vmap(canonical.angle_between)(
-        lifted.rotation, wanted.rotation
-      ) * (180.0 / jnp.pi)
+      to_world = functools.partial(jax.vmap(canonical.to_world), rotation=_flat(batch["rotation"]))
+      out["world"], out["world_truth"] = to_world(out["camera"]), to_world(out["camera_truth"])
+    if lifted.rotation is not None:
+      off = jax.vmap(canonical.angle_between)(lifted.rotation, wanted.rotation)
+      out["rotation_error_deg"] = off * (180.0 / jnp.pi)
     out = {name: x.reshape(*shape, *x.shape[1:]) for name, x in out.items()}
     if "world_truth" in out:
       out["world_truth"] = out["world_truth"][:, 0]  # the same of every view
@@ -328,7 +334,6 @@ def _lifter(
       )
     return lifting.ResidualLifter(
       num_joints,
-      viewpoint=kind.viewpoint,
       width=options.width,
       num_blocks=options.num_blocks,
       dropout=options.dropout,
@@ -354,13 +359,17 @@ def _forward(config: ml_collections.ConfigDict, kind: Kind) -> Callable[..., Lif
     heatmaps.decode_softmax, radius=2.5 * sigma / models.STRIDE, stride=models.STRIDE
   )
 
+  def said(coordinates: jax.Array, rotation: jax.Array | None, maps=None) -> Lifted:
+    name = "canonical" if kind.canonical else "camera"
+    return Lifted(**{name: coordinates}, rotation=rotation, maps=maps)
+
   def forward(
     network: lifting.LiftingNet, seen: Seen, keys: jax.Array | None, *, train: bool
   ) -> Lifted:
     maps = features = None
     if kind.sees == "features":
       pooled = jnp.mean(network.backbone(_flat(seen.images), train=train), (1, 2))
-      return Lifted(*network.lifter(pooled, seen.side, keys), None)
+      return said(*network.lifter(pooled, seen.side, keys))
     if kind.sees == "heatmaps":
       early = network.backbone.early(_flat(seen.images), train=train)
       features = network.backbone.late(early, train=train)
@@ -369,7 +378,7 @@ def _forward(config: ml_collections.ConfigDict, kind: Kind) -> Callable[..., Lif
       maps = _flat(network.backbone(seen.images, *seen.cameras, train=train)["heatmaps"])
     if not residual:
       shown = jax.vmap(draw)(seen.uv, seen.visible) if maps is None else maps
-      return Lifted(*network.lifter(shown, seen.side, keys), maps)
+      return said(*network.lifter(shown, seen.side, keys), maps)
 
     uv, weight = seen.uv, seen.visible
     if maps is not None:
@@ -381,45 +390,46 @@ def _forward(config: ml_collections.ConfigDict, kind: Kind) -> Callable[..., Lif
       at = heatmaps.image_to_map(uv, stride=models.STRIDE)
       looks = jax.vmap(sampling.bilinear)(features, at)
       shown = jnp.append(shown, looks.reshape(len(looks), -1).astype(shown.dtype), axis=1)
-    coordinates, rotation = network.lifter(shown, seen.side, keys)
-    # The lifter speaks of the turned camera.
-    if rotation is None and not kind.canonical:
-      return Lifted(jax.vmap(canonical.from_canonical)(coordinates, turn), None, maps)
-    if rotation is not None:
-      rotation = jax.vmap(linalg.matmul)(rotation, turn)
-    return Lifted(coordinates, rotation, maps)
+    coordinates = network.lifter(shown, seen.side, keys)
+    if kind.canonical and not kind.viewpoint:
+      return Lifted(canonical=coordinates, maps=maps)
+    # It speaks of the turned camera. A viewpoint follows from the pose (`complete`): estimated
+    # apart, the two would not agree.
+    return Lifted(camera=jax.vmap(canonical.from_canonical)(coordinates, turn), maps=maps)
 
   return forward
 
 
-def _mse(
-  lifted: Lifted, camera: jax.Array | None, truth: Truth, seen: Seen, kind: Kind
-) -> jax.Array:
-  """The original's loss of each view, [n]: mean squares, invisible joints as zeros, plus the
-  rotation's."""
+def _mse(lifted: Lifted, camera: jax.Array | None, truth: Truth, seen: Seen) -> jax.Array:
+  """The original's loss of each view, [n]: mean squares of what the network says, invisible joints
+  as zeros."""
   del camera
-  wanted = truth.canonical if kind.canonical else truth.camera
-  off = (lifted.coordinates - wanted) * seen.visible[:, :, None]
-  values = jnp.mean(jnp.square(off), (1, 2))
-  if kind.viewpoint:
+  pose, wanted = _pose(lifted, truth)
+  values = jnp.mean(jnp.square((pose - wanted) * seen.visible[:, :, None]), (1, 2))
+  if lifted.rotation is not None:
     values = values + jnp.mean(jnp.square(lifted.rotation - truth.rotation), (1, 2))
   return values
 
 
-def _l1(
-  lifted: Lifted, camera: jax.Array | None, truth: Truth, seen: Seen, kind: Kind
-) -> jax.Array:
+def _l1(lifted: Lifted, camera: jax.Array | None, truth: Truth, seen: Seen) -> jax.Array:
   """Mean absolute differences of each view, [n], of all joints: hidden ones have labels too.
 
-  With a viewpoint also of the rotation and of what both give together.
+  Where the network says a rotation, also of that and of what both give together.
   """
   del seen
-  wanted = truth.canonical if kind.canonical else truth.camera
-  values = jnp.mean(jnp.abs(lifted.coordinates - wanted), (1, 2))
-  if kind.viewpoint:
+  pose, wanted = _pose(lifted, truth)
+  values = jnp.mean(jnp.abs(pose - wanted), (1, 2))
+  if lifted.rotation is not None:
     values = values + jnp.mean(jnp.abs(lifted.rotation - truth.rotation), (1, 2))
     values = values + jnp.mean(jnp.abs(camera - truth.camera), (1, 2))
   return values
+
+
+def _pose(lifted: Lifted, truth: Truth) -> tuple[jax.Array, jax.Array]:
+  """The pose as the network says it, and the true one in the same frame."""
+  if lifted.camera is None:
+    return lifted.canonical, truth.canonical
+  return lifted.camera, truth.camera
 
 
 def _heatmap_loss(heatmap: jax.Array, uv: jax.Array, *, sigma: float) -> jax.Array:
