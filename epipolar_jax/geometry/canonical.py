@@ -48,25 +48,6 @@ def to_world(points: jax.Array, rotation: jax.Array) -> jax.Array:
   return linalg.matmul(points, rotation)
 
 
-def rotation_from_6d(values: jax.Array) -> jax.Array:
-  """The rotation whose first two rows follow from six numbers by Gram-Schmidt.
-
-  Unlike three angles, it is continuous: a network need not jump anywhere.
-
-  Args:
-    values: [6].
-
-  Returns:
-    [3, 3], a rotation unless the two halves are on one line; finite always.
-
-  References:
-    Zhou et al., On the Continuity of Rotation Representations in Neural Networks, CVPR 2019.
-  """
-  x = _unit(values[:3])
-  y = _unit(values[3:] - jnp.sum(values[3:] * x) * x)
-  return jnp.stack([x, y, jnp.cross(x, y)])
-
-
 def angle_between(first: jax.Array, second: jax.Array) -> jax.Array:
   """The angle in radians, [], of the rotation between two rotations [3, 3]."""
   # The chord |A - B| is 2 √2 sin(angle / 2): exact near 0, where arccos of the trace is not.

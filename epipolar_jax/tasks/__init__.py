@@ -2,12 +2,12 @@
 
 import ml_collections
 
-from epipolar_jax.tasks import lifting, multiview
+from epipolar_jax.tasks import lifting, lifting_network, multiview
 from epipolar_jax.tasks import task as task_module
 
 Task = task_module.Task
 choose = task_module.choose
-LIFTING = tuple(lifting.KINDS)
+LIFTING = tuple(lifting_network.KINDS)
 
 
 def build(config: ml_collections.ConfigDict, *, axis_name: str | None) -> Task:
@@ -20,5 +20,5 @@ def build(config: ml_collections.ConfigDict, *, axis_name: str | None) -> Task:
   Raises:
     ValueError: if `config.task` is unknown.
   """
-  builders = {"multiview": multiview.build} | dict.fromkeys(lifting.KINDS, lifting.build)
+  builders = {"multiview": multiview.build} | dict.fromkeys(LIFTING, lifting.build)
   return task_module.choose(builders, config.task, "task")(config, axis_name)

@@ -10,7 +10,7 @@ import pytest
 from epipolar_jax.geometry import canonical
 from epipolar_jax.interop import torch_names
 from epipolar_jax.models import lifting
-from epipolar_jax.tasks import lifting as task
+from epipolar_jax.tasks import lifting_views
 from tests import golden_files
 from tests.models import weights
 
@@ -40,7 +40,7 @@ def _shown(g):
     return x.transpose(0, 2, 3, 1) if x.ndim == 4 else x
   _, side, sigma, stride = g["heatmap_h_w_sigma_downsample"]
   draw = functools.partial(
-    task.joint_heatmaps,
+    lifting_views.joint_heatmaps,
     visible=jnp.ones(g["joints"].shape[1]),
     image_size=int(side * stride),
     map_size=int(side),

@@ -11,7 +11,7 @@ from configs import lifting_direct_h36m, lifting_direct_rhd, lifting_h36m_residu
 from epipolar_jax import checkpointing, skeletons, tasks
 from epipolar_jax.inputs import lifting as inputs
 from epipolar_jax.inputs import multiview
-from epipolar_jax.tasks import lifting
+from epipolar_jax.tasks import lifting_network, lifting_poses, lifting_views
 from epipolar_jax.training import loop
 from tests import dots, hands
 
@@ -34,7 +34,7 @@ def _batch(config, *, train=False, count=2):
   return multiview.device_part(next(batches))
 
 
-_TASKS = [(name, "original", True) for name in lifting.KINDS] + [
+_TASKS = [(name, "original", True) for name in lifting_network.KINDS] + [
   ("keypoint_lifting_rot", "residual", True),
   ("lifting_rot", "original", False),
   ("lifting_direct", "residual", False),
@@ -56,8 +56,8 @@ def test_every_task_has_a_loss_and_says_where_joints_are(name, lifter, people):
   assert jax.tree.structure(stats) == jax.tree.structure(variables["batch_stats"])
   out = jax.eval_shape(task.predict, variables, batch)
   views, joints = (4, 17) if people else (1, 21)
-  expected = {"canonical"} if lifting.KINDS[name].canonical else {"camera"}
-  if lifting.KINDS[name].viewpoint:
+  expected = {"canonical"} if lifting_network.KINDS[name].canonical else {"camera"}
+  if lifting_network.KINDS[name].viewpoint:
     expected |= {"camera"}
   assert {k for k in out if k in ("camera", "canonical")} == expected
   for key in expected:
@@ -67,8 +67,8 @@ def test_every_task_has_a_loss_and_says_where_joints_are(name, lifter, people):
 
 def test_labels_of_all_views_agree_in_the_world():
   example = dots.frames(1)[0]
-  frame = lifting.frame_of(skeletons.H36M_17)
-  describe = jax.jit(jax.vmap(functools.partial(lifting.describe, frame=frame), (None, 0, 0)))
+  frame = lifting_poses.frame_of(skeletons.H36M_17)
+  describe = jax.jit(jax.vmap(functools.partial(lifting_poses.describe, frame=frame), (None, 0, 0)))
   truth = describe(example["joints_3d"], example["rotation"], example["translation"])
   relative = example["joints_3d"] - example["joints_3d"][0]
   scale = np.linalg.norm(relative[8])
@@ -91,7 +91,7 @@ def test_joints_are_normalised_as_a_turned_camera_sees_them():
     intrinsics = np.array([[200.0, 0, 20 + shift], [0, 200.0, 40 - shift], [0, 0, 1]])
     uv = points @ intrinsics.T
     uv = uv[:, :2] / uv[:, 2:]
-    shown, turn = lifting.normalise(
+    shown, turn = lifting_views.normalise(
       jnp.asarray(uv), jnp.ones(17, bool), jnp.asarray(intrinsics, jnp.float32), size=64
     )
     half = np.exp(shown[-1])
@@ -121,9 +121,36 @@ def test_mirrored_hands_come_back_mirrored():
   assert out[True]["rotation_error_deg"].shape == (2, 1)
 
 
+def test_the_residual_lifter_deduces_the_viewpoint_from_the_pose():
+  """lifting_rot is lifting_direct that also tells the pose's own axes: same weights, same loss."""
+  batch, results = _batch(_config("lifting_rot", people=False)), {}
+  for name in ("lifting_direct", "lifting_rot"):
+    config = _config(name, lifter="residual", people=False)
+    config.lifting.update({"loss": "l1", "flip": name == "lifting_rot"})
+    task = tasks.build(config, axis_name=None)
+    variables = task.init(jax.random.key(0))
+    loss, _, _ = jax.jit(task.loss)(variables, batch, jax.random.key(1))
+    results[name] = loss, jax.device_get(jax.jit(task.predict)(variables, batch))
+  assert results["lifting_rot"][0] == results["lifting_direct"][0] > 0
+  out = results["lifting_rot"][1]
+  np.testing.assert_array_equal(out["camera"], results["lifting_direct"][1]["camera"])
+  middle, pinky = (skeletons.RHD_21.index(name) for name in ("middle4", "pinky4"))
+  assert (out["canonical"][..., middle, 1] < 0).all()
+  np.testing.assert_allclose(out["canonical"][..., middle, [0, 2]], 0.0, atol=1e-3)
+  np.testing.assert_allclose(out["canonical"][..., pinky, 2], 0.0, atol=1e-3)
+  # A turn, and for the right hand a mirror besides.
+  left, right = (np.linalg.lstsq(out["canonical"][i, 0], out["camera"][i, 0])[0] for i in (0, 1))
+  assert np.linalg.det(left) == pytest.approx(1.0, abs=1e-3)
+  assert np.linalg.det(right) == pytest.approx(-1.0, abs=1e-3)
+
+
 def test_heatmaps_of_the_original_exchange_rows_and_columns():
   draw = functools.partial(
-    lifting.joint_heatmaps, image_size=64, map_size=32, sigma=4.0, visible=jnp.array([True, False])
+    lifting_views.joint_heatmaps,
+    image_size=64,
+    map_size=32,
+    sigma=4.0,
+    visible=jnp.array([True, False]),
   )
   uv = jnp.array([[40.0, 20.0], [1.0, 1.0]])
   for layout, peak in (("crop", (10, 20)), ("reference", (10, 5))):

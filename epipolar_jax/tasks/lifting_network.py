@@ -1,0 +1,189 @@
+"""The networks of the lifting tasks: which there are, what each consists of, how it is run."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from epipolar_jax import heatmaps, models
+from epipolar_jax.geometry import canonical, sampling
+from epipolar_jax.models import lifting, pose_resnet, resnet
+from epipolar_jax.tasks import lifting_views, task
+
+
+class Kind(NamedTuple):
+  """What distinguishes the lifting tasks.
+
+  Attributes:
+    sees: joints (true ones, as heatmaps or coordinates), features (of a trunk), heatmaps (estimated
+      in the view) or fused (estimated in all views together).
+    canonical: coordinates are in the pose's own frame, else in the camera's.
+    viewpoint: the rotation between the two frames is estimated as well.
+    pool: side of the blocks of heatmap pixels that the heatmap lifter averages first.
+  """
+
+  sees: str
+  canonical: bool
+  viewpoint: bool
+  pool: int
+
+
+KINDS = {
+  "lifting_direct": Kind("joints", canonical=False, viewpoint=False, pool=8),
+  "lifting": Kind("joints", canonical=True, viewpoint=False, pool=8),
+  "lifting_rot": Kind("joints", canonical=True, viewpoint=True, pool=8),
+  "img_lifting_rot": Kind("features", canonical=True, viewpoint=True, pool=0),
+  "keypoint_lifting_direct": Kind("heatmaps", canonical=False, viewpoint=False, pool=8),
+  "keypoint_lifting_rot": Kind("heatmaps", canonical=True, viewpoint=True, pool=2),
+  "multiview_img_lifting_rot": Kind("fused", canonical=True, viewpoint=True, pool=2),
+}
+
+
+class Lifted(NamedTuple):
+  """What is said of n views; None what is not.
+
+  Attributes:
+    camera: [n, j, 3], the pose in the camera's axes.
+    canonical: [n, j, 3], in its own axes.
+    rotation: [n, 3, 3], from these to the camera's.
+    maps: [n, h, w, j], the network's heatmaps.
+  """
+
+  camera: jax.Array | None = None
+  canonical: jax.Array | None = None
+  rotation: jax.Array | None = None
+  maps: jax.Array | None = None
+
+
+def build(
+  config: ml_collections.ConfigDict, kind: Kind, axis_name: str | None
+) -> lifting.LiftingNet:
+  """The lifter, and the network before it."""
+  model, options = config.model, config.lifting
+  dtype = task.choose(
+    {"float32": jnp.float32, "bfloat16": jnp.bfloat16}, model.dtype, "model.dtype"
+  )
+  trunk = {
+    "depth": model.backbone_depth,
+    "width": model.width,
+    "dtype": dtype,
+    "bn_momentum": models.bn_momentum(model),
+    "axis_name": axis_name,
+  }
+  backbone = None
+  if kind.sees == "features":
+    backbone = resnet.ResNet(**trunk)
+  elif kind.sees == "heatmaps":
+    backbone = pose_resnet.PoseResNet(
+      num_joints=model.num_joints,
+      deconv_channels=model.deconv_channels,
+      head_init_std=model.head_init_std,
+      **trunk,
+    )
+  elif kind.sees == "fused":
+    backbone = models.build(model, config.parity, axis_name=axis_name)
+  return lifting.LiftingNet(_lifter(options, model.num_joints, kind, dtype), backbone)
+
+
+def make_forward(config: ml_collections.ConfigDict, kind: Kind) -> Callable[..., Lifted]:
+  """The function that `nn.apply` runs: (network, seen, dropout keys [n], train) -> `Lifted`."""
+  size, sigma = config.data.image_size, config.heatmap.sigma
+  residual = config.lifting.lifter == "residual"
+  draw = functools.partial(
+    lifting_views.joint_heatmaps,
+    image_size=size,
+    map_size=config.lifting.heatmap_size,
+    sigma=sigma,
+    layout=config.lifting.heatmap_layout,
+  )
+  decode = functools.partial(
+    heatmaps.decode_softmax, radius=2.5 * sigma / models.STRIDE, stride=models.STRIDE
+  )
+
+  def said(coordinates: jax.Array, rotation: jax.Array | None, maps=None) -> Lifted:
+    name = "canonical" if kind.canonical else "camera"
+    return Lifted(**{name: coordinates}, rotation=rotation, maps=maps)
+
+  def forward(
+    network: lifting.LiftingNet, seen: lifting_views.Seen, keys: jax.Array | None, *, train: bool
+  ) -> Lifted:
+    maps = features = None
+    if kind.sees == "features":
+      pooled = jnp.mean(network.backbone(lifting_views.flat(seen.images), train=train), (1, 2))
+      return said(*network.lifter(pooled, seen.side, keys))
+    if kind.sees == "heatmaps":
+      early = network.backbone.early(lifting_views.flat(seen.images), train=train)
+      features = network.backbone.late(early, train=train)
+      maps = network.backbone.heatmaps(features)
+    elif kind.sees == "fused":
+      maps = lifting_views.flat(
+        network.backbone(seen.images, *seen.cameras, train=train)["heatmaps"]
+      )
+    if not residual:
+      shown = jax.vmap(draw)(seen.uv, seen.visible) if maps is None else maps
+      return said(*network.lifter(shown, seen.side, keys), maps)
+
+    uv, weight = seen.uv, seen.visible
+    if maps is not None:
+      # The heatmaps learn from the 2D labels alone: the lifter's gradient would blur them.
+      uv, weight = jax.vmap(jax.vmap(decode))(jax.lax.stop_gradient(jnp.moveaxis(maps, -1, 1)))
+    read = functools.partial(lifting_views.normalise, size=size)
+    shown, turn = jax.vmap(read)(uv, weight, lifting_views.flat(seen.cameras[0]))
+    if features is not None:
+      at = heatmaps.image_to_map(uv, stride=models.STRIDE)
+      looks = jax.vmap(sampling.bilinear)(features, at)
+      shown = jnp.append(shown, looks.reshape(len(looks), -1).astype(shown.dtype), axis=1)
+    coordinates = network.lifter(shown, seen.side, keys)
+    if kind.canonical and not kind.viewpoint:
+      return Lifted(canonical=coordinates, maps=maps)
+    # It speaks of the turned camera. A viewpoint follows from the pose (`complete`): estimated
+    # apart, the two would not agree.
+    return Lifted(camera=jax.vmap(canonical.from_canonical)(coordinates, turn), maps=maps)
+
+  return forward
+
+
+def describe(config: ml_collections.ConfigDict, kind: Kind) -> dict[str, Any]:
+  """What a checkpoint's weights depend on; stored with it and compared on restore."""
+  options = config.lifting
+  meta = {"lifter": options.lifter, "flip": options.flip, "num_joints": config.model.num_joints}
+  if options.lifter == "residual":
+    meta |= {"width": options.width, "num_blocks": options.num_blocks}
+  elif kind.sees == "joints":
+    meta |= {"heatmap_size": options.heatmap_size, "heatmap_layout": options.heatmap_layout}
+  described = {"task": config.task, "lifting": meta}
+  if kind.sees != "joints":
+    model = config.model
+    described["model"] = {"backbone_depth": model.backbone_depth, "width": model.width}
+    if kind.sees != "features":
+      described["model"]["deconv_channels"] = model.deconv_channels
+    if kind.sees == "fused":
+      described["model"]["fusion"] = {"merge": model.fusion.merge}
+    if config.parity.bgr:
+      described["parity"] = {"bgr": True}
+  return described
+
+
+def _lifter(
+  options: ml_collections.ConfigDict, num_joints: int, kind: Kind, dtype: Any
+) -> nn.Module:
+  if task.choose({"original": 0, "residual": 1}, options.lifter, "lifting.lifter"):
+    if kind.sees == "features":
+      raise ValueError(
+        "lifting.lifter 'residual' lifts joints, and img_lifting_rot has none: choose task "
+        "keypoint_lifting_rot, which finds them in the same images"
+      )
+    return lifting.ResidualLifter(
+      num_joints,
+      width=options.width,
+      num_blocks=options.num_blocks,
+      dropout=options.dropout,
+      dtype=dtype,
+    )
+  if kind.sees == "features":
+    return lifting.FeatureLifter(num_joints)
+  return lifting.HeatmapLifter(num_joints, pool=kind.pool, viewpoint=kind.viewpoint, dtype=dtype)
