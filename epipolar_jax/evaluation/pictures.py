@@ -9,6 +9,7 @@ import ml_collections
 import numpy as np
 
 from epipolar_jax import models, tasks
+from epipolar_jax.geometry import sampling
 from epipolar_jax.inputs import batches as inputs
 from epipolar_jax.inputs import multiview
 from epipolar_jax.visualize import panels, predictions
@@ -48,22 +49,36 @@ def make(config: ml_collections.ConfigDict, split: str) -> Callable[[Any], dict[
     for batch in frames:
       seen = jax.device_get(inspect(local, inputs.device_part(batch)))
       rows["heatmaps"].append(panels.heatmap_row(batch["image"][0], seen["heatmaps"][0]))
-      if "weights" in seen:
-        rows["attention"].append(_attention(batch, seen))
+      if "source" in seen:
+        num_samples = config.model.fusion.num_samples
+        rows["attention"].append(_attention(batch, seen, num_samples))
     return {name: np.vstack(pictures) for name, pictures in rows.items()}
 
   return draw
 
 
-def _attention(batch: multiview.Batch, seen: dict[str, np.ndarray]) -> np.ndarray:
+def _attention(batch: multiview.Batch, seen: dict[str, np.ndarray], num_samples: int) -> np.ndarray:
   """Where the views of the one frame look to find a joint."""
+  # The views come nearest first, and the nearest is always fused.
+  source = seen["source"][0][:, 0]
+
+  def weigh(view: int, cell: np.ndarray, samples: np.ndarray) -> np.ndarray:
+    if "weights" in seen:
+      width = seen["heatmaps"].shape[3]
+      # Pooled samples, k / 2 apart, share one weight.
+      return np.resize(seen["weights"][0][view, 0, cell[1] * width + cell[0]], num_samples)
+    evidence = seen["evidence"][0][source[view], ..., _JOINT, None]
+    found = sampling.bilinear(evidence, samples)[:, 0]
+    return np.asarray(jax.nn.softmax(seen["sharpness"][0][_JOINT] * found))
+
   bottom = np.broadcast_to(np.array([[[0.0, 0.0, 1.0]]]), (len(batch["crop"][0]), 1, 3))
   intrinsics = np.concatenate([batch["crop"][0], bottom], 1) @ batch["intrinsics"][0]
   return panels.attention_row(
     batch["image"][0],
     seen["joints_2d"][0][:, _JOINT],
-    seen["weights"][0][:, 0],  # the views come nearest first, and the nearest is always fused
-    seen["source"][0][:, 0],
+    weigh,
+    source,
     (intrinsics, batch["rotation"][0], batch["translation"][0]),
+    num_samples=num_samples,
     stride=models.STRIDE,
   )

@@ -76,8 +76,8 @@ class EpipolarPose(nn.Module):
       heatmaps: [b, v, h/4, w/4, j] float32; with fusion also `source` [b, v, m], and with fused
       features match [b, v, m, h/4, w/4, 2], the best match of each pixel in each source view, in
       feature pixels of that view. With `consistency` also the fields of `fusion.Consistency`,
-      [b, v, m, p, ...]. With `mutable=["intermediates"]` the last fusion leaves `weights`,
-      [b, v, m, p, k], of the samples on each pixel's line.
+      [b, v, m, p, ...]. With `mutable=["intermediates"]` the last fusion of features leaves
+      `weights`, [b, v, m, p, k], of the samples on each pixel's line.
 
     Raises:
       ValueError: one view only, with fusion; an image size that is no multiple of 32; an option
@@ -97,10 +97,11 @@ class EpipolarPose(nn.Module):
     if source is None:
       source = jax.vmap(functools.partial(fusion.choose_sources, rule="nearest"))(*cameras[1:])
     out = {"source": source}
-    lines = self._lines(cameras, source, (h // STRIDE, w // STRIDE), last.num_samples)
     if last is self.heatmap_fusion:
       maps = self._heatmaps(self.backbone.late(early, train=train), b)
-      return out | {"heatmaps": self._fuse_joints(maps, cameras, lines)}
+      rescale = jax.vmap(jax.vmap(functools.partial(epipolar.to_map, stride=STRIDE)))
+      return out | {"heatmaps": last(maps, rescale(cameras[0]), *cameras[1:], source)}
+    lines = self._lines(cameras, source, (h // STRIDE, w // STRIDE), last.num_samples)
     fuse = functools.partial(self._fuse, pixels=pixels, lines=lines, train=train)
     early_seen, late_seen = self._unfused(pixels, early, train)
     if self.early_fusion is not None:
@@ -119,15 +120,6 @@ class EpipolarPose(nn.Module):
     """Heatmaps [b, v, h, w, j] of features [b·v, h, w, c]."""
     maps = self.backbone.heatmaps(features)
     return maps.reshape(batch, -1, *maps.shape[1:])
-
-  def _fuse_joints(self, maps, cameras, lines):
-    """Fused heatmaps [b, v, h, w, j]."""
-    if self.is_mutable_collection("intermediates"):
-      weights = self.heatmap_fusion.weights(maps, lines.source, lines.samples, lines.valid)
-      self.sow("intermediates", "weights", weights, reduce_fn=lambda _, last: last)
-    intrinsics, *pose = cameras
-    rescale = jax.vmap(jax.vmap(functools.partial(epipolar.to_map, stride=STRIDE)))
-    return self.heatmap_fusion(maps, rescale(intrinsics), *pose, lines.source)
 
   def _unfused(self, pixels, early, train):
     """What the two fusions see of a source view, where that is not the reference view's feature."""

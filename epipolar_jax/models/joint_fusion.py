@@ -60,9 +60,11 @@ class JointFusion(nn.Module):
       source: [b, v, m], indices of the views that each view looks at.
 
     Returns:
-      [b, v, h, w, j] float32, logits.
+      [b, v, h, w, j] float32, logits. With `mutable=["intermediates"]` also `evidence`, the same
+      shape: softmax(sharpness * evidence) over the samples of a line is a joint's attention.
     """
     own = evidence(heatmaps.astype(jnp.float32))
+    self.sow("intermediates", "evidence", own, reduce_fn=lambda _, last: last)
     b, v, m = source.shape
     frame = jnp.arange(b).reshape(b, 1, 1)
     view = jnp.broadcast_to(jnp.arange(v).reshape(1, v, 1), source.shape)
@@ -81,33 +83,6 @@ class JointFusion(nn.Module):
     found = jax.lax.map(look, pairs) if jax.default_backend() == "cpu" else jax.vmap(look)(pairs)
     found = jnp.sum(found.reshape(b, v, m, *own.shape[2:]), axis=2)
     return own + self.gain.reshape((1,) * 4 + (self.num_joints,)) * found
-
-  def weights(
-    self, heatmaps: jax.Array, source: jax.Array, samples: jax.Array, valid: jax.Array
-  ) -> jax.Array:
-    """What each pixel attends to on its line, for the joint that is likeliest there: for pictures.
-
-    Args:
-      heatmaps: [b, v, h, w, j], logits, unfused.
-      source: [b, v, m], indices of the views that each view looks at.
-      samples: [b, v, m, p, k, 2], (u, v) on the epipolar lines, in map pixels; p = h·w.
-      valid: [b, v, m, p], False where a line misses the map.
-
-    Returns:
-      [b, v, m, p, k].
-    """
-    own = evidence(heatmaps.astype(jnp.float32))
-    b, v, h, w, j = own.shape
-    likeliest = jnp.argmax(own.reshape(b, v, 1, h * w, j), axis=-1)
-    likeliest = jnp.broadcast_to(likeliest, valid.shape)
-    seen = own[jnp.arange(b).reshape(b, 1, 1), source]
-
-    def at_pixel(seen, points, valid, joint):
-      found = sampling.bilinear(seen[..., joint, None], points)[:, 0]
-      return jax.nn.softmax(found * self.sharpness[joint]) * valid
-
-    of_pair = jax.vmap(at_pixel, in_axes=(None, 0, 0, 0))
-    return jax.vmap(jax.vmap(jax.vmap(of_pair)))(seen, samples, valid, likeliest)
 
 
 def evidence(logits: jax.Array) -> jax.Array:

@@ -109,8 +109,8 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
 
   def attention(variables: task.Variables, batch: task.Batch) -> dict[str, jax.Array]:
     # Any view may look at any other, unless fused features went into the layer that is looked at.
-    source = choose_sources(batch, config.model.fusion.sources)
-    shown = source if config.model.fusion.merge == "both" else choose_sources(batch, "all")
+    source, merge = choose_sources(batch, config.model.fusion.sources), config.model.fusion.merge
+    shown = source if merge == "both" else choose_sources(batch, "all")
     _, left = model.apply(
       variables,
       normalize(batch),
@@ -119,7 +119,15 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
       train=False,
       mutable=["intermediates"],
     )
-    return {"others": shown, "source": source, "weights": left["intermediates"]["weights"]}
+    seen = {"others": shown, "source": source}
+    if merge != "heatmaps":
+      return seen | {"weights": left["intermediates"]["weights"]}
+    own = left["intermediates"]["heatmap_fusion"]["evidence"]
+    sharpness = variables["params"]["heatmap_fusion"]["sharpness"]
+    return seen | {
+      "evidence": own,
+      "sharpness": jnp.broadcast_to(sharpness, (len(own), *sharpness.shape)),
+    }
 
   return task.Task(init, loss, predict, _describe(config), inspect)
 

@@ -28,8 +28,9 @@ class Task(NamedTuple):
     meta: JSON-like description of what a checkpoint of this task must agree with.
     inspect: like `predict`, and what the network saw on the way: heatmaps [b v h w j] and, with
       fusion, source [b v m], the views each view looks at, others [b v n], the views it can be
-      shown looking at, weights [b v n p k] of the samples on their epipolar lines; None for tasks
-      without pictures.
+      shown looking at, and weights [b v n p k] of the samples on their epipolar lines, or, where
+      each joint has weights of its own, evidence [b v h w j] and sharpness [b j]: they are the
+      softmax of sharpness * evidence over a line. None for tasks without pictures.
   """
 
   init: Callable[[jax.Array], Variables]

@@ -2,6 +2,7 @@
 
 python -m epipolar_jax.tools.view --workdir runs/synthetic_full --output viewer.html
 python -m epipolar_jax.tools.view --workdir runs/synthetic_full --inputs --output inputs.html
+python -m epipolar_jax.tools.view --config configs/h36m.py --inputs --raw FOLDER
 
 Both are single HTML files that need nothing else. Without --workdir, name the network with
 --config and --checkpoint.
@@ -9,7 +10,7 @@ Both are single HTML files that need nothing else. Without --workdir, name the n
 
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -24,10 +25,6 @@ from epipolar_jax.visualize import inputs, page, predictions, viewer
 
 _DEFAULT_FRAMES = 4
 _DRAWS = 2  # augmented versions of a frame on the inputs page
-_JOINT_NOTE = (
-  "This network fuses heatmaps, each joint for itself: the attention of a pixel is that of the "
-  "joint that is likeliest there."
-)
 _LIMIT_MB = 5.0  # for a page of a few frames that one can send by mail
 
 
@@ -102,23 +99,37 @@ def viewer_page(
       | true
       | {"true_2d": true["labels_2d"], "true_3d": true["labels_3d"]}
       | {"occluded": example["occluded"], "label": _label(example)}
-      | {"pooled": config.model.fusion.pooling}
     )
-  notes = (_JOINT_NOTE,) if config.model.fusion.merge == "heatmaps" else ()
   return viewer.render(
-    frames, stride=models.STRIDE, title="Epipolar viewer", subtitle=subtitle, notes=notes
+    frames,
+    stride=models.STRIDE,
+    num_samples=config.model.fusion.num_samples,
+    title="Epipolar viewer",
+    subtitle=subtitle,
   )
 
 
 def inputs_page(
-  config: ml_collections.ConfigDict, examples: Sequence[dict[str, Any]], *, subtitle: str
+  config: ml_collections.ConfigDict,
+  examples: Sequence[dict[str, Any]],
+  *,
+  subtitle: str,
+  before: Callable[[dict[str, Any]], list[dict[str, Any]]] = lambda _: [],
 ) -> str:
-  """What the network gets of stored frames, stage by stage, as HTML."""
+  """What the network gets of stored frames, stage by stage, as HTML.
+
+  Args:
+    config: of the run.
+    examples: as stored.
+    subtitle: which data.
+    before: from an example to the stages before it was stored.
+  """
   frames = [
     {
       "label": _label(example),
       "occluded": example["occluded"],
       "stages": [
+        *before(example),
         _stored(example),
         _network_input(config, example),
         *_augmented(config, example),
@@ -127,6 +138,25 @@ def inputs_page(
     for example in examples
   ]
   return inputs.render(frames, title="Inputs of the network", subtitle=subtitle)
+
+
+def raw_stages(
+  config: ml_collections.ConfigDict, split: str, raw: pathlib.Path
+) -> Callable[[dict[str, Any]], list[dict[str, Any]]]:
+  """From a stored example to its stages before it was stored: raw, undistorted.
+
+  Raises:
+    ValueError: a data set that stores its pictures as they are.
+    FileNotFoundError: the raw data are not there.
+  """
+  if config.data.name != "h36m":
+    raise ValueError(
+      f"--raw is for Human3.6M, whose pictures are undistorted and cut before they are stored; "
+      f"those of the data set {config.data.name!r} are stored as they are"
+    )
+  from data.h36m import raw_stages as h36m
+
+  return h36m.RawFrames(raw, split).stages
 
 
 def _stored(example: dict[str, Any]) -> dict[str, Any]:
@@ -222,12 +252,16 @@ def main(argv: list[str]) -> None:
     raise app.UsageError("name --workdir, the folder of a run, or --config")
   if values.workdir is None and not (values.inputs or values.checkpoint):
     raise app.UsageError("without --workdir, name --checkpoint, the folder of a network's weights")
+  if values.raw and not values.inputs:
+    raise app.UsageError("--raw goes with --inputs")
   workdir = pathlib.Path(values.workdir) if values.workdir else None
   config = values.config if values.config is not None else run_config(workdir)
   split = values.split or config.eval.splits[0]
   examples = load(config, split, values.frames)
   if values.inputs:
-    text = inputs_page(config, examples, subtitle=f"data set {config.data.name}, split {split}")
+    before = raw_stages(config, split, pathlib.Path(values.raw)) if values.raw else lambda _: []
+    subtitle = f"data set {config.data.name}, split {split}"
+    text = inputs_page(config, examples, subtitle=subtitle, before=before)
   else:
     checkpoint = pathlib.Path(values.checkpoint or checkpointing.newest(workdir))
     task = tasks.build(config, axis_name=None)
@@ -252,6 +286,7 @@ if __name__ == "__main__":
   flags.DEFINE_string("split", None, "Split to show; default the first of eval.splits.")
   flags.DEFINE_list("frames", [], "Frames of the split to show; default four, spread over it.")
   flags.DEFINE_bool("inputs", False, "What the network gets, instead of what it sees.")
+  flags.DEFINE_string("raw", None, "With --inputs: folder of the raw Human3.6M, to show it too.")
   flags.DEFINE_string("output", None, "HTML file; default viewer.html or inputs.html.")
   # Warnings: Orbax tells much at the info level. Not set_default, which app.run overrules.
   flags.FLAGS.verbosity = -1

@@ -16,7 +16,8 @@ def render(frames: list[dict[str, Any]], *, title: str, subtitle: str) -> str:
       same in every frame: name; note, a sentence; image [v h w 3] uint8; intrinsics [v 3 3] of
       these pictures; rotation [v 3 3]; translation [v 3] mm; joints_2d [v j 2] px, as labelled;
       joints_3d [j 3] mm; perhaps boxes, a list of (centre [2], side), px; perhaps heatmaps
-      [v j h w] in 0..1, the targets.
+      [v j h w] in 0..1, the targets; perhaps distortion [v 5], the lens in OpenCV's order, and
+      with it straight_2d [v j 2] px, the labels free of it. Stages may differ in size.
     title: of the page.
     subtitle: which data.
 
@@ -65,6 +66,9 @@ def _stage(stage: dict[str, Any]) -> dict[str, Any]:
       {"center": page.rounded(np.asarray(center), 2), "side": float(side)}
       for center, side in stage["boxes"]
     ]
+  if "distortion" in stage:
+    stored["distortion"] = page.rounded(stage["distortion"], 9)
+    stored["straight_2d"] = page.rounded(stage["straight_2d"], 3)
   if "heatmaps" in stage:
     stored["heatmaps"] = np.rint(255 * np.clip(stage["heatmaps"], 0, 1)).astype(np.uint8)
   return stored

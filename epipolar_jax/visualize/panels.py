@@ -1,5 +1,7 @@
 """What a network sees inside, as pictures for TensorBoard: heatmaps, and attention along lines."""
 
+from collections.abc import Callable
+
 import cv2
 import jax
 import jax.numpy as jnp
@@ -35,10 +37,11 @@ def heatmap_row(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
 def attention_row(
   images: np.ndarray,
   points: np.ndarray,
-  weights: np.ndarray,
+  weigh: Callable[[int, np.ndarray, np.ndarray], np.ndarray],
   source: np.ndarray,
   cameras: tuple[np.ndarray, np.ndarray, np.ndarray],
   *,
+  num_samples: int,
   stride: int,
 ) -> np.ndarray:
   """For every view a pair of tiles: a point in it, and the weights along its line where it looks.
@@ -46,9 +49,11 @@ def attention_row(
   Args:
     images: [v h w 3] uint8 RGB network inputs.
     points: [v 2] network px; the nearest feature pixel is shown.
-    weights: [v p k], of the samples on each feature pixel's line in the source view.
+    weigh: from a view, a feature pixel (u, v) of it and the samples [k 2] on its line in the source
+      view, in feature pixels, to their weights [k].
     source: [v], the view each view looks at.
     cameras: K [v 3 3] of the network inputs, R [v 3 3], t [v 3] mm.
+    num_samples: k.
     stride: image pixels per feature pixel.
 
   Returns:
@@ -59,12 +64,12 @@ def attention_row(
   for v, s in enumerate(source):
     cell = np.rint((points[v] - (stride - 1) / 2) / stride)
     cell = np.clip(cell, 0, [width - 1, height - 1])
-    samples, valid = _samples(cell, v, s, cameras, (width, height), weights.shape[-1], stride)
-    row = weights[v, int(cell[1]) * width + int(cell[0])]
+    samples, valid = _samples(cell, v, s, cameras, (width, height), num_samples, stride)
     above, below = _enlarged(images[v]), _enlarged(images[s])
     zoom = _SIDE / images.shape[1]
     _dot(above, (cell * stride + (stride - 1) / 2 + 0.5) * zoom - 0.5, 6.0)
     if valid:
+      row = weigh(v, cell.astype(int), samples)
       uv = (samples * stride + (stride - 1) / 2 + 0.5) * zoom - 0.5
       _line(below, uv[0], uv[-1])
       for at, share in zip(uv, row / max(row.max(), 1e-30)):

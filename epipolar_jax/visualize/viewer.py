@@ -16,9 +16,9 @@ def render(
   frames: list[dict[str, Any]],
   *,
   stride: int,
+  num_samples: int,
   title: str,
   subtitle: str,
-  notes: tuple[str, ...] = (),
 ) -> str:
   """The viewer as HTML.
 
@@ -27,11 +27,12 @@ def render(
       image [v h w 3] uint8, the network inputs; intrinsics [v 3 3] of these, rotation [v 3 3],
       translation [v 3] mm; joints_2d, true_2d [v j 2] network px; joints_3d, true_3d [j 3] mm;
       joint_valid [j]; occluded [v]; heatmaps [v h/s w/s j]; label, a short name;
-      with fusion also source [v m], others [v n] and weights [v n p k], see `tasks.Task`.
+      with fusion also source [v m], others [v n], and weights [v n p k] or evidence [v h/s w/s j]
+      and sharpness [j], see `tasks.Task`.
     stride: s, image pixels per heatmap pixel.
+    num_samples: k, on a line.
     title: of the page.
     subtitle: which network, which data.
-    notes: sentences to add to the page's help.
 
   Raises:
     ValueError: no frames, or fewer than two views.
@@ -43,27 +44,26 @@ def render(
     raise ValueError("an epipolar line needs two views; these frames have one")
   map_size = [height // stride, width // stride]
   skeleton = skeletons.by_num_joints(len(frames[0]["true_3d"]))
-  fused = "weights" in frames[0]
-  grid = 1 if not fused or map_size[0] * map_size[1] <= _MAX_PIXELS else 2
-  code = _weight_code([f["weights"] for f in frames]) if fused else None
+  weighed = "weights" in frames[0]
+  grid = 1 if not weighed or map_size[0] * map_size[1] <= _MAX_PIXELS else 2
+  code = _weight_code([f["weights"] for f in frames]) if weighed else None
   tree = {
     "kind": "viewer",
     "title": title,
     "subtitle": subtitle,
-    "notes": [*_notes(code, grid), *notes],
+    "notes": _notes(code, grid, "evidence" in frames[0]),
     "size": [height, width],
     "map_size": map_size,
     "stride": stride,
     "grid": grid,
-    # Pooled samples come in pairs of one weight; without fusion the curve is of colours alone.
-    "num_samples": _unpool(frames[0]["weights"], frames[0]).shape[-1] if fused else 64,
+    "num_samples": num_samples,
     "weight_code": code,
     "skeleton": {
       "joints": [skeletons.spoken(name) for name in skeleton.joints],
       "limbs": skeleton.limbs,
       "sides": palette.sides(skeleton.num_joints, skeleton.flip_pairs),
     },
-    "frames": [_frame(f, code, map_size, grid) for f in frames],
+    "frames": [_frame(f, code, map_size, grid, num_samples) for f in frames],
   }
   return page.render(title, tree)
 
@@ -92,12 +92,18 @@ def _weight_code(weights: list[np.ndarray]) -> dict[str, Any]:
   return {"kind": "log", "low": 0.0, "high": 1.0, "per_decade": _PER_DECADE}
 
 
-def _notes(code: dict[str, Any] | None, grid: int) -> list[str]:
+def _notes(code: dict[str, Any] | None, grid: int, per_joint: bool) -> list[str]:
   notes = [
     "Lines are computed here, from the cameras of the crops the network saw. The point moves on "
     "the pixels of the network's feature map, because that is where attention is computed.",
   ]
-  if code is None:
+  if per_joint:
+    notes.append(
+      "This network fuses heatmaps, each joint for itself: the attention is that of the chosen "
+      "joint, worked out here from the network's unfused heatmaps. With all joints, it is that of "
+      "the joint which is likeliest at the point."
+    )
+  elif code is None:
     notes.append("This network fuses nothing, so there is no attention to show.")
   elif code["kind"] == "log":
     share = 100 * (10 ** (0.5 / code["per_decade"]) - 1)
@@ -122,7 +128,11 @@ def _notes(code: dict[str, Any] | None, grid: int) -> list[str]:
 
 
 def _frame(
-  frame: dict[str, Any], code: dict[str, Any] | None, map_size: list[int], grid: int
+  frame: dict[str, Any],
+  code: dict[str, Any] | None,
+  map_size: list[int],
+  grid: int,
+  num_samples: int,
 ) -> dict[str, Any]:
   """One frame as the page reads it."""
   good = frame["joint_valid"].astype(bool)
@@ -144,18 +154,16 @@ def _frame(
     "mpjpe": round(float(error[good].mean()), 1) if good.any() else None,
     "heatmaps": np.rint(255 * maps / peak).astype(np.uint8),
   }
-  if code is None:
+  if "source" not in frame:
     return stored
-  weights = _unpool(frame["weights"], frame)
+  stored["source"] = [[int(x) for x in row] for row in frame["source"]]
+  stored["others"] = [[int(x) for x in row] for row in frame["others"]]
+  if code is None:
+    evidence = np.moveaxis(frame["evidence"], -1, 1).astype(np.float32)  # [v j h w]
+    return stored | {"evidence": evidence, "sharpness": page.rounded(frame["sharpness"], 6)}
+  weights = frame["weights"]
+  # Pooled samples, k / 2 apart, share one weight.
+  weights = np.tile(weights, num_samples // weights.shape[-1])
   shape = weights.shape
   kept = weights.reshape(*shape[:2], *map_size, shape[-1])[:, :, ::grid, ::grid]
-  return stored | {
-    "source": [[int(x) for x in row] for row in frame["source"]],
-    "others": [[int(x) for x in row] for row in frame["others"]],
-    "weights": encode_weights(kept.reshape(*shape[:2], -1, shape[-1]), code),
-  }
-
-
-def _unpool(weights: np.ndarray, frame: dict[str, Any]) -> np.ndarray:
-  """Weights [... k]: with pooling two samples, k / 2 apart, share one of the k / 2 weights."""
-  return np.concatenate([weights, weights], -1) if frame["pooled"] else weights
+  return stored | {"weights": encode_weights(kept.reshape(*shape[:2], -1, shape[-1]), code)}

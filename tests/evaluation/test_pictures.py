@@ -20,6 +20,7 @@ def dot_frames(monkeypatch):
 
 def test_pictures_of_two_frames():
   config = dots.config()
+  config.model.fusion.update({"merge": "heatmaps", "sources": "all"})
   task = tasks.build(config, axis_name=None)
   variables = task.init(jax.random.key(0, impl="rbg"))
   drawn = pictures.make(config, "validation")(variables)

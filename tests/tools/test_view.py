@@ -10,11 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from data.h36m import builder
 from epipolar_jax import tasks
-from epipolar_jax.geometry import cameras, epipolar
+from epipolar_jax.geometry import cameras, epipolar, sampling
 from epipolar_jax.tools import view
 from epipolar_jax.visualize import viewer
 from tests import dots, pages
+from tests.data import h36m_raw
 
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # Software rendering, so that WebGL is there without a GPU.
@@ -213,6 +215,94 @@ def test_viewer_by_keyboard(network, browser, tmp_path):
   page.keyboard.press("Escape")
   opened.check()
   page.close()
+
+
+def test_each_joint_has_an_attention_of_its_own(config, browser, tmp_path):
+  rng = np.random.default_rng(0)
+  examples = dots.frames(1)
+  geometry = view._geometry(view._unaugmented(config, examples[0]))
+  views, joints = geometry["labels_2d"].shape[:2]
+  evidence = rng.uniform(0, 9, (views, 16, 16, joints)).astype(np.float32)
+  sharpness = rng.uniform(0.5, 2, joints)
+  others = np.array([[b for b in range(views) if b != a] for a in range(views)])
+  frame = geometry | {
+    "true_2d": geometry["labels_2d"],
+    "true_3d": geometry["labels_3d"],
+    "joints_2d": geometry["labels_2d"],
+    "joints_3d": geometry["labels_3d"],
+    "joint_valid": np.ones(joints, bool),
+    "occluded": np.zeros(views, bool),
+    "heatmaps": evidence,
+    "label": "dots",
+    "source": others,
+    "others": others,
+    "evidence": evidence,
+    "sharpness": sharpness,
+  }
+  html = viewer.render([frame], stride=4, num_samples=8, title="t", subtitle="s")
+  opened = _Opened(browser, tmp_path / "viewer.html", html)
+  page = opened.page
+
+  def expected(point, joint):
+    samples = (_line(examples[0], config, point, 0, 1) - 1.5) / 4
+    found = sampling.bilinear(jnp.asarray(evidence[1, ..., joint, None]), jnp.asarray(samples))
+    return np.asarray(jax.nn.softmax(sharpness[joint] * found[:, 0]))
+
+  for joint, name in ((3, page.evaluate("viewer.page.skeleton.joints[3]")), (16, "right wrist")):
+    page.evaluate(f"viewer.pickJoint({joint}), viewer.movePoint([8, 6])")
+    assert opened.state()["joint"] == joint and opened.state()["source"] == 1
+    np.testing.assert_allclose(
+      page.evaluate("viewer.found.attention"), expected((8, 6), joint), rtol=2e-3
+    )
+    assert page.locator(".source .note").inner_text().endswith(f"looks here for the {name}")
+  page.evaluate("viewer.pickJoint(-1), viewer.movePoint([8, 6])")
+  joint = evidence[0, 6, 8].argmax()
+  np.testing.assert_allclose(
+    page.evaluate("viewer.found.attention"), expected((8, 6), joint), rtol=2e-3
+  )
+  opened.check()
+  page.close()
+
+
+def test_raw_pictures_bend_the_lines(config, browser, tmp_path):
+  records = h36m_raw.records(1)
+  raw = h36m_raw.write(tmp_path / "raw", records, records, h36m_raw.images())
+  source = builder.prepare(raw, tmp_path, builder.Options(image_size=64)).as_data_source("train")
+  config = config.copy_and_resolve_references()
+  config.data.name = "h36m"
+  before = view.raw_stages(config, "train", raw)
+  html = view.inputs_page(config, [source[0]], subtitle="tiny", before=before)
+  assert len(html.encode()) < 5e6
+  opened = _Opened(browser, tmp_path / "raw.html", html)
+  page = opened.page
+  tabs = page.locator("nav button").all_inner_texts()
+  assert tabs == ["Raw", "Undistorted", "Stored", "Network input", "Augmented 1", "Augmented 2"]
+  for stage, points in ((0, 10), (1, 2)):
+    page.locator("nav button").nth(stage).click()
+    opened.wait(f"inputs.state.stage === {stage}")
+    assert "Cameras and labels agree" in page.locator(".verdict").inner_text()
+    curves = page.evaluate(
+      "[...inputs.pictures[1].svg.querySelectorAll('.epipolar')].map("
+      "c => [...c.points].map(p => [p.x, p.y]))"
+    )
+    assert len(curves) == 3 * 17 and all(len(c) >= points for c in curves)
+    labels = page.evaluate("inputs.stage.joints_2d[1]")
+    # From each other view a line through each joint, straight or bent.
+    for curve, label in zip(curves, [*labels] * 3):
+      assert _distance(np.array(curve), np.array(label)) < 0.2
+  opened.check()
+  page.close()
+  with pytest.raises(ValueError, match=r"--raw is for Human3\.6M"):
+    config.data.name = "synthetic"
+    view.raw_stages(config, "train", raw)
+
+
+def _distance(curve, point):
+  """From a point to the nearest piece of a curve, px."""
+  start, step = curve[:-1], np.diff(curve, axis=0)
+  place = np.sum((point - start) * step, -1) / np.sum(step * step, -1)
+  nearest = start + np.clip(place, 0, 1)[:, None] * step
+  return np.linalg.norm(point - nearest, axis=-1).min()
 
 
 def test_inputs_page_shows_a_wrong_camera(config, browser, tmp_path):

@@ -29,13 +29,13 @@ def _frame(size=32, views=2, samples=6, **changes):
     "others": np.array([[1], [0]]),
     "weights": weights,
     "label": "0: still",
-    "pooled": False,
   }
   return frame | changes
 
 
-def _tree(frame):
-  return pages.read(viewer.render([frame], stride=4, title="t", subtitle="s"))
+def _tree(frame, num_samples=6):
+  html = viewer.render([frame], stride=4, num_samples=num_samples, title="t", subtitle="s")
+  return pages.read(html)
 
 
 def test_codes_are_right_to_what_the_page_says():
@@ -63,7 +63,7 @@ def test_signed_weights_are_stored_linearly():
 
 
 def test_pooled_samples_share_their_weight():
-  tree = _tree(_frame(pooled=True))
+  tree = _tree(_frame(), num_samples=12)
   codes = tree["frames"][0]["weights"]
   assert tree["num_samples"] == 12 and codes.shape[-1] == 12
   np.testing.assert_array_equal(codes[..., :6], codes[..., 6:])
@@ -84,7 +84,7 @@ def test_network_without_fusion_and_failed_joints():
     del frame[name]
   tree = _tree(frame)
   stored = tree["frames"][0]
-  assert tree["weight_code"] is None and "weights" not in stored
+  assert tree["weight_code"] is None and "weights" not in stored and "source" not in stored
   assert stored["joints_3d"][4] is None and stored["errors"][4] is None
   assert stored["mpjpe"] == pytest.approx(np.sqrt(27), abs=0.05)
   assert stored["heatmaps"].shape == (2, 17, 8, 8) and stored["heatmaps"].max() == 255
@@ -94,6 +94,6 @@ def test_network_without_fusion_and_failed_joints():
 
 def test_nothing_to_show_is_refused():
   with pytest.raises(ValueError, match="no frame"):
-    viewer.render([], stride=4, title="t", subtitle="s")
+    viewer.render([], stride=4, num_samples=6, title="t", subtitle="s")
   with pytest.raises(ValueError, match="two views"):
-    viewer.render([_frame(views=1)], stride=4, title="t", subtitle="s")
+    _tree(_frame(views=1))

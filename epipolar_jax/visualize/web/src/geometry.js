@@ -44,11 +44,25 @@ export const imageToMap = (x, stride) => (x - (stride - 1) / 2) / stride;
 /** Camera centre in the world, -Rᵀ t. */
 export const center = (camera) => apply(transpose(camera.rotation), camera.translation.map((x) => -x));
 
-/** World point -> [u, v, depth]. */
-export function project(point, { intrinsics, rotation, translation }) {
-  const x = add(apply(rotation, point), translation);
-  const uv = apply(intrinsics, [x[0] / x[2], x[1] / x[2], 1]);
-  return [uv[0], uv[1], x[2]];
+/** World point -> [u, v, depth], through the lens if the camera has one. */
+export function project(point, camera) {
+  const x = add(apply(camera.rotation, point), camera.translation);
+  const straight = apply(camera.intrinsics, [x[0] / x[2], x[1] / x[2], 1]);
+  return [...bend(straight, camera), x[2]];
+}
+
+/** Where a lens, OpenCV's (k1, k2, p1, p2, k3), puts a pixel of the picture without distortion. */
+export function bend([u, v], { intrinsics, distortion }) {
+  if (!distortion) return [u, v];
+  const [k1, k2, p1, p2, k3] = distortion;
+  const [x, y] = apply(invertIntrinsics(intrinsics), [u, v, 1]);
+  const r2 = x * x + y * y;
+  const radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3));
+  return apply(intrinsics, [
+    x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
+    y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
+    1,
+  ]).slice(0, 2);
 }
 
 /** Unit direction in the world of the ray through a pixel. */
@@ -73,32 +87,33 @@ export function fundamental(first, second) {
 }
 
 /**
- * The epipolar line of a point, cut to [0, w-1] x [0, h-1] and its two ends, or null.
+ * The epipolar line of a point, cut to [0, w-1] x [0, h-1], larger by a margin, or null.
  * Same direction as epipolar.sample_line: samples run from `start` to `end`.
  */
-export function clippedLine(point, f, width, height) {
+export function clippedLine(point, f, width, height, margin = 0) {
   const line = apply(f, [...point, 1]);
   const length = Math.hypot(line[0], line[1]);
   if (length < 1e-12) return null;
   const normal = [line[0] / length, line[1] / length];
   const direction = [normal[1], -normal[0]];
-  const far = [width - 1, height - 1];
-  const middle = [far[0] / 2, far[1] / 2];
+  const near = -margin;
+  const far = [width - 1 + margin, height - 1 + margin];
+  const middle = far.map((x) => (x + near) / 2);
   const gap = dot(normal, middle) + line[2] / length;
   const foot = middle.map((m, i) => m - normal[i] * gap);
   let [start, end] = [-Infinity, Infinity];
   for (const i of [0, 1]) {
     if (Math.abs(direction[i]) < 1e-9) {
-      if (foot[i] < -1e-4 || foot[i] > far[i] + 1e-4) return null;
+      if (foot[i] < near - 1e-4 || foot[i] > far[i] + 1e-4) return null;
       continue;
     }
-    const a = (-1e-4 - foot[i]) / direction[i];
+    const a = (near - 1e-4 - foot[i]) / direction[i];
     const b = (far[i] + 1e-4 - foot[i]) / direction[i];
     start = Math.max(start, Math.min(a, b));
     end = Math.min(end, Math.max(a, b));
   }
   if (start > end) return null;
-  const at = (s) => foot.map((x, i) => Math.min(Math.max(x + s * direction[i], 0), far[i]));
+  const at = (s) => foot.map((x, i) => Math.min(Math.max(x + s * direction[i], near), far[i]));
   return { start: at(start), end: at(end), normal, offset: line[2] / length };
 }
 

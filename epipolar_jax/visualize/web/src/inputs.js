@@ -2,12 +2,15 @@
 // from 3D, and the epipolar lines of every joint in every other view.
 import { decodeImage, part } from "./codec.js";
 import { color, dropdown, element, typing } from "./dom.js";
-import { apply, clippedLine, fundamental, project } from "./geometry.js";
+import { apply, bend, clippedLine, fundamental, project, sampleLine } from "./geometry.js";
 import { camera } from "./matching.js";
 import { Picture } from "./picture.js";
 
 // A line further than this from its joint is a calibration or labelling error, not rounding.
 const BAD_PX = 1.0;
+// A barrel lens shows what lies this share of the picture outside the picture without distortion.
+const LENS_MARGIN = 0.15;
+const CURVE_POINTS = 48;
 const TOGGLES = [
   ["lines", "Epipolar lines", "e"],
   ["joints", "Joints from 3D", "p"],
@@ -154,19 +157,36 @@ class Inputs {
   drawLines(picture, v, other, alone) {
     const f = fundamental(camera(this.stage, other), camera(this.stage, v));
     for (const j of this.shown) {
-      const line = clippedLine(this.stage.joints_2d[other][j], f, picture.width, picture.height);
-      if (!line) continue;
-      picture.line(line.start, line.end, { stroke: alone ? color("attention") : this.page.colors[j], width: alone ? 1.8 : 0.7, name: "epipolar" });
-      if (alone) picture.text(line.end, `from view ${other}`);
+      const ends = this.epipolarCurve(this.straight[other][j], f, v, picture);
+      if (!ends) continue;
+      picture.curve(ends, { stroke: alone ? color("attention") : this.page.colors[j], width: alone ? 1.8 : 0.7, name: "epipolar" });
+      if (alone) picture.text(ends.at(-1), `from view ${other}`);
     }
+  }
+
+  /** 2D labels [v][j] as they would be without lens distortion: epipolar geometry holds for these. */
+  get straight() {
+    return this.stage.straight_2d ?? this.stage.joints_2d;
+  }
+
+  /** The epipolar line of a point in view v: its two ends, or a curve where a lens bends it. */
+  epipolarCurve(point, f, v, { width, height }) {
+    const seen = camera(this.stage, v);
+    const margin = seen.distortion ? LENS_MARGIN * Math.max(width, height) : 0;
+    const line = clippedLine(point, f, width, height, margin);
+    if (!line) return null;
+    if (!seen.distortion) return [line.start, line.end];
+    const inside = ([x, y]) => x >= 0 && y >= 0 && x <= width - 1 && y <= height - 1;
+    const bent = sampleLine(line, CURVE_POINTS).map((at) => bend(at, seen)).filter(inside);
+    return bent.length > 1 ? bent : null;
   }
 
   /** Mean distance of the labels of view b to the epipolar lines of the labels of view a, px. */
   lineError(a, b) {
     const f = fundamental(camera(this.stage, a), camera(this.stage, b));
     const distances = this.shown.map((j) => {
-      const line = apply(f, [...this.stage.joints_2d[a][j], 1]);
-      const [u, v] = this.stage.joints_2d[b][j];
+      const line = apply(f, [...this.straight[a][j], 1]);
+      const [u, v] = this.straight[b][j];
       return Math.abs(line[0] * u + line[1] * v + line[2]) / Math.hypot(line[0], line[1]);
     });
     return mean(distances);

@@ -64,6 +64,15 @@ export class Picture {
     );
   }
 
+  /** A line through points, with a dark casing. */
+  curve(points, { stroke, width = 2, name = null }) {
+    const path = { points: points.map((at) => at.join(",")).join(" "), fill: "none", "vector-effect": "non-scaling-stroke" };
+    this.svg.append(
+      shape("polyline", { ...path, stroke: "#000", "stroke-opacity": 0.55, "stroke-width": width + 2 }),
+      shape("polyline", { ...path, stroke, "stroke-width": width, class: name }),
+    );
+  }
+
   /** A disc or ring of a radius in screen pixels. */
   dot(at, radius, { fill = "none", stroke = "none", width = 2, opacity = 1, name = null }) {
     const place = { cx: at[0], cy: at[1], r: radius * this.unit, "vector-effect": "non-scaling-stroke" };

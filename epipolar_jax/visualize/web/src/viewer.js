@@ -3,7 +3,7 @@ import { decodeImage, part } from "./codec.js";
 import { Curve } from "./curve.js";
 import { color, dropdown, element, typing } from "./dom.js";
 import { clippedLine, fundamental, mapToImage } from "./geometry.js";
-import { argmax, camera, colorCells, match, snap } from "./matching.js";
+import { argmax, camera, colorCells, likeliest, match, snap } from "./matching.js";
 import { Picture } from "./picture.js";
 import { Stage } from "./scene.js";
 
@@ -195,8 +195,7 @@ class Viewer {
   /** Click and drag, with mouse, pen or finger. */
   follow(target) {
     const move = (event) => {
-      this.state.joint = -1;
-      this.setPoint(snap(this.page, this.reference.locate(event)));
+      this.movePoint(snap(this.page, this.reference.locate(event)));
     };
     target.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
@@ -232,8 +231,7 @@ class Viewer {
     };
     for (const [name, , key] of TOGGLES) actions[key] = () => this.boxes[name].click();
     if (arrows[event.key] && event.target.tagName !== "SELECT") {
-      state.joint = -1;
-      this.setPoint(this.within(state.point.map((x, i) => x + arrows[event.key][i])));
+      this.movePoint(this.within(state.point.map((x, i) => x + arrows[event.key][i])));
     } else if (digit > 0 && digit <= this.thumbs.length) {
       if (event.shiftKey) this.pickReference(digit - 1);
       else this.pickSource(digit - 1);
@@ -296,8 +294,10 @@ class Viewer {
     this.pickJoint(state.joint);
   }
 
-  setPoint(point) {
+  /** To another pixel: no joint's any more, unless each joint has an attention of its own. */
+  movePoint(point) {
     this.state.point = point;
+    if (!this.frame.evidence) this.state.joint = -1;
     this.redrawAll();
   }
 
@@ -321,7 +321,7 @@ class Viewer {
     this.referenceSelect.value = state.reference;
     this.sourceSelect.value = state.source;
     this.uv = state.point.map((x) => mapToImage(x, this.page.stride));
-    this.found = match(this.page, frame, state.reference, state.source, state.point);
+    this.found = match(this.page, frame, state.reference, state.source, state.point, state.joint);
     this.referenceNote.textContent = this.viewNote(state.reference);
     this.sourceNote.textContent = this.sourceText();
     this.drawReference();
@@ -342,7 +342,16 @@ class Viewer {
     const hidden = this.viewNote(state.source);
     if (!frame.source) return hidden;
     const own = frame.source[state.reference].includes(state.source);
-    return [own ? "the network looks here" : "not what the network fuses", hidden].filter(Boolean).join(" · ");
+    const looks = own ? `the network looks here${this.lookedFor()}` : "not what the network fuses";
+    return [looks, hidden].filter(Boolean).join(" · ");
+  }
+
+  /** Which joint's attention is shown, where each has its own. */
+  lookedFor() {
+    const { state, frame, page } = this;
+    if (!frame.evidence) return "";
+    const joint = state.joint < 0 ? likeliest(frame, state.reference, state.point) : state.joint;
+    return ` for the ${page.skeleton.joints[joint]}`;
   }
 
   /** Image pixel of the heaviest sample. */
@@ -407,7 +416,7 @@ class Viewer {
     const ends = this.lineEnds(v);
     if (ends === null) return;
     picture.line(...ends, { stroke: color("attention"), width: 1.2, name: "epipolar" });
-    const found = match(page, frame, state.reference, v, state.point);
+    const found = match(page, frame, state.reference, v, state.point, state.joint);
     if (found?.attention) {
       picture.dot(this.toImage(found.samples[argmax(found.attention)]), 4, { stroke: color("attention"), width: 1.8 });
     }
@@ -425,10 +434,10 @@ class Viewer {
   }
 
   drawCurve() {
-    const { found, state, page } = this;
+    const { found, state, page, frame } = this;
     const missing = !found
       ? "The epipolar line of this point does not meet the other view. Pick another point, or another view."
-      : found.attention === null && !page.weight_code
+      : found.attention === null && !frame.source
         ? "This network has no fusion layer: the curve is plain colour matching."
         : found.attention === null
           ? "This network was not asked about this pair of views."
