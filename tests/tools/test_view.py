@@ -254,7 +254,7 @@ def test_each_joint_has_an_attention_of_its_own(config, browser, tmp_path):
     np.testing.assert_allclose(
       page.evaluate("viewer.found.attention"), expected((8, 6), joint), rtol=2e-3
     )
-    assert page.locator(".source .note").inner_text().endswith(f"looks here for the {name}")
+    assert page.locator(".curve .note").inner_text() == f"of the {name}"
   page.evaluate("viewer.pickJoint(-1), viewer.movePoint([8, 6])")
   joint = evidence[0, 6, 8].argmax()
   np.testing.assert_allclose(

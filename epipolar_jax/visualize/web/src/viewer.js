@@ -83,6 +83,7 @@ class Viewer {
     this.sourceNote = element("span", { class: "note" });
     this.strip = element("div", { class: "strip" });
     this.facts = element("table", { class: "facts", "aria-live": "polite" });
+    this.curveJoint = element("span", { class: "note" });
     this.curveNote = element("p", { class: "empty", hidden: true });
     const chart = element("div", { class: "chart" });
     const stageBox = element("div", { class: "stage", role: "img", "aria-label": "Skeletons and cameras in 3D" });
@@ -107,7 +108,7 @@ class Viewer {
         panel("reference", [element("h2", {}, "Pick a point"), this.referenceSelect, this.referenceNote], this.reference.element),
         panel("source", [element("h2", {}, "See its line"), this.sourceSelect, this.sourceNote], this.source.element),
         panel("space", [element("h2", {}, "In space"), this.turnButton(), element("span", { class: "note" }, "drag to turn, scroll to zoom")], stageBox),
-        panel("curve", [element("h2", {}, "Weights along the line"), this.legend()], chart, this.curveNote),
+        panel("curve", [element("h2", {}, "Weights along the line"), this.curveJoint, this.legend()], chart, this.curveNote),
         panel("rest", [element("h2", {}, "All views"), element("span", { class: "note" }, "click: look into that view")], this.strip, this.facts),
       ),
       this.help,
@@ -324,6 +325,7 @@ class Viewer {
     this.found = match(this.page, frame, state.reference, state.source, state.point, state.joint);
     this.referenceNote.textContent = this.viewNote(state.reference);
     this.sourceNote.textContent = this.sourceText();
+    this.curveJoint.textContent = this.lookedFor();
     this.drawReference();
     this.drawSource();
     this.thumbs.forEach((thumb, v) => this.drawThumb(thumb, v));
@@ -342,16 +344,15 @@ class Viewer {
     const hidden = this.viewNote(state.source);
     if (!frame.source) return hidden;
     const own = frame.source[state.reference].includes(state.source);
-    const looks = own ? `the network looks here${this.lookedFor()}` : "not what the network fuses";
-    return [looks, hidden].filter(Boolean).join(" · ");
+    return [own ? "the network looks here" : "not what the network fuses", hidden].filter(Boolean).join(" · ");
   }
 
-  /** Which joint's attention is shown, where each has its own. */
+  /** Whose attention is shown, where each joint has its own. */
   lookedFor() {
     const { state, frame, page } = this;
     if (!frame.evidence) return "";
     const joint = state.joint < 0 ? likeliest(frame, state.reference, state.point) : state.joint;
-    return ` for the ${page.skeleton.joints[joint]}`;
+    return `of the ${page.skeleton.joints[joint]}`;
   }
 
   /** Image pixel of the heaviest sample. */
