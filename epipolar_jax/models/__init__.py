@@ -7,6 +7,23 @@ import jax.numpy as jnp
 
 from epipolar_jax.models import attention, epipolar_pose, fusion, joint_fusion, pose_resnet
 
+# What only fusion of features reads, and its default.
+_FEATURE_FUSION = {
+  "attention": "avg",
+  "similarity": "dot",
+  "softmax": True,
+  "scale": 0.125,
+  "pooling": False,
+  "prior": "none",
+  "prior_views": 0,
+  "embeddings": ("z",),
+  "bottleneck": 1,
+  "z_residual": True,
+  "other_grad": ("match", "value"),
+  "compare": "features",
+}
+_FEATURE_PARITY = ("late_source", "legacy_normalize", "zero_means_outside", "lost_lines")
+
 # Image pixels per heatmap pixel.
 STRIDE = epipolar_pose.STRIDE
 
@@ -35,8 +52,8 @@ def build(config: Any, parity: Any, *, axis_name: str | None = None) -> nn.Modul
     `EpipolarPose`, called with (images, intrinsics, rotation, translation, train=...).
 
   Raises:
-    ValueError: unknown dtype or merge, or a second network that nothing would look at; the modules
-      check the rest when called.
+    ValueError: unknown dtype or merge, a second network that nothing would look at, or an option of
+      the fusion of features when heatmaps are fused; the modules check the rest when called.
   """
   dtype = _choose("dtype", config.dtype, _DTYPES)
   merge = _choose("fusion.merge", config.fusion.merge, {name: name for name in _MERGES})
@@ -45,6 +62,8 @@ def build(config: Any, parity: Any, *, axis_name: str | None = None) -> nn.Modul
       "model.share_weights False is for fused features: model.fusion.merge must be early, late or "
       f"both, not {merge!r}"
     )
+  if merge == "heatmaps":
+    _refuse_feature_options(config.fusion, parity)
   momentum = bn_momentum(config)
 
   def backbone() -> pose_resnet.PoseResNet:
@@ -74,6 +93,18 @@ def build(config: Any, parity: Any, *, axis_name: str | None = None) -> nn.Modul
     late_source=parity.late_source,
     lines="original" if parity.lost_lines else "exact",
   )
+
+
+def _refuse_feature_options(group: Any, parity: Any) -> None:
+  """Raises ValueError for an option that fusion of heatmaps would ignore."""
+  given = {f"model.fusion.{name}": (group[name], x) for name, x in _FEATURE_FUSION.items()}
+  given |= {f"parity.{name}": (parity[name], False) for name in _FEATURE_PARITY}
+  for field, (value, default) in given.items():
+    if value != default:
+      raise ValueError(
+        f"{field} is {value!r}, but model.fusion.merge 'heatmaps' compares no features and would "
+        f"ignore it: leave it at {default!r}, or choose merge late, early or both"
+      )
 
 
 def _fusion(

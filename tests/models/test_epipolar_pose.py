@@ -1,6 +1,7 @@
 """Whole networks: laws of the multi-view model, and golden files of the reference's networks."""
 
 import functools
+import re
 
 import flax.linen as nn
 import jax
@@ -386,3 +387,16 @@ def test_two_view_network_in_train_mode_equals_golden_forward():
 def test_trunk_is_the_torchvision_one():
   with pytest.raises(ValueError, match="depth 20 is not one of"):
     resnet.ResNet(20).init(jax.random.key(0), np.zeros((1, 32, 32, 3), np.float32), train=False)
+
+
+def test_options_that_fusion_of_heatmaps_would_ignore_are_refused():
+  _tiny(fusion__merge="heatmaps", fusion__num_samples=8)
+  ignored = {
+    "model.fusion.attention": "max",
+    "model.fusion.embeddings": (),
+    "parity.lost_lines": True,
+  }
+  for field, value in ignored.items():
+    name = field.removeprefix("model.").replace(".", "__")
+    with pytest.raises(ValueError, match=re.escape(f"{field} is {value!r}")):
+      _tiny(fusion__merge="heatmaps", **{name: value})
