@@ -13,6 +13,10 @@ import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
+# Side of the blocks of a JPEG with coarser colours, px; and at most so many of them are a tile.
+_BLOCK = 16
+_TILE_BLOCKS = 2
+
 
 @contextlib.contextmanager
 def quiet_tfds() -> Iterator[None]:
@@ -28,9 +32,22 @@ def quiet_tfds() -> Iterator[None]:
     logger.setLevel(level)
 
 
-def encode_jpeg(image: np.ndarray, quality: int) -> io.BytesIO:
-  """An RGB picture [h, w, 3] uint8 as the bytes of a JPEG, which TFDS stores without TensorFlow."""
-  done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+def encode_jpeg(image: np.ndarray, quality: int, *, tiles: bool = False) -> io.BytesIO:
+  """An RGB picture [h, w, 3] uint8 as the bytes of a JPEG, which TFDS stores without TensorFlow.
+
+  Args:
+    image: the pixels.
+    quality: 1..100.
+    tiles: restart markers every few blocks, so that a reader can decode a part
+      (`inputs.pictures`); one or two percent more bytes.
+  """
+  settings = [cv2.IMWRITE_JPEG_QUALITY, quality]
+  if tiles:
+    blocks = -(-image.shape[1] // _BLOCK)
+    interval = max(n for n in range(1, _TILE_BLOCKS + 1) if blocks % n == 0)
+    settings += [cv2.IMWRITE_JPEG_RST_INTERVAL, interval]
+    settings += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
+  done, data = cv2.imencode(".jpg", image[..., ::-1], settings)
   if not done:
     raise ValueError("OpenCV could not encode the image as JPEG")
   return io.BytesIO(data.tobytes())

@@ -73,7 +73,7 @@ def make(
   rotation = np.stack([view.rotation for view in views])
   return {
     "image": [
-      storing.encode_jpeg(picture[..., ::-1], options.jpeg_quality)
+      storing.encode_jpeg(picture[..., ::-1], options.jpeg_quality, tiles=True)
       for picture in stacked["picture"]
     ],
     "intrinsics": stacked["intrinsics"].astype(np.float32),

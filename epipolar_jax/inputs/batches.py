@@ -39,7 +39,8 @@ def train_batches(
     shard_count: of all; each yields its part of every batch.
 
   Raises:
-    ValueError: if the split has fewer frames than a batch.
+    ValueError: the split has fewer frames than a batch, the batch does not divide by the number of
+      shards, or there is no such shard.
   """
   return multiview.train_batches(
     source,
@@ -58,13 +59,22 @@ def train_batches(
 
 
 def eval_batches(
-  config: ml_collections.ConfigDict, source: Sequence[dict[str, Any]]
+  config: ml_collections.ConfigDict,
+  source: Sequence[dict[str, Any]],
+  *,
+  shard_index: int = 0,
+  shard_count: int = 1,
 ) -> Iterator[Batch]:
   """A split once, in order, unaugmented; the last batch is padded with `valid` False.
 
   Args:
     config: the whole config; `eval.max_frames` spreads so many frames over the split.
     source: of the split.
+    shard_index: of this process in the job.
+    shard_count: of all; each yields its part of every batch, and all as many batches.
+
+  Raises:
+    ValueError: the batch does not divide by the number of shards, or there is no such shard.
   """
   return multiview.eval_batches(
     source,
@@ -72,6 +82,8 @@ def eval_batches(
     batch_size=config.eval.batch_size,
     max_frames=config.eval.max_frames,
     num_threads=config.data.num_threads,
+    shard_index=shard_index,
+    shard_count=shard_count,
     load=_loader(config, train=False),
   )
 

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import ml_collections
+import tensorflow_datasets as tfds
 
-from epipolar_jax.inputs import subsets
+from epipolar_jax.inputs import pictures, subsets
 
 Source = Sequence[dict[str, Any]]
 
@@ -25,6 +26,21 @@ class MissingDataError(FileNotFoundError):
   """A data set is not there and cannot be made here; the message says how to get it."""
 
 
+class _Encoded(tfds.decode.SkipDecoding):
+  """Leaves pictures encoded: the loader decodes what a crop needs, if it needs one at all."""
+
+  def decode_example_np(self, serialized_example: bytes) -> pictures.Jpeg:
+    return pictures.Jpeg(serialized_example)
+
+  def decode_batch_example_np(self, serialized_example: Sequence[bytes]) -> list[pictures.Jpeg]:
+    return [pictures.Jpeg(data) for data in serialized_example]
+
+
+def read(prepared: tfds.core.DatasetBuilder, split: str) -> Source:
+  """Random access to the examples of a prepared data set, pictures as `pictures.Jpeg`."""
+  return prepared.as_data_source(split, decoders={"image": _Encoded()})
+
+
 def open_split(config: ml_collections.ConfigDict, split: str) -> Source:
   """Random access to the stored examples of one split; prepares the data set the first time.
 
@@ -33,7 +49,7 @@ def open_split(config: ml_collections.ConfigDict, split: str) -> Source:
     split: for example "train" or "test".
 
   Returns:
-    A sequence of dicts with the decoded pictures and all labels of one frame each.
+    A sequence of dicts with the pictures (`pictures.Jpeg`) and all labels of one frame each.
 
   Raises:
     ValueError: if there is no such data set or split.
@@ -50,7 +66,7 @@ def _synthetic(config: ml_collections.ConfigDict, split: str) -> Source:
   from data.synthetic import builder
 
   options = builder.Options(**config.synthetic.to_dict())
-  return builder.prepare(options, pathlib.Path(config.dir), split).as_data_source(split)
+  return read(builder.prepare(options, pathlib.Path(config.dir), split), split)
 
 
 def _h36m(config: ml_collections.ConfigDict, split: str) -> Source:
@@ -67,7 +83,7 @@ def _h36m(config: ml_collections.ConfigDict, split: str) -> Source:
   if split not in summary["splits"]:
     known = ", ".join(sorted(summary["splits"]))
     raise ValueError(f"Human3.6M has no split {split!r}; it has {known}")
-  source = prepared.as_data_source(split)
+  source = read(prepared, split)
   damaged = summary["splits"][split]["damaged"] if choice.drop_damaged else ()
   step = choice.train_every if split == "train" else choice.eval_every
   return subsets.Subset(source, subsets.every(len(source), step, damaged))
@@ -77,6 +93,6 @@ def _rhd(config: ml_collections.ConfigDict, split: str) -> Source:
   from data.rhd import builder
 
   try:
-    return builder.open_split(config.dir, split).as_data_source(split)
+    return read(builder.open_split(config.dir, split), split)
   except FileNotFoundError as error:
     raise MissingDataError(str(error)) from error

@@ -13,12 +13,12 @@ import ml_collections
 import numpy as np
 
 from epipolar_jax import skeletons
-from epipolar_jax.inputs import crops, hand_crops, multiview
+from epipolar_jax.inputs import crops, hand_crops, multiview, pictures
 
-# Tasks that see true 2D joints: the pictures need not travel.
+# Tasks that see true 2D joints: the pictures need not be decoded.
 _BLIND = ("lifting", "lifting_direct", "lifting_rot")
 _PER_VIEW = (
-  *("image", "intrinsics", "rotation", "translation", "occluded"),
+  *("intrinsics", "rotation", "translation", "occluded"),
   *("joints_2d", "box_center", "box_size"),
 )
 
@@ -38,20 +38,18 @@ def loader(config: ml_collections.ConfigDict, *, train: bool) -> Callable[..., m
       f"data.flip_probability is {config.data.flip_probability}; lifting tasks need 0: the 3D "
       "labels in the camera's frame would not be mirrored"
     )
-  keep_image = not train or config.task not in _BLIND
+  with_image = not train or config.task not in _BLIND
   if config.model.num_joints == skeletons.RHD_21.num_joints:
     noise = (options.joint_noise, options.center_noise, options.offset_noise) if train else (0,) * 3
-    load = functools.partial(
-      _load_hand, noise=noise, wrist=options.wrist, reference=options.heatmap_layout == "reference"
+    return functools.partial(
+      _load_hand,
+      noise=noise,
+      wrist=options.wrist,
+      reference=options.heatmap_layout == "reference",
+      with_image=with_image,
     )
-  else:
-    load = functools.partial(_load_body, num_views=options.train_views if train else 0)
-
-  def load_and_strip(*arguments: Any, **options: Any) -> multiview.Batch:
-    frame = load(*arguments, **options)
-    return frame if keep_image else {k: v for k, v in frame.items() if k != "image"}
-
-  return load_and_strip
+  num_views = options.train_views if train else 0
+  return functools.partial(_load_body, num_views=num_views, with_image=with_image)
 
 
 def _load_body(
@@ -61,6 +59,7 @@ def _load_body(
   *,
   size: int,
   num_views: int,
+  with_image: bool,
 ) -> multiview.Batch:
   """A frame of a multi-view data set in some of its views; 0 is all of them."""
   available = len(example["rotation"])
@@ -69,7 +68,8 @@ def _load_body(
   if num_views:
     picked = rng.choice(available, num_views, replace=False)
     example = example | {k: np.stack([example[k][i] for i in picked]) for k in _PER_VIEW}
-  frame = multiview.load_frame(example, augmentation, rng, size=size)
+    example["image"] = [example["image"][i] for i in picked]
+  frame = multiview.load_frame(example, augmentation, rng, size=size, with_image=with_image)
   # Which joints lie in the crop is told on the device; hidden ones are annotated all the same.
   return frame | {"visible": np.ones(frame["joints_2d"].shape[:2], bool)}
 
@@ -83,10 +83,10 @@ def _load_hand(
   noise: tuple[float, float, float],
   wrist: bool,
   reference: bool,
+  with_image: bool,
 ) -> multiview.Batch:
   """A hand, cut out as the original does: `noise` of the 2D joints, of the cut's centre before its
   size is chosen and after, px of the whole picture."""
-  picture = example["image"]
   uv, points, visible = example["joints_2d"], example["joints_3d"], example["visible"]
   if not wrist:
     points, _ = hand_crops.palm(points, visible)
@@ -102,10 +102,7 @@ def _load_hand(
     center, side = center + shift, side + 2.0 * float(np.abs(shift).max())
   center = center + noise[2] * rng.normal(size=2)
   affine = crops.random_crop(center, side, augmentation, rng, size=size, mirror=False)
-  table = crops.color_table(augmentation, rng)
-  image = cv2.LUT(cv2.warpAffine(picture, affine, (size, size), flags=cv2.INTER_LINEAR), table)
   one_view = {
-    "image": image,
     "crop": affine,
     "intrinsics": example["intrinsics"],
     "rotation": np.eye(3),
@@ -114,6 +111,9 @@ def _load_hand(
     "visible": visible,
     "occluded": np.asarray(False),
   }
+  if with_image:
+    image = pictures.warp(example["image"], affine, size=size)
+    one_view["image"] = cv2.LUT(image, crops.color_table(augmentation, rng))
   frame = {
     "joints_3d": points,
     "hand_side": example["hand_side"],

@@ -19,7 +19,7 @@ import grain
 import numpy as np
 
 from epipolar_jax import skeletons
-from epipolar_jax.inputs import crops
+from epipolar_jax.inputs import crops, pictures
 
 Batch = dict[str, np.ndarray]
 # (example, augmentation, rng, size=...) -> the frame, without the axis b.
@@ -31,21 +31,46 @@ def train_batches(
   source: Sequence[dict[str, Any]],
   augmentation: crops.Augmentation,
   *,
-  size: int,
-  batch_size: int,
-  seed: int,
   start_step: int,
   num_steps: int,
   num_threads: int,
   num_workers: int = 0,
+  **options: Any,
+) -> Iterator[Batch]:
+  """Yields the batches of steps `start_step` .. `num_steps` - 1; they depend on nothing else here.
+
+  Args:
+    source: random access to the stored examples of a split.
+    augmentation: how far crops and colours change.
+    start_step: first step to yield.
+    num_steps: length of the whole run.
+    num_threads: host threads, of each worker if there are any.
+    num_workers: host processes; 0 works in this one. Source and `load` must be picklable for them,
+      and absl's flags parsed (`app.run` does that).
+    **options: of `train_data`.
+
+  Raises:
+    ValueError: as `train_data`.
+  """
+  data = train_data(source, augmentation, **options)
+  return iter(_read(data[start_step:num_steps], num_threads, num_workers))
+
+
+def train_data(
+  source: Sequence[dict[str, Any]],
+  augmentation: crops.Augmentation,
+  *,
+  size: int,
+  batch_size: int,
+  seed: int,
   shard_index: int = 0,
   shard_count: int = 1,
   load: LoadFrame | None = None,
-) -> Iterator[Batch]:
-  """Yields the batches of steps `start_step` .. `num_steps` - 1, shuffled anew every epoch.
+) -> grain.MapDataset:
+  """The batch of every step by its number, without end, shuffled anew every epoch.
 
-  The batch of a step does not depend on threads or workers. With several shards (processes of one
-  job) it is dealt out to them frame by frame, so together they see what one would have seen.
+  With several shards (processes of one job) a batch is dealt out to them frame by frame, so
+  together they see what one would have seen.
 
   Args:
     source: random access to the stored examples of a split.
@@ -54,24 +79,19 @@ def train_batches(
     batch_size: frames a step, over all shards; the frames left over at the end of an epoch open
       the next one.
     seed: of the order and of the augmentation.
-    start_step: first step to yield.
-    num_steps: length of the whole run.
-    num_threads: host threads, of each worker if there are any.
-    num_workers: host processes; 0 works in this one. Source and `load` must be picklable for them,
-      and absl's flags parsed (`app.run` does that).
     shard_index: of this process.
-    shard_count: of all; the batch yielded here has `batch_size` / `shard_count` frames.
+    shard_count: of all; the batch made here has `batch_size` / `shard_count` frames.
     load: makes a frame of a stored example; `load_frame` unless given.
 
   Raises:
-    ValueError: if the split has fewer frames than a batch, or the batch does not divide by the
-      number of shards.
+    ValueError: the split has fewer frames than a batch, the batch does not divide by the number of
+      shards, or there is no such shard.
   """
   if len(source) < batch_size:
     raise ValueError(
       f"the training split has {len(source)} frames, fewer than train.batch_size {batch_size}"
     )
-
+  _check_shard(shard_index, shard_count)
   if batch_size % shard_count:
     raise ValueError(
       f"train.batch_size {batch_size} cannot be dealt out to {shard_count} processes evenly"
@@ -83,8 +103,7 @@ def train_batches(
   if shard_count > 1:
     # After the random map: what is drawn for a frame depends on its place in the whole job.
     data = data[shard_index::shard_count]
-  data = data.batch(batch_size // shard_count, drop_remainder=True)
-  return iter(_read(data[start_step:num_steps], num_threads, num_workers))
+  return data.batch(batch_size // shard_count, drop_remainder=True)
 
 
 def eval_batches(
@@ -94,28 +113,55 @@ def eval_batches(
   batch_size: int,
   max_frames: int = 0,
   num_threads: int,
+  shard_index: int = 0,
+  shard_count: int = 1,
   load: LoadFrame | None = None,
 ) -> Iterator[Batch]:
   """Yields a split once, in order, unaugmented; the last batch is padded with `valid` False.
 
+  With several shards each yields its part of every batch, and all yield as many batches: a shard
+  for which no frame is left in the last one gets a batch of padding.
+
   Args:
     source: random access to the stored examples of a split.
     size: side of the network input, px.
-    batch_size: frames a batch.
-    max_frames: stops after so many frames, evenly spread over the split; 0 is all of them.
+    batch_size: frames a batch, over all shards.
+    max_frames: stops after so many frames, evenly spread over the split; 0 is all.
     num_threads: host threads.
+    shard_index: of this process.
+    shard_count: of all; shard i has frames i, i + n, ... of each batch.
     load: makes a frame of a stored example; `load_frame` unless given.
+
+  Raises:
+    ValueError: the batch does not divide by the number of shards, or there is no such shard.
   """
+  _check_shard(shard_index, shard_count)
+  if batch_size % shard_count:
+    raise ValueError(
+      f"eval.batch_size {batch_size} cannot be dealt out to {shard_count} processes evenly"
+    )
   load = load or load_frame
   nothing = crops.Augmentation()
-  data = grain.MapDataset.source(source)
+  picked = np.arange(len(source))
   if 0 < max_frames < len(source):
     picked = np.linspace(0, len(source) - 1, max_frames).round().astype(int)
-    data = grain.MapDataset.source(picked).map(lambda i: source[int(i)])
-  data = data.map(lambda example: load(example, nothing, np.random.default_rng(0), size=size))
-  for batch in _read(data.batch(batch_size, drop_remainder=False), num_threads):
-    missing = batch_size - len(batch["valid"])
-    yield {name: _pad(x, missing) for name, x in batch.items()}
+  count = len(picked)
+  # A place past the end repeats the last frame, as padding.
+  places = np.arange(shard_index, -(-count // batch_size) * batch_size, shard_count)
+
+  def make(place: int) -> Batch:
+    frame = load(
+      source[int(picked[min(place, count - 1)])], nothing, np.random.default_rng(0), size=size
+    )
+    return frame | {"valid": np.asarray(place < count)}
+
+  data = grain.MapDataset.source(places).map(make)
+  yield from _read(data.batch(batch_size // shard_count, drop_remainder=True), num_threads)
+
+
+def _check_shard(index: int, count: int) -> None:
+  if not 0 <= index < count:
+    raise ValueError(f"shard {index} of {count}: shards are numbered from 0 to {count - 1}")
 
 
 def device_part(batch: Batch) -> Batch:
@@ -144,41 +190,30 @@ def _load_random(
   return load(example, augmentation, rng, size=size)
 
 
-def _pad(x: np.ndarray, missing: int) -> np.ndarray:
-  """Repeats the last example; a padded `valid` is False."""
-  if not missing:
-    return x
-  tail = np.repeat(x[-1:], missing, 0)
-  return np.concatenate([x, np.zeros_like(tail) if x.dtype == bool and x.ndim == 1 else tail])
-
-
 def load_frame(
   example: dict[str, Any],
   augmentation: crops.Augmentation,
   rng: np.random.Generator,
   *,
   size: int,
+  with_image: bool = True,
 ) -> Batch:
-  """Decodes, crops and augments one frame."""
+  """Crops and augments one frame; without its image nothing is decoded."""
   mirror = bool(rng.random() < augmentation.flip_probability)
-  images, affines = [], []
-  for picture, center, side in zip(example["image"], example["box_center"], example["box_size"]):
-    affine = crops.random_crop(center, float(side), augmentation, rng, size=size, mirror=mirror)
-    table = crops.color_table(augmentation, rng)
-    warped = cv2.warpAffine(picture, affine, (size, size), flags=cv2.INTER_LINEAR)
-    images.append(cv2.LUT(warped, table))
-    affines.append(affine)
-  for image in images:
-    crops.erase(image, augmentation, rng)
+  affines, tables = [], []
+  for center, side in zip(example["box_center"], example["box_size"]):
+    affines.append(
+      crops.random_crop(center, float(side), augmentation, rng, size=size, mirror=mirror)
+    )
+    tables.append(crops.color_table(augmentation, rng))
   joints_2d, joints_3d = example["joints_2d"], example["joints_3d"]
   if mirror:
     # In a mirrored world the left wrist is a right wrist, in every view and in 3D.
     swap = list(skeletons.by_num_joints(len(joints_3d)).flip_order)
     joints_2d, joints_3d = joints_2d[:, swap], joints_3d[swap]
   copied = (*_COPIED, "damaged") if "damaged" in example else _COPIED
-  batch = {name: np.asarray(example[name]) for name in copied}
-  return batch | {
-    "image": np.stack(images),
+  frame = {name: np.asarray(example[name]) for name in copied}
+  frame |= {
     "crop": np.stack(affines),
     "joints_2d": joints_2d,
     "joints_3d": joints_3d,
@@ -186,3 +221,12 @@ def load_frame(
     "labelled": example.get("labelled", np.ones(len(joints_3d), bool)),
     "valid": np.asarray(True),
   }
+  if with_image:
+    frame["image"] = np.empty((len(affines), size, size, 3), np.uint8)
+    for image, picture, affine, table in zip(frame["image"], example["image"], affines, tables):
+      pictures.warp(picture, affine, size=size, out=image)
+      if augmentation.color_jitter:
+        cv2.LUT(image, table, dst=image)
+    for image in frame["image"]:
+      crops.erase(image, augmentation, rng)
+  return frame

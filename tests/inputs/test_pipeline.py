@@ -1,22 +1,25 @@
 """Shards, workers, erasing, parts of a set, and batches that wait on the devices."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
 from absl import flags
 
-from configs import h36m
+from configs import h36m, lifting_direct_h36m
+from data import storing
 from epipolar_jax import parallel, skeletons
-from epipolar_jax.inputs import crops, datasets, multiview, subsets
+from epipolar_jax.inputs import crops, datasets, lifting, multiview, pictures, subsets
 from tests import dots
 
 _JITTER = crops.Augmentation(0.2, 20.0, 0.05, 0.5, 0.2, 0.5)
 
 
-def _batches(**changes):
+def _batches(*, source=None, **changes):
   options = {"size": 32, "batch_size": 4, "seed": 0, "start_step": 1, "num_steps": 4}
-  frames = dots.frames(10)
-  return list(multiview.train_batches(frames, _JITTER, num_threads=2, **(options | changes)))
+  source = source or dots.frames(10)
+  return list(multiview.train_batches(source, _JITTER, num_threads=2, **(options | changes)))
 
 
 def _assert_equal(a, b):
@@ -25,22 +28,101 @@ def _assert_equal(a, b):
     np.testing.assert_array_equal(a[name], b[name])
 
 
-def test_shards_deal_out_every_batch():
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_shards_deal_out_every_batch(count):
   whole = _batches()
-  shards = [_batches(shard_index=i, shard_count=2) for i in range(2)]
+  shards = [_batches(shard_index=i, shard_count=count) for i in range(count)]
   for step, batch in enumerate(whole):
-    for i in range(2):
-      _assert_equal({name: x[i::2] for name, x in batch.items()}, shards[i][step])
-  with pytest.raises(ValueError, match="batch_size 4 cannot be dealt out to 3 processes"):
-    _batches(shard_count=3)
+    for i in range(count):
+      _assert_equal({name: x[i::count] for name, x in batch.items()}, shards[i][step])
+  # Ten frames make two and a half steps: over an epoch every frame comes once, to one process.
+  epoch = _batches(start_step=0, num_steps=5)
+  shards = [
+    _batches(start_step=0, num_steps=5, shard_index=i, shard_count=count) for i in range(count)
+  ]
+  seen = np.concatenate([b["frame"] for steps in zip(*shards) for b in steps])
+  assert sorted(seen.tolist()) == sorted(np.concatenate([b["frame"] for b in epoch]).tolist())
+  assert sorted(seen.tolist()) == sorted([*range(10), *range(10)])
 
 
-def test_worker_processes_change_nothing():
+@pytest.mark.parametrize(("frames", "count"), [(10, 2), (8, 4), (5, 4), (9, 4)])
+def test_shards_of_an_evaluation_are_disjoint_and_complete(frames, count):
+  options = {"size": 32, "batch_size": 4, "num_threads": 1}
+  source = dots.frames(frames)
+  whole = list(multiview.eval_batches(source, **options))
+  shards = [
+    list(multiview.eval_batches(source, **options, shard_index=i, shard_count=count))
+    for i in range(count)
+  ]
+  # As many batches in every process, or the others would wait for ever.
+  assert {len(batches) for batches in shards} == {len(whole)}
+  for step, batch in enumerate(whole):
+    for i in range(count):
+      _assert_equal({name: x[i::count] for name, x in batch.items()}, shards[i][step])
+  valid = np.concatenate([b["frame"][b["valid"]] for batches in shards for b in batches])
+  assert sorted(valid.tolist()) == list(range(frames))
+
+
+def test_shards_that_cannot_be():
+  source = dots.frames(4)
+  for name, read in (
+    ("train", lambda **shard: _batches(**shard)),
+    (
+      "eval",
+      lambda **shard: list(
+        multiview.eval_batches(source, size=32, batch_size=4, num_threads=1, **shard)
+      ),
+    ),
+  ):
+    with pytest.raises(ValueError, match=f"{name}.batch_size 4 cannot be dealt out to 3 processes"):
+      read(shard_index=0, shard_count=3)
+    with pytest.raises(ValueError, match="shard 2 of 2: shards are numbered from 0 to 1"):
+      read(shard_index=2, shard_count=2)
+
+
+def _encoded(count):
+  """Frames whose pictures are as a data set on disk gives them."""
+  return [
+    frame
+    | {
+      "image": [
+        pictures.Jpeg(storing.encode_jpeg(x, 90, tiles=True).getvalue()) for x in frame["image"]
+      ]
+    }
+    for frame in dots.frames(count)
+  ]
+
+
+@pytest.mark.parametrize("task", ["multiview", "lifting_direct"])
+def test_worker_processes_change_nothing(task):
   # grain asks absl for a flag; train.py has them parsed.
   flags.FLAGS.mark_as_parsed()
-  for a, b in zip(_batches(), _batches(num_workers=2), strict=True):
-    _assert_equal(a, b)
-    assert a["image"].dtype == np.uint8
+  config = lifting_direct_h36m.get_config()
+  config.task = task
+  load = None if task == "multiview" else lifting.loader(config, train=True)
+  options = {"source": _encoded(10), "load": load}
+  alone = _batches(**options)
+  for shard in range(2):
+    dealt = _batches(**options, num_workers=2, shard_index=shard, shard_count=2)
+    for a, b in zip(alone, dealt, strict=True):
+      _assert_equal({name: x[shard::2] for name, x in a.items()}, b)
+      assert ("image" in b) == (task != "lifting_direct")
+    if task != "multiview":
+      break  # starting processes takes seconds
+
+
+def test_labels_alone_are_read_without_decoding(monkeypatch):
+  config = lifting_direct_h36m.get_config()
+  load = lifting.loader(config, train=True)
+  with_image = functools.partial(load, with_image=True)
+  full = _batches(source=_encoded(10), load=with_image)
+
+  def refuse(*_):
+    raise AssertionError("a picture was decoded")
+
+  monkeypatch.setattr(pictures, "decode_part", refuse)
+  for a, b in zip(full, _batches(source=_encoded(10), load=load), strict=True):
+    _assert_equal({name: x for name, x in a.items() if name != "image"}, b)
 
 
 def test_erasing_covers_one_box_and_draws_alike():

@@ -1,11 +1,13 @@
 """Pictures a second and core of the Human3.6M builder and loader, beside the plain OpenCV recipe.
 
 The recipe is what a loader does that works on the raw files: read the JPEG, undistort it, warp it,
-draw 17 target heatmaps. Here the first two are the builder's, once; the third is the loader's, with
-random crop, colours and all; the heatmaps are made on the device. Time is processor time of one
-thread, so other work on the machine hardly shows.
+normalise it, draw 17 target heatmaps. Here the first two are the builder's, once; the third is the
+loader's; what is left is made on the device. The loader is the pipeline as training runs it, up to
+batches of frames, with upright crops (configs/h36m.py) and with every augmentation. Time is
+processor time of one thread, so other work on the machine hardly shows.
 """
 
+import functools
 import pathlib
 import pickle
 import statistics
@@ -21,14 +23,23 @@ from data.h36m import annotations, builder, examples, pictures
 from data.h36m import options as options_lib
 from data.synthetic import export_h36m
 from data.synthetic import rig as rig_lib
-from epipolar_jax.inputs import crops, multiview
+from epipolar_jax.inputs import crops, datasets, multiview, subsets
 from epipolar_jax.tools.benchmark import timing
 
 # Side of the network's input and of the pictures stored for it, px; stored side / person box.
 _SIZES = ((256, 512, 1.8), (256, 320, 1.25), (384, 704, 1.8))
 _FRAMES = 4
 _LENS = np.array([-0.21, 0.23, -1e-3, -1e-3, -3e-3])
-_AUGMENTATION = crops.Augmentation(0.25, 30.0, 0.0, 0.0, 0.2, 0.2)
+_AUGMENTATIONS = {
+  "upright": crops.Augmentation(),
+  "scaled, turned": crops.Augmentation(0.25, 30.0),
+  "and colours, erased": crops.Augmentation(0.25, 30.0, 0.0, 0.0, 0.2, 0.2),
+}
+# What lifting from true joints reads.
+_LABELS = functools.partial(multiview.load_frame, with_image=False)
+_BATCH = 8
+# As many examples as the shuffle needs to be quick; the few frames again and again.
+_EXAMPLES = 4096
 
 
 def run(seconds: float, only: tuple[str, ...] = ()) -> list[timing.Row]:
@@ -60,7 +71,8 @@ def _measure(raw, size, stored, margin, seconds):
   path = annotations.path_of(raw, "train")
   frames = annotations.frames(annotations.read(path), path.name, faults.Faults(), faults.Faults())
   builder.prepare(raw, raw.parent, options)
-  source = builder.open_prepared(raw.parent, stored).as_data_source("train")
+  stored_frames = datasets.read(builder.open_prepared(raw.parent, stored), "train")
+  source = subsets.Subset(stored_frames, np.arange(_EXAMPLES) % _FRAMES)
   views = [view for frame in frames for view in annotations.views(frame, path.name)]
   recipe = _timed(
     "OpenCV recipe", f"{size} px", lambda i: _recipe(views[i % len(views)], store, size), 1, seconds
@@ -72,16 +84,18 @@ def _measure(raw, size, stored, margin, seconds):
     annotations.NUM_CAMERAS,
     seconds,
   )
-  loaded = _timed(
-    "loader",
-    f"{stored} to {size} px",
-    lambda i: multiview.load_frame(
-      source[i % _FRAMES], _AUGMENTATION, np.random.default_rng(i), size=size
-    ),
-    annotations.NUM_CAMERAS,
-    seconds,
-  )
-  return [recipe, timing.against(built, recipe), timing.against(loaded, recipe)]
+  rows = [recipe, timing.against(built, recipe)]
+  loaders = {name: (augmentation, None) for name, augmentation in _AUGMENTATIONS.items()}
+  if (size, stored) == _SIZES[0][:2]:
+    loaders["labels alone"] = _AUGMENTATIONS["upright"], _LABELS
+  for name, (augmentation, load) in loaders.items():
+    data = multiview.train_data(
+      source, augmentation, size=size, batch_size=_BATCH, seed=0, load=load
+    )
+    images = _BATCH * annotations.NUM_CAMERAS
+    row = _timed(f"loader, {name}", f"{stored} to {size} px", data.__getitem__, images, seconds)
+    rows.append(timing.against(row, recipe))
+  return rows
 
 
 def _timed(
