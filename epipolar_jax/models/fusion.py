@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from epipolar_jax.geometry import cameras, epipolar, sampling
 from epipolar_jax.models import attention, layers
+from epipolar_jax.models.attention import weighing
 
 EMBEDDINGS = ("theta", "phi", "g", "z")
 OTHER_GRADS = ("match", "value")
@@ -184,7 +185,7 @@ class EpipolarFusion(nn.Module):
       )
       returned = jnp.sum(found.weights[..., None] * back, axis=-2)
       matched = attention.warp(keys, samples, weights)[:, None]
-      similarity = jax.vmap(attention.cosine)(query.reshape(h * w, -1), matched)[:, 0]
+      similarity = jax.vmap(weighing.cosine)(query.reshape(h * w, -1), matched)[:, 0]
       return returned, similarity, valid & jnp.any(weights > 0, axis=-1)
 
     returned = jax.lax.map(look_back, (query, keys, samples, valid, weights, fundamental))

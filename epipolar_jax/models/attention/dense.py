@@ -1,0 +1,34 @@
+"""Epipolar attention with matrix products only: every pixel with every pixel of the source."""
+
+import jax
+import jax.numpy as jnp
+
+from epipolar_jax.models.attention import weighing
+
+
+def attend(query, key, value, samples, valid, prior, options):
+  """Similarities of all pixel pairs, interpolated along the lines by two hat functions.
+
+  Bilinear interpolation is separable: the weight of pixel (x, y) for a sample (u, v) is
+  hat(u - x) hat(v - y) with hat(t) = max(0, 1 - |t|), and 0 outside the map by itself.
+  """
+  h, w, _ = key.shape
+  p = query.shape[0]
+  value = key if value is None else value
+  hat_x = _hat(samples[..., 0], w)
+  hat_y = _hat(samples[..., 1], h)
+  similarity = jnp.einsum(
+    "pc,yxc->pyx", query, key.astype(query.dtype), preferred_element_type=jnp.float32
+  )
+  scores = jnp.sum(jnp.einsum("pyx,pkx->pky", similarity, hat_x) * hat_y, axis=-1)
+  weights = weighing.weigh(scores, weighing.mask(samples, valid, (h, w)), prior, options)
+  spread = jnp.einsum("pky,pkx->pyx", weights[..., None] * hat_y, hat_x)
+  out = spread.reshape(p, h * w) @ value.reshape(h * w, -1).astype(jnp.float32)
+  return out, weights, jnp.argmax(weights, axis=-1)
+
+
+def _hat(coordinate: jax.Array, size: int) -> jax.Array:
+  """Interpolation weights [..., size] of the pixels 0..size-1 at a coordinate [...]."""
+  pixels = jnp.arange(size, dtype=coordinate.dtype)
+  pixels = pixels.reshape((1,) * coordinate.ndim + (size,))
+  return jnp.maximum(0.0, 1.0 - jnp.abs(coordinate[..., None] - pixels))

@@ -1,0 +1,62 @@
+"""The plain way: the features at every sample, for all pixels at once or block by block."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from epipolar_jax.models.attention import weighing
+
+BLOCK = 64  # Pixels: their samples fit a CPU's cache.
+
+
+def _attend_pixel(query, samples, valid, prior, key, value, options):
+  """One pixel: query [c], samples [k, 2], prior [k] or None -> out [d], weights, best index."""
+  keys = weighing.sample(key, samples)
+  values = keys if value is None else weighing.sample(value, samples)
+  mask = weighing.mask(samples, valid, key.shape[:2])
+  by_angle = options.attention == "max" or options.similarity == "cos"
+  compare = weighing.cosine if by_angle else (lambda q, x: x @ q)
+  scores = compare(query, keys)
+  halves = None
+  if options.pooling:
+    halves = jnp.where(mask, scores, -jnp.inf).reshape(2, -1)
+    # Not `max(axis=0)`: its gradient asks which value *equals* the maximum, and a recomputed value
+    # (`attend_in_blocks`) may differ in the last bit.
+    keys = jnp.maximum(*jnp.split(keys, 2))
+    values = jnp.maximum(*jnp.split(values, 2))
+    mask = mask.reshape(2, -1).any(axis=0)
+    scores = compare(query, keys)
+  weights = weighing.weigh(scores, mask, prior, options)
+  best = jnp.argmax(weights)
+  if halves is not None:
+    best = best + jnp.argmax(halves[:, best]) * weights.shape[0]
+  return weights @ values, weights, best
+
+
+def attend(query, key, value, samples, valid, prior, options):
+  """All pixels at once, query [p, c]."""
+  key = key.astype(jnp.float32)
+  value = None if value is None else value.astype(jnp.float32)
+  attend = functools.partial(_attend_pixel, key=key, value=value, options=options)
+  return jax.vmap(attend)(query.astype(jnp.float32), samples, valid, prior)
+
+
+def attend_in_blocks(query, key, value, samples, valid, prior, options):
+  """`BLOCK` pixels at a time; the backward pass recomputes the samples of a block."""
+
+  @jax.checkpoint
+  def block(pixels):
+    query, samples, valid, prior = pixels
+    return attend(query, key, value, samples, valid, prior, options)
+
+  count = query.shape[0]
+  blocks = -(-count // BLOCK)
+  fill = blocks * BLOCK - count
+
+  def split(x):
+    x = jnp.pad(x, ((0, fill),) + ((0, 0),) * (x.ndim - 1))
+    return x.reshape(blocks, BLOCK, *x.shape[1:])
+
+  outputs = jax.lax.map(block, jax.tree.map(split, (query, samples, valid, prior)))
+  return jax.tree.map(lambda x: x.reshape(blocks * BLOCK, *x.shape[2:])[:count], outputs)
