@@ -11,10 +11,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from epipolar_jax.models.attention import dense, gather, wedges, weighing
+from epipolar_jax.models.attention import dense, gather, kernel, wedges, weighing
 from epipolar_jax.models.attention.weighing import DEFAULT_OPTIONS, Options
 
-ALGORITHMS = ("auto", "gather", "blocks", "dense")
+ALGORITHMS = ("auto", "gather", "blocks", "dense", "kernel")
+# Those that interpolate similarities, not features.
+_LINEAR = ("dense", "kernel")
 
 
 class Attended(NamedTuple):
@@ -100,12 +102,13 @@ def epipolar_attention(
       raise ValueError(f"similarity {options.similarity!r}, prior {options.prior!r} need a table")
   else:
     prior = None
-  # Then similarities can be interpolated instead of features.
   linear = options.attention == "avg" and options.similarity != "cos" and not options.pooling
   if algorithm == "auto":
     algorithm = "dense" if linear and jax.default_backend() != "cpu" else "blocks"
-  if algorithm == "dense" and not linear:
-    raise ValueError("algorithm 'dense' does attention 'avg', no 'cos', no pooling only")
+  if algorithm in _LINEAR and not linear:
+    raise ValueError(f"algorithm {algorithm!r} does attention 'avg', no 'cos', no pooling only")
+  if algorithm == "kernel" and jax.default_backend() not in ("cpu", "gpu"):
+    raise ValueError(f"algorithm 'kernel' is for GPUs, not {jax.default_backend()}: take 'dense'")
   query, key, value, samples, valid, prior = jax.tree.map(
     jnp.asarray, (query, key, value, samples, valid, prior)
   )
@@ -114,6 +117,7 @@ def epipolar_attention(
     "gather": gather.attend,
     "blocks": wedges.attend if linear else gather.attend_in_blocks,
     "dense": dense.attend,
+    "kernel": kernel.attend,
   }[algorithm]
   h, w, c = query.shape
   rows = query.reshape(h * w, c)

@@ -1,30 +1,42 @@
-"""Epipolar attention with matrix products only: every pixel with every pixel of the source."""
+"""Epipolar attention with matrix products only: every pixel with every pixel of the source.
+
+What TPUs like: no gather, no scatter, forward and backward. Some hundred reference pixels at a
+time, so the table of similarities stays small.
+"""
 
 import jax
 import jax.numpy as jnp
 
 from epipolar_jax.models.attention import weighing
 
+# Similarities held at once: 8 MB of float32; 512 pixels with a 64×64 map.
+_TABLE = 1 << 21
+
 
 def attend(query, key, value, samples, valid, prior, options):
-  """Similarities of all pixel pairs, interpolated along the lines by two hat functions.
+  """`gather.attend` for options that are linear in the samples.
 
   Bilinear interpolation is separable: the weight of pixel (x, y) for a sample (u, v) is
   hat(u - x) hat(v - y) with hat(t) = max(0, 1 - |t|), and 0 outside the map by itself.
   """
   h, w, _ = key.shape
-  p = query.shape[0]
   value = key if value is None else value
-  hat_x = _hat(samples[..., 0], w)
-  hat_y = _hat(samples[..., 1], h)
-  similarity = jnp.einsum(
-    "pc,yxc->pyx", query, key.astype(query.dtype), preferred_element_type=jnp.float32
-  )
-  scores = jnp.sum(jnp.einsum("pyx,pkx->pky", similarity, hat_x) * hat_y, axis=-1)
-  weights = weighing.weigh(scores, weighing.mask(samples, valid, (h, w)), prior, options)
-  spread = jnp.einsum("pky,pkx->pyx", weights[..., None] * hat_y, hat_x)
-  out = spread.reshape(p, h * w) @ value.reshape(h * w, -1).astype(jnp.float32)
-  return out, weights, jnp.argmax(weights, axis=-1)
+
+  @jax.checkpoint
+  def some(pixels):
+    query, samples, valid, prior = pixels
+    hat_x = _hat(samples[..., 0], w)
+    hat_y = _hat(samples[..., 1], h)
+    similarity = jnp.einsum(
+      "pc,yxc->pyx", query, key.astype(query.dtype), preferred_element_type=jnp.float32
+    )
+    scores = jnp.sum(jnp.einsum("pyx,pkx->pky", similarity, hat_x) * hat_y, axis=-1)
+    weights = weighing.weigh(scores, weighing.mask(samples, valid, (h, w)), prior, options)
+    spread = jnp.einsum("pky,pkx->pyx", weights[..., None] * hat_y, hat_x)
+    out = spread.reshape(-1, h * w) @ value.reshape(h * w, -1).astype(jnp.float32)
+    return out, weights, jnp.argmax(weights, axis=-1)
+
+  return weighing.map_pixels(some, (query, samples, valid, prior), max(1, _TABLE // (h * w)))
 
 
 def _hat(coordinate: jax.Array, size: int) -> jax.Array:

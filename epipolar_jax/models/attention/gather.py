@@ -50,13 +50,4 @@ def attend_in_blocks(query, key, value, samples, valid, prior, options):
     query, samples, valid, prior = pixels
     return attend(query, key, value, samples, valid, prior, options)
 
-  count = query.shape[0]
-  blocks = -(-count // BLOCK)
-  fill = blocks * BLOCK - count
-
-  def split(x):
-    x = jnp.pad(x, ((0, fill),) + ((0, 0),) * (x.ndim - 1))
-    return x.reshape(blocks, BLOCK, *x.shape[1:])
-
-  outputs = jax.lax.map(block, jax.tree.map(split, (query, samples, valid, prior)))
-  return jax.tree.map(lambda x: x.reshape(blocks * BLOCK, *x.shape[2:])[:count], outputs)
+  return weighing.map_pixels(block, (query, samples, valid, prior), BLOCK)

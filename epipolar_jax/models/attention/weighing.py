@@ -1,6 +1,7 @@
 """How samples are compared and weighed: what all algorithms of the attention share."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -119,3 +120,19 @@ def sample(features: jax.Array, points: jax.Array) -> jax.Array:
   rows = features.reshape(h * w, c)
   pixels, weights = corners(points, (h, w))
   return sum(weights[:, i, None] * rows[pixels[:, i]] for i in range(4))
+
+
+def map_pixels(function: Callable[..., Any], arrays: Any, count: int) -> Any:
+  """`function` of up to `count` pixels at a time, over arrays [p, ...]; its results [p, ...]."""
+  total = jax.tree.leaves(arrays)[0].shape[0]
+  blocks = -(-total // count)
+  if blocks == 1:
+    return function(arrays)
+  count = -(-total // blocks)
+
+  def split(x):
+    x = jnp.pad(x, ((0, blocks * count - total),) + ((0, 0),) * (x.ndim - 1))
+    return x.reshape(blocks, count, *x.shape[1:])
+
+  outputs = jax.lax.map(function, jax.tree.map(split, arrays))
+  return jax.tree.map(lambda x: x.reshape(blocks * count, *x.shape[2:])[:total], outputs)

@@ -1,6 +1,6 @@
 """Runs one suite, prints its table and writes JSON.
 
-python -m epipolar_jax.tools.benchmark triangulation|inputs [--only dlt,robust]
+python -m epipolar_jax.tools.benchmark attention|triangulation|inputs [--only dlt,robust]
     [--seconds 3] [--against torch] [--output runs/benchmark.json]
 """
 
@@ -14,14 +14,14 @@ import platform
 
 import jax
 
+from epipolar_jax.tools.benchmark import attention, inputs, report, triangulation
 from epipolar_jax.tools.benchmark import ceilings as ceilings_lib
-from epipolar_jax.tools.benchmark import inputs, report, triangulation
 
 # name: (seconds for each measurement, names of what to measure or () for all) -> rows
 _SUITES = {"inputs": inputs.run, "triangulation": triangulation.run}
 # The same with a third argument, against: "torch" measures the original's way in PyTorch too, and
 # the ratios are to it; "" does not.
-_COMPARED_SUITES = {}
+_COMPARED_SUITES = {"attention": attention.run}
 
 
 def main() -> None:

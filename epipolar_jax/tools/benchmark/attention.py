@@ -1,0 +1,132 @@
+"""Epipolar attention of one pair of views, 64×64 maps, 256 channels, 64 samples on each line.
+
+Each algorithm forward, and forward with the gradients of both feature maps. Against PyTorch it is
+the reference's way (`torch_attention`) on the same features and samples; ratios are to it, else to
+`gather`.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from epipolar_jax.models import attention, fusion
+from epipolar_jax.tools import simulation
+from epipolar_jax.tools.benchmark import timing
+
+_SIDE, _CHANNELS, _SAMPLES = 64, 256, 64
+_ALGORITHMS = tuple(name for name in attention.ALGORITHMS if name != "auto")
+_PASSES = ("forward", "forward+backward")
+
+
+def run(seconds: float, only: tuple[str, ...] = (), against: str = "") -> list[timing.Row]:
+  """Measures the algorithms.
+
+  Args:
+    seconds: for each measurement.
+    only: names of algorithms; () is all.
+    against: "torch" measures the reference's way too.
+
+  Raises:
+    ValueError: there is no such algorithm.
+  """
+  if not set(only) <= set(_ALGORITHMS):
+    raise ValueError(f"--only is {','.join(only)}; allowed: {', '.join(_ALGORITHMS)}")
+  names = only or _ALGORITHMS
+  query, source, samples, valid = problem()
+  baseline = "gather"
+  rows = []
+  if against == "torch":
+    baseline = "reference (torch)"
+    rows += _measure_torch(query, source, samples, seconds)
+  for name in names:
+    for passes in _PASSES:
+      function = jax.jit(_function(name, passes))
+      about = _about(passes, seconds)
+      rows.append(timing.measure(name, function, query, source, samples, valid, **about))
+  bases = {row.size: row for row in rows if row.name == baseline}
+  return [
+    timing.against(row, bases[row.size]) if row.size in bases and row.name != baseline else row
+    for row in rows
+  ]
+
+
+def problem() -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+  """Features [h, w, c] of two neighbouring views of a simulated rig; samples and valid lines."""
+  rng = np.random.default_rng(0)
+  scenes = simulation.make_scenes(rng, 1)
+  camera = (scenes.intrinsics[0], scenes.rotation[0], scenes.translation[0])
+  stride = simulation.SIZE // _SIDE
+  matrices = fusion.fundamentals(
+    *map(jnp.asarray, camera), jnp.asarray(scenes.neighbour[0])[:, None], stride=stride
+  )
+  samples, valid = jax.jit(
+    lambda matrix: fusion.sample_lines(matrix, size_hw=(_SIDE, _SIDE), num_samples=_SAMPLES)
+  )(matrices[0, 0])
+  features = 0.3 * rng.normal(size=(2, _SIDE, _SIDE, _CHANNELS))
+  query, source = jnp.asarray(features, jnp.float32)
+  return query, source, samples, valid
+
+
+def _function(name: str, passes: str):
+  """Output, or a sum over it and its gradients, of query, source, samples and valid."""
+
+  def attend(query, source, samples, valid):
+    return attention.epipolar_attention(query, source, None, samples, valid, algorithm=name).out
+
+  if passes == "forward":
+    return attend
+
+  def loss(query, source, samples, valid):
+    out = attend(query, source, samples, valid)
+    return jnp.sum(out * jax.lax.stop_gradient(source))
+
+  return jax.value_and_grad(loss, (0, 1))
+
+
+def _about(passes: str, seconds: float) -> dict:
+  """What all rows of one kind share: the operations by formula, the bytes by shape."""
+  numbers = _SIDE**2 * _SAMPLES * _CHANNELS
+  # A bilinear sample is 4 multiply-adds, comparing and averaging one each; backward, each of the
+  # three has its transpose, and comparing and averaging one for the other factor.
+  forward = 2 * (4 + 1 + 1) * numbers
+  backward = 2 * (4 + 2 + 2) * numbers
+  features = 4 * _SIDE**2 * _CHANNELS
+  # Two maps and the samples in, one map out; backward the same, and two gradients.
+  moved = 3 * features + 8 * _SIDE**2 * _SAMPLES
+  both = passes != "forward"
+  return {
+    "size": f"{passes}, {_SIDE}x{_SIDE}, c {_CHANNELS}, k {_SAMPLES}",
+    "frames": 1,
+    "unit": "pairs",
+    "seconds": seconds,
+    "flops": float(forward + backward * both),
+    "bytes_moved": float(moved + (moved + 2 * features) * both),
+  }
+
+
+def _measure_torch(query, source, samples, seconds) -> list[timing.Row]:
+  import torch
+
+  from epipolar_jax.tools.benchmark import torch_attention, torch_timing
+
+  device = torch_timing.device()
+
+  def to_torch(x, *axes):
+    return torch.tensor(np.asarray(x).transpose(axes)[None], device=device)
+
+  query, source = to_torch(query, 2, 0, 1), to_torch(source, 2, 0, 1)
+  samples = to_torch(samples, 1, 0, 2).reshape(1, _SAMPLES, _SIDE, _SIDE, 2)
+
+  def forward():
+    with torch.no_grad():
+      return torch_attention.attend(query, source, samples)
+
+  def both():
+    features = query.clone().requires_grad_(), source.clone().requires_grad_()
+    out = torch_attention.attend(*features, samples)
+    return torch.autograd.grad((out * source).sum(), features)
+
+  return [
+    torch_timing.measure("reference", function, **_about(passes, seconds))
+    for passes, function in zip(_PASSES, (forward, both))
+  ]
