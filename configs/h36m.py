@@ -49,7 +49,7 @@ def get_config() -> ml_collections.ConfigDict:
   f.bottleneck = 1  # divides the inner width of theta, phi, g
   f.z_residual = True  # z(out) + out instead of z(out)
   f.other_grad = ("match", "value")  # branches of the other view that carry gradient
-  f.algorithm = "auto"  # gather, blocks or dense: the same numbers at another speed
+  f.algorithm = "auto"  # gather, blocks, dense or kernel: same numbers, other speed
 
   c.data = d = ml_collections.ConfigDict()
   d.name = "h36m"  # builder under data/

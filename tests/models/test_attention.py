@@ -1,3 +1,5 @@
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,7 +50,7 @@ def test_algorithms_agree_forward_and_backward(name):
   seen, gradients = run("gather")
   assert all(np.isfinite(x).all() for x in jax.tree.leaves((seen, gradients)))
   assert not seen.out.reshape(24, 3)[7].any(), "an invalid line contributes nothing"
-  for algorithm in ("blocks", "dense") if linear else ("blocks",):
+  for algorithm in ("blocks", "dense", "kernel") if linear else ("blocks",):
     other, others = run(algorithm)
     for ours, theirs in zip(jax.tree.leaves((other, others)), jax.tree.leaves((seen, gradients))):
       np.testing.assert_allclose(ours, theirs, atol=1e-5)
@@ -90,8 +92,60 @@ def test_samples_outside_are_masked_and_dead_pixels_are_not():
   np.testing.assert_allclose(reference.weights, np.full((1, 3), 1 / 3), rtol=1e-6)
 
 
+def _gradients_at_full_size(algorithm):
+  """Both gradients at the paper's shape, 64×64×256 and 64 samples, with shapes for its inputs."""
+  side, c, k = 64, 256, 64
+
+  def loss(query, key, samples, valid):
+    seen = attention.epipolar_attention(query, key, None, samples, valid, algorithm=algorithm)
+    return jnp.sum(jnp.sin(seen.out))
+
+  shapes = ((side, side, c), (side, side, c), (side**2, k, 2))
+  inputs = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+  inputs.append(jax.ShapeDtypeStruct((side**2,), bool))
+  return jax.value_and_grad(loss, (0, 1)), inputs, k * c * side**2
+
+
+def _sizes(jaxpr):
+  """Of every array that a program makes, in loops and functions too, but not inside a kernel."""
+  for equation in jaxpr.eqns:
+    yield from (math.prod(x.aval.shape) for x in equation.outvars)
+    if equation.primitive.name != "pallas_call":
+      for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
+        if _is_jaxpr(inner):
+          yield from _sizes(getattr(inner, "jaxpr", inner))
+
+
+def _is_jaxpr(x):
+  return hasattr(x, "eqns") or hasattr(x, "jaxpr")
+
+
+@pytest.mark.parametrize("algorithm, part", [("blocks", 16), ("dense", 16), ("kernel", 4)])
+def test_sampled_features_are_never_held(algorithm, part):
+  """The original makes s·c·h·w numbers: no array is larger than this part of them."""
+  function, inputs, sampled = _gradients_at_full_size(algorithm)
+  largest = max(_sizes(jax.make_jaxpr(function)(*inputs).jaxpr))
+  assert 64 * 64 * 256 <= largest <= sampled / part
+  plain, _, _ = _gradients_at_full_size("gather")
+  assert max(_sizes(jax.make_jaxpr(plain)(*inputs).jaxpr)) >= sampled
+
+
+@pytest.mark.parametrize("algorithm", ["blocks", "dense"])
+def test_memory_that_is_planned(algorithm):
+  """What XLA sets aside for both passes: less than a quarter of the sampled features."""
+  function, inputs, sampled = _gradients_at_full_size(algorithm)
+  plan = jax.jit(function).lower(*inputs).compile().memory_analysis()
+  assert 0 < plan.temp_size_in_bytes < 4 * sampled / 4
+
+
 def test_unknown_choices_are_named():
   query, key, value, samples, valid, _ = _problem()
+  with pytest.raises(ValueError, match="'cubic' is not one of"):
+    attention.epipolar_attention(query, key, value, samples, valid, algorithm="cubic")
+  with pytest.raises(ValueError, match="'kernel' does attention 'avg'"):
+    attention.epipolar_attention(
+      query, key, value, samples, valid, options=_OPTIONS["cos"], algorithm="kernel"
+    )
   with pytest.raises(ValueError, match="'median' is not one of"):
     attention.epipolar_attention(
       query, key, value, samples, valid, options=attention.Options(attention="median")

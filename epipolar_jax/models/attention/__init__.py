@@ -1,9 +1,18 @@
 """Epipolar attention: every reference pixel looks at samples on its epipolar line in another view.
 
-Three algorithms give the same numbers. `gather` reads k bilinear samples of every pixel at once
-(p·k·c values: 1 GB for the paper's 64×64 map); `blocks` does the same for a few pixels at a time
-and recomputes in the backward pass; `dense` compares every pixel with every pixel and interpolates
-the *similarities*, with matrix products only.
+Exact algorithms that give the same numbers, forward and backward:
+
+- `gather` reads k bilinear samples of every pixel at once (p·k·c values: 268 MB for the paper's
+  64×64 map, and five times that for gradients); what the others are tested against.
+- `blocks` does the same for a few pixels at a time, in the cache; its backward pass compares pixels
+  of neighbouring lines together (`wedges`). Best on CPUs, measured (docs/benchmarks.md).
+- `dense` compares every pixel with every pixel and interpolates the *similarities*, with matrix
+  products only: no gather or scatter, which TPUs are slow at. Taken on TPUs and GPUs.
+- `kernel` reads the samples' pixels in Pallas kernels for NVIDIA GPUs. Nothing takes it by itself,
+  since neither it nor `dense` has been measured on a GPU.
+
+All but `gather` hold no array of p·k·c values. `dense` and `kernel` need attention that is linear in
+the samples: `avg`, no cosine, no pooling.
 """
 
 from typing import NamedTuple
@@ -83,7 +92,9 @@ def epipolar_attention(
     valid: [p], False where the line misses the source map.
     prior: [p, k], table of the "prior" options.
     options: how to compare and weigh.
-    algorithm: "gather", "blocks", "dense", or "auto" for what is fastest here.
+    algorithm: "gather", "blocks", "dense", "kernel"; or "auto": "blocks" on CPUs and where the
+      attention is not linear, else "dense". What counts is the platform at tracing: to export from
+      a CPU for a TPU or GPU, say "dense".
 
   Returns:
     `Attended`; out is float32.
