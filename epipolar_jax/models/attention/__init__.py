@@ -1,6 +1,6 @@
 """Epipolar attention: every reference pixel looks at samples on its epipolar line in another view.
 
-Exact algorithms that give the same numbers, forward and backward:
+All algorithms are exact and give the same numbers, forward and backward:
 
 - `gather` reads k bilinear samples of every pixel at once (p·k·c values: 268 MB for the paper's
   64×64 map, and five times that for gradients); what the others are tested against.
@@ -11,8 +11,8 @@ Exact algorithms that give the same numbers, forward and backward:
 - `kernel` reads the samples' pixels in Pallas kernels for NVIDIA GPUs. Nothing takes it by itself,
   since neither it nor `dense` has been measured on a GPU.
 
-All but `gather` hold no array of p·k·c values. `dense` and `kernel` need attention that is linear in
-the samples: `avg`, no cosine, no pooling.
+All but `gather` hold no array of p·k·c values. `dense` and `kernel` need attention that is linear
+in the samples: `avg`, no cosine, no pooling.
 """
 
 from typing import NamedTuple

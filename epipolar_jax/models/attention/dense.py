@@ -11,6 +11,8 @@ from epipolar_jax.models.attention import weighing
 
 # Similarities held at once: 8 MB of float32; 512 pixels with a 64×64 map.
 _TABLE = 1 << 21
+# Interpolation is geometry; products of features are as exact as the platform's default.
+_EXACT = jax.lax.Precision.HIGHEST
 
 
 def attend(query, key, value, samples, valid, prior, options):
@@ -30,9 +32,10 @@ def attend(query, key, value, samples, valid, prior, options):
     similarity = jnp.einsum(
       "pc,yxc->pyx", query, key.astype(query.dtype), preferred_element_type=jnp.float32
     )
-    scores = jnp.sum(jnp.einsum("pyx,pkx->pky", similarity, hat_x) * hat_y, axis=-1)
+    across = jnp.einsum("pyx,pkx->pky", similarity, hat_x, precision=_EXACT)
+    scores = jnp.sum(across * hat_y, axis=-1)
     weights = weighing.weigh(scores, weighing.mask(samples, valid, (h, w)), prior, options)
-    spread = jnp.einsum("pky,pkx->pyx", weights[..., None] * hat_y, hat_x)
+    spread = jnp.einsum("pky,pkx->pyx", weights[..., None] * hat_y, hat_x, precision=_EXACT)
     out = spread.reshape(-1, h * w) @ value.reshape(h * w, -1).astype(jnp.float32)
     return out, weights, jnp.argmax(weights, axis=-1)
 
