@@ -40,3 +40,6 @@ def test_reference_in_torch_is_the_same_attention(small):
   theirs = torch_attention.attend(*maps, torch.tensor(grid))[0].numpy().transpose(1, 2, 0)
   np.testing.assert_allclose(ours, theirs, atol=1e-5)
   assert jnp.any(ours != 0)
+  rows = attention.run(0.0, ("blocks",), "torch")
+  assert [row.name for row in rows] == 2 * ["reference (torch)"] + 2 * ["blocks"]
+  assert rows[3].ratio == pytest.approx(rows[1].median_s / rows[3].median_s)

@@ -36,8 +36,11 @@ def run(seconds: float, only: tuple[str, ...] = (), against: str = "") -> list[t
   baseline = "gather"
   rows = []
   if against == "torch":
+    from epipolar_jax.tools.benchmark import torch_attention
+
     baseline = "reference (torch)"
-    rows += _measure_torch(query, source, samples, seconds)
+    about = [_about(passes, seconds) for passes in _PASSES]
+    rows += torch_attention.measure(query, source, samples, *about)
   for name in names:
     for passes in _PASSES:
       function = jax.jit(_function(name, passes))
@@ -102,31 +105,3 @@ def _about(passes: str, seconds: float) -> dict:
     "flops": float(forward + backward * both),
     "bytes_moved": float(moved + (moved + 2 * features) * both),
   }
-
-
-def _measure_torch(query, source, samples, seconds) -> list[timing.Row]:
-  import torch
-
-  from epipolar_jax.tools.benchmark import torch_attention, torch_timing
-
-  device = torch_timing.device()
-
-  def to_torch(x, *axes):
-    return torch.tensor(np.asarray(x).transpose(axes)[None], device=device)
-
-  query, source = to_torch(query, 2, 0, 1), to_torch(source, 2, 0, 1)
-  samples = to_torch(samples, 1, 0, 2).reshape(1, _SAMPLES, _SIDE, _SIDE, 2)
-
-  def forward():
-    with torch.no_grad():
-      return torch_attention.attend(query, source, samples)
-
-  def both():
-    features = query.clone().requires_grad_(), source.clone().requires_grad_()
-    out = torch_attention.attend(*features, samples)
-    return torch.autograd.grad((out * source).sum(), features)
-
-  return [
-    torch_timing.measure("reference", function, **_about(passes, seconds))
-    for passes, function in zip(_PASSES, (forward, both))
-  ]
