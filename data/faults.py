@@ -14,6 +14,10 @@ class BadRecord(ValueError):
     super().__init__(message)
     self.kind = kind
 
+  def __reduce__(self) -> tuple[type["BadRecord"], tuple[str, str]]:
+    # Faults found by another process travel here.
+    return BadRecord, (self.kind, str(self))
+
 
 @dataclasses.dataclass
 class Faults:

@@ -8,25 +8,20 @@ several processes; a stopped run goes on where it stopped. Training reads the re
 
 import argparse
 import collections
-import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import json
-import multiprocessing
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import tensorflow_datasets as tfds
 import tqdm
-from tensorflow_datasets.core import dataset_builder, example_serializer
-from tensorflow_datasets.core import splits as splits_lib
-from tensorflow_datasets.core import writer as writer_lib
 
-from data import faults, storing
+from data import faults, sharded, storing
 from data.h36m import annotations, examples, pictures
 from data.h36m import options as options_lib
 
@@ -37,19 +32,17 @@ _NAME = "h36m"
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class Config(tfds.core.BuilderConfig):
+class Config(sharded.Config):
   """TFDS configuration.
 
   Attributes:
     options: how pictures are stored.
-    work: makes all shards in a folder and returns (shards by split, summary); None to only read.
   """
 
   options: Options = dataclasses.field(default_factory=Options)
-  work: Any = None
 
 
-class H36m(dataset_builder.FileReaderBuilder):
+class H36m(sharded.Builder):
   """TFDS builder; use `prepare`."""
 
   VERSION = tfds.core.Version("1.0.0")
@@ -64,45 +57,10 @@ class H36m(dataset_builder.FileReaderBuilder):
       disable_shuffling=True,
     )
 
-  def _download_and_prepare(self, dl_manager: Any, download_config: Any = None) -> None:
-    """Moves finished shards to their final names and describes them."""
-    shards, summary = self.builder_config.work()
-    infos = []
-    for split, parts in shards.items():
-      template = self._get_filename_template(split)
-      info = splits_lib.SplitInfo(
-        name=split,
-        shard_lengths=[length for _, length in parts],
-        num_bytes=sum(path.stat().st_size for path, _ in parts),
-        filename_template=template,
-      )
-      for index, (path, _) in enumerate(parts):
-        os.replace(path, template.sharded_filepath(shard_index=index, num_shards=len(parts)))
-      infos.append(info)
-    self.info.set_splits(splits_lib.SplitDict(infos))
+  def keep(self, summary: dict[str, Any]) -> None:
+    """Writes it beside the data, for readers that do not open them."""
     text = json.dumps(summary, indent=2)
     (pathlib.Path(self.data_dir) / _SUMMARY).write_text(text + "\n", encoding="utf-8")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Job:
-  """One shard to make.
-
-  Attributes:
-    part: path of the shard, without suffix.
-    frames: what goes into it.
-    name: of the annotation file.
-    store: where the pictures are.
-    options: how to store them.
-    stop: at the first fault.
-  """
-
-  part: pathlib.Path
-  frames: tuple[annotations.Frame, ...]
-  name: str
-  store: pictures.Store
-  options: Options
-  stop: bool
 
 
 def prepare(
@@ -205,35 +163,49 @@ def _refuse_other(folder, mark):
     )
 
 
-def _jobs(path, folder, store, options, bad, incomplete) -> list[_Job]:
+def _jobs(path, folder, store, options, bad, incomplete) -> list[sharded.Job]:
   """Cuts a split into shards."""
   frames = annotations.frames(annotations.read(path), path.name, bad, incomplete)
   folder.mkdir(parents=True, exist_ok=True)
-  jobs = []
-  for start in range(0, len(frames), _FRAMES_PER_SHARD):
-    chosen = tuple(frames[start : start + _FRAMES_PER_SHARD])
-    part = folder / f"{start:07d}"
-    jobs.append(_Job(part, chosen, path.name, store, options, bad.stop))
-  return jobs
+  make = functools.partial(examples.make, name=path.name, store=store, options=options)
+  features = functools.partial(examples.features, options)
+  return [
+    sharded.Job(
+      folder / f"{start:07d}",
+      tuple(frames[start : start + _FRAMES_PER_SHARD]),
+      make,
+      features,
+      _facts,
+      bad.stop,
+    )
+    for start in range(0, len(frames), _FRAMES_PER_SHARD)
+  ]
+
+
+def _facts(made: Sequence[dict[str, Any]]) -> dict[str, Any]:
+  return {
+    "subjects": dict(collections.Counter(str(example["subject"]) for example in made)),
+    "damaged": _ranges([example["damaged"] for example in made]),
+  }
 
 
 def _run(jobs, processes, bad):
   """Makes all shards; returns ({split: [(path, frames)]}, {split: summary})."""
-  total = sum(len(job.frames) for group in jobs.values() for job in group)
+  total = sum(len(job.items) for group in jobs.values() for job in group)
   shards, summary = {}, {}
   bar = tqdm.tqdm(total=annotations.NUM_CAMERAS * total, unit="img", desc="prepare h36m")
-  with contextlib.closing(bar), _mapper(processes) as run_all:
+  with contextlib.closing(bar), sharded.pool(processes) as run_all:
     for split, group in jobs.items():
       shards[split] = []
       counts, damaged = collections.Counter(), []
-      for job, result in zip(group, run_all(group)):
-        bad.merge(result["left_out"], result["first_of_each"])
+      for job, shard in zip(group, run_all(group)):
+        bad.merge(shard.left_out, shard.first)
         start = sum(length for _, length in shards[split])
-        damaged = _join(damaged, start, result["damaged"])
-        counts.update(result["subjects"])
-        if result["frames"]:
-          shards[split].append((job.part.with_suffix(".array_record"), result["frames"]))
-        bar.update(annotations.NUM_CAMERAS * len(job.frames))
+        damaged = _join(damaged, start, shard.facts["damaged"])
+        counts.update(shard.facts["subjects"])
+        if shard.length:
+          shards[split].append((shard.path, shard.length))
+        bar.update(annotations.NUM_CAMERAS * len(job.items))
       if not shards[split]:
         raise ValueError(f"no frame of the {split} split can be used: {bad.first or 'none there'}")
       summary[split] = {
@@ -242,71 +214,6 @@ def _run(jobs, processes, bad):
         "damaged": damaged,
       }
   return shards, summary
-
-
-@contextlib.contextmanager
-def _mapper(processes: int) -> Iterator[Any]:
-  """Yields a function from jobs to their results, in order; few jobs are under way at once."""
-  if not processes:
-    yield lambda jobs: map(_make_shard, jobs)
-    return
-  context = multiprocessing.get_context("spawn")
-  with concurrent.futures.ProcessPoolExecutor(
-    processes, context, initializer=cv2.setNumThreads, initargs=(1,)
-  ) as pool:
-
-    def run_all(jobs):
-      pending = collections.deque()
-      for job in jobs:
-        pending.append(pool.submit(_make_shard, job))
-        if len(pending) > 2 * processes:
-          yield pending.popleft().result()
-      while pending:
-        yield pending.popleft().result()
-
-    try:
-      yield run_all
-    except BaseException:
-      pool.shutdown(wait=False, cancel_futures=True)
-      raise
-
-
-def _make_shard(job: _Job) -> dict[str, Any]:
-  """Makes one shard, or finds it made, and says what is in it."""
-  record, shard = job.part.with_suffix(".json"), job.part.with_suffix(".array_record")
-  if record.exists():
-    result = json.loads(record.read_text(encoding="utf-8"))
-    # What was left out may have been mended since.
-    if shard.exists() and not result["left_out"]:
-      return result
-  bad = faults.Faults(job.stop)
-  made = []
-  for frame in job.frames:
-    try:
-      made.append(examples.make(frame, job.name, job.store, job.options))
-    except faults.BadRecord as fault:
-      bad.add(fault)
-  features = examples.features(job.options)
-  serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
-  temporary = job.part.with_suffix(".tmp")
-  if made:
-    rows = (
-      (i, serializer.serialize_example(features.encode_example(e))) for i, e in enumerate(made)
-    )
-    writer_lib.ExampleWriter(tfds.core.FileFormat.ARRAY_RECORD).write(temporary, rows)
-    os.replace(temporary, shard)
-  flags = [example["damaged"] for example in made]
-  result = {
-    "frames": len(made),
-    "subjects": collections.Counter(str(example["subject"]) for example in made),
-    "damaged": _ranges(flags),
-    "left_out": bad.counts,
-    "first_of_each": bad.first,
-  }
-  temporary.write_text(json.dumps(result), encoding="utf-8")
-  # Last: a shard with a record is complete.
-  os.replace(temporary, record)
-  return result
 
 
 def _ranges(flags: list[bool]) -> list[list[int]]:

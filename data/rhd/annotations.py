@@ -54,7 +54,6 @@ class Record:
     joints_2d: [42, 2] px.
     visible: [42] bool.
     intrinsics: [3, 3].
-    reprojection_px: median distance of `joints_2d` from the projection of `joints_3d`.
   """
 
   frame: int
@@ -62,7 +61,6 @@ class Record:
   joints_2d: np.ndarray
   visible: np.ndarray
   intrinsics: np.ndarray
-  reprojection_px: float
 
 
 def find_folder(root: pathlib.Path, split: str) -> pathlib.Path:
@@ -141,7 +139,7 @@ def check(path: pathlib.Path, frame: int, record: Any) -> Record:
       f"{where}: half of the joints project more than {error:.1f} px away from uv_vis; K and xyz "
       "do not belong together (x right, y down, z forward, metres)",
     )
-  return Record(frame, joints_3d, joints_2d, arrays["uv_vis"][:, 2] == 1, intrinsics, error)
+  return Record(frame, joints_3d, joints_2d, arrays["uv_vis"][:, 2] == 1, intrinsics)
 
 
 def reprojection_error(

@@ -3,7 +3,7 @@
   python -m data.rhd.builder RHD_published_v2 --data_dir data_cache
 
 Reads the published files (`annotations`), checks every record, and stores as ArrayRecord, without
-TensorFlow:
+TensorFlow, in shards by several processes; a stopped run goes on where it stopped:
 
   image        [320, 320, 3] JPEG, RGB; the whole picture, cut to the hand when it is read
   joints_3d    [21, 3] mm, camera frame, of the hand with more pixels in the mask, RHD order
@@ -19,51 +19,55 @@ the canonical frame are choices of the reader (`inputs.hand_crops`, `geometry.ha
 """
 
 import argparse
-import dataclasses
+import collections
 import functools
 import hashlib
 import os
 import pathlib
-from collections.abc import Iterator
+import shutil
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 
-from data import faults, storing
+from data import faults, sharded, storing
 from data.rhd import annotations
 
-_THREADS = os.cpu_count() or 1
-_VERSION = 1
+_HANDS_PER_SHARD = 512
+# Raise when the same files give other bytes than before.
+_VERSION = 2
+_JPEG_QUALITY = 95
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
-class Config(tfds.core.BuilderConfig):
-  """TFDS configuration: one split.
-
-  Attributes:
-    source: folder of the raw split; None to read what is prepared.
-    stop: the first bad record stops the work; otherwise bad records are left out and counted.
-    jpeg_quality: 1..100.
-  """
-
-  source: pathlib.Path | None = None
-  stop: bool = True
-  jpeg_quality: int = 95
-
-
-class Rhd(tfds.core.GeneratorBasedBuilder):
-  """TFDS builder; use `prepare` and `open_split`."""
+class Rhd(sharded.Builder):
+  """TFDS builder of one split; use `prepare` and `open_split`."""
 
   VERSION = tfds.core.Version("1.0.0")
   # Named here so that TFDS does not search for a project's tags and citations.
   pkg_dir_path = pathlib.Path(__file__).parent
 
   def _info(self) -> tfds.core.DatasetInfo:
-    tensor, scalar = tfds.features.Tensor, tfds.features.Scalar
-    side = annotations.SIDE
-    features = {
+    return tfds.core.DatasetInfo(
+      builder=self,
+      description="One hand of each picture of the Rendered Hand Pose data set.",
+      features=features(),
+      disable_shuffling=True,
+      metadata=tfds.core.MetadataDict(),
+    )
+
+  def keep(self, summary: dict[str, Any]) -> None:
+    """Writes it into the data set's own metadata."""
+    self.info.metadata.update(summary)
+
+
+def features() -> tfds.features.FeaturesDict:
+  """Types and shapes of the fields."""
+  tensor, scalar = tfds.features.Tensor, tfds.features.Scalar
+  side = annotations.SIDE
+  return tfds.features.FeaturesDict(
+    {
       "image": tfds.features.Image(shape=(side, side, 3), encoding_format="jpeg"),
       "joints_3d": tensor(shape=(21, 3), dtype=np.float32),
       "joints_2d": tensor(shape=(21, 2), dtype=np.float32),
@@ -73,46 +77,7 @@ class Rhd(tfds.core.GeneratorBasedBuilder):
       "hand_pixels": tensor(shape=(2,), dtype=np.int32),
       "frame": scalar(dtype=np.int32),
     }
-    return tfds.core.DatasetInfo(
-      builder=self,
-      description="One hand of each picture of the Rendered Hand Pose data set.",
-      features=tfds.features.FeaturesDict(features),
-      disable_shuffling=True,
-      metadata=tfds.core.MetadataDict(),
-    )
-
-  def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
-    return {self.builder_config.name: self._generate_examples()}
-
-  def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
-    split, source = self.builder_config.name, self.builder_config.source
-    path = source / annotations.annotation_name(split)
-    records = annotations.read(path)
-    found = faults.Faults(stop=self.builder_config.stop)
-    sides, errors = [0, 0], []
-    work = functools.partial(_make_or_fault, path, quality=self.builder_config.jpeg_quality)
-    progress = tqdm.tqdm(total=len(records), unit="img", desc=f"prepare {split}", smoothing=0.05)
-    with progress:
-      for made in storing.in_order(work, records.items(), threads=_THREADS):
-        progress.update()
-        if isinstance(made, faults.BadRecord):
-          found.add(made)
-          continue
-        example, error = made
-        sides[example["hand_side"]] += 1
-        errors.append(error)
-        yield example["frame"], example
-    if not errors:
-      raise ValueError(f"no record of {path} can be used: {found.first}")
-    self.info.metadata.update(
-      fingerprint=fingerprint(source, split),
-      records=len(records),
-      left_hands=sides[0],
-      right_hands=sides[1],
-      reprojection_px=float(np.mean(errors)),
-      dropped=found.counts,
-      first_dropped=found.first,
-    )
+  )
 
 
 def prepare(
@@ -121,11 +86,13 @@ def prepare(
   split: str,
   *,
   stop: bool = True,
-  jpeg_quality: int = 95,
+  jpeg_quality: int = _JPEG_QUALITY,
+  processes: int = 0,
 ) -> tfds.core.DatasetBuilder:
   """Prepares one split under `data_dir`/rhd, unless it is there already.
 
-  It appears under its name only when complete; a run that was stopped starts again.
+  It appears under its name only when complete; a run that was stopped goes on with the shards that
+  it had finished.
 
   Args:
     root: the raw data set, see `annotations.find_folder`.
@@ -133,6 +100,7 @@ def prepare(
     split: train or validation.
     stop: the first bad record raises; False leaves bad records out and counts them.
     jpeg_quality: of the stored pictures, 1..100.
+    processes: that work side by side; 0 works in this one.
 
   Returns:
     A builder whose data are there: `as_data_source(split)` reads them, `info.metadata` sums up.
@@ -143,15 +111,74 @@ def prepare(
     ValueError: another data set was prepared there.
   """
   source = annotations.find_folder(pathlib.Path(root).expanduser(), split)
-  builder = _builder(data_dir, split, source=source, stop=stop, jpeg_quality=jpeg_quality)
+  mark = fingerprint(source, split)
+  data_dir = pathlib.Path(data_dir).expanduser().resolve()
+  parts = data_dir / f".rhd_{split}_{mark}_{jpeg_quality}"
+  work = functools.partial(
+    _work, source / annotations.annotation_name(split), split, parts, stop, jpeg_quality, processes
+  )
+  builder = _builder(data_dir, split, work)
   with storing.quiet_tfds():
     builder.download_and_prepare()
-  if builder.info.metadata.get("fingerprint") != fingerprint(source, split):
+  shutil.rmtree(parts, ignore_errors=True)
+  if builder.info.metadata.get("fingerprint") != mark:
     raise ValueError(
       f"{builder.data_dir} was prepared from other annotations than those of {source}; remove it "
       "or give another data_dir"
     )
   return builder
+
+
+def _work(path, split, parts, stop, quality, processes):
+  """Makes all shards of a split; returns them and the summary."""
+  records = annotations.read(path)
+  items = list(records.items())
+  parts.mkdir(parents=True, exist_ok=True)
+  jobs = [
+    sharded.Job(
+      parts / f"{start:07d}",
+      tuple(items[start : start + _HANDS_PER_SHARD]),
+      functools.partial(make_example, path, quality=quality),
+      features,
+      _facts,
+      stop,
+    )
+    for start in range(0, len(items), _HANDS_PER_SHARD)
+  ]
+  found, shards, sums = faults.Faults(stop), [], collections.Counter()
+  bar = tqdm.tqdm(total=len(items), unit="img", desc=f"prepare {split}", smoothing=0.05)
+  with bar, sharded.pool(processes) as run_all:
+    for job, shard in zip(jobs, run_all(jobs)):
+      found.merge(shard.left_out, shard.first)
+      sums.update(shard.facts)
+      if shard.length:
+        shards.append((shard.path, shard.length))
+      bar.update(len(job.items))
+  if not shards:
+    raise ValueError(f"no record of {path} can be used: {found.first}")
+  return {split: shards}, {
+    "fingerprint": fingerprint(path.parent, split),
+    "records": len(items),
+    "left_hands": sums["left_hands"],
+    "right_hands": sums["right_hands"],
+    "reprojection_px": sums["reprojection_px"] / sum(length for _, length in shards),
+    "dropped": found.counts,
+    "first_dropped": found.first,
+  }
+
+
+def _facts(made: Sequence[dict[str, Any]]) -> dict[str, Any]:
+  """Counts by side, and the sum of the median distances of joints from where they project to."""
+  sides = [example["hand_side"] for example in made]
+  errors = [
+    annotations.reprojection_error(*(e[k] for k in ("joints_3d", "joints_2d", "intrinsics")))
+    for e in made
+  ]
+  return {
+    "left_hands": sides.count(0),
+    "right_hands": sides.count(1),
+    "reprojection_px": float(np.sum(errors)),
+  }
 
 
 def open_split(data_dir: str | os.PathLike, split: str) -> tfds.core.DatasetBuilder:
@@ -172,9 +199,9 @@ def open_split(data_dir: str | os.PathLike, split: str) -> tfds.core.DatasetBuil
   return builder
 
 
-def _builder(data_dir, split, **options):
+def _builder(data_dir, split, work=None):
   data_dir = os.fspath(pathlib.Path(data_dir).expanduser().resolve())
-  config = Config(name=split, **options)
+  config = sharded.Config(name=split, work=work)
   with storing.quiet_tfds():
     return Rhd(data_dir=data_dir, config=config, file_format="array_record")
 
@@ -199,31 +226,26 @@ def summary(builder: tfds.core.DatasetBuilder) -> str:
   return "\n".join(lines)
 
 
-def make_example(
-  path: pathlib.Path, frame: int, record: Any, *, quality: int
-) -> tuple[dict[str, Any], float]:
+def make_example(path: pathlib.Path, item: tuple[int, Any], *, quality: int) -> dict[str, Any]:
   """Reads, checks and encodes one picture.
 
   Args:
     path: of the annotation file.
-    frame: number of the picture.
-    record: as it stands in the file.
+    item: number of the picture, and its record as it stands in the file.
     quality: of the JPEG.
-
-  Returns:
-    the example, and the median reprojection error of its joints in px.
 
   Raises:
     faults.BadRecord: see `annotations`.
   """
+  frame, record = item
   checked = annotations.check(path, frame, record)
   name = f"{frame:05d}.png"
   pixels = annotations.hand_pixels(path.parent / "mask" / name)
   image = annotations.read_picture(path.parent / "color" / name, channels=3)
   hand_side = 0 if pixels[0] > pixels[1] else 1
   hand = slice(21 * hand_side, 21 * hand_side + 21)
-  example = {
-    "image": storing.encode_jpeg(image, quality),
+  return {
+    "image": storing.encode_jpeg(image, quality, tiles=True),
     "joints_3d": checked.joints_3d[hand].astype(np.float32),
     "joints_2d": checked.joints_2d[hand].astype(np.float32),
     "visible": checked.visible[hand],
@@ -232,15 +254,6 @@ def make_example(
     "hand_pixels": pixels,
     "frame": frame,
   }
-  return example, checked.reprojection_px
-
-
-def _make_or_fault(path, item, *, quality):
-  """`make_example`, with a fault as its result, so that threads report faults in order."""
-  try:
-    return make_example(path, *item, quality=quality)
-  except faults.BadRecord as fault:
-    return fault
 
 
 def main() -> None:
@@ -256,17 +269,27 @@ def main() -> None:
     default="stop",
     help="stop at the first record that cannot be used, or leave such records out and count them",
   )
-  parser.add_argument("--jpeg_quality", type=int, default=95)
+  parser.add_argument("--jpeg_quality", type=int, default=_JPEG_QUALITY)
+  parser.add_argument("--processes", type=int, default=os.cpu_count(), help="0: only this one")
   arguments = parser.parse_args()
-  for split in annotations.FOLDERS:
-    builder = prepare(
-      arguments.root,
-      arguments.data_dir,
-      split,
-      stop=arguments.bad_records == "stop",
-      jpeg_quality=arguments.jpeg_quality,
-    )
-    print(summary(builder))
+  try:
+    for split in annotations.FOLDERS:
+      builder = prepare(
+        arguments.root,
+        arguments.data_dir,
+        split,
+        stop=arguments.bad_records == "stop",
+        jpeg_quality=arguments.jpeg_quality,
+        processes=arguments.processes,
+      )
+      print(summary(builder))
+  except faults.BadRecord as fault:
+    raise SystemExit(
+      f"{fault}\nMend it and run the same command again (finished shards are kept), or leave such "
+      "records out and have them counted: --bad_records skip"
+    ) from fault
+  except (FileNotFoundError, ValueError) as error:
+    raise SystemExit(str(error)) from error
 
 
 if __name__ == "__main__":

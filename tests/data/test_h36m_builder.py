@@ -48,9 +48,9 @@ def test_a_stopped_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
   folder = h36m_raw.write(tmp_path / "raw", h36m_raw.records(1), frames, members)
   made, make = [], examples.make
 
-  def counted(frame, *args):
+  def counted(frame, **options):
     made.append(frame.records[0]["image_id"])
-    return make(frame, *args)
+    return make(frame, **options)
 
   monkeypatch.setattr(examples, "make", counted)
   with pytest.raises(faults.BadRecord):

@@ -87,6 +87,38 @@ def test_other_raw_data_are_not_mixed_up(raw, tmp_path):
     builder.prepare(raw, tmp_path, "train")
 
 
+def test_a_stopped_run_goes_on_where_it_stopped(raw, tmp_path, monkeypatch):
+  monkeypatch.setattr(builder, "_HANDS_PER_SHARD", 1)
+  path, made, make = raw / "training" / "color" / "00001.png", [], builder.make_example
+  whole = path.read_bytes()
+
+  def counted(*args, **options):
+    made.append(args[1][0])
+    return make(*args, **options)
+
+  monkeypatch.setattr(builder, "make_example", counted)
+  path.unlink()
+  with pytest.raises(faults.BadRecord):
+    builder.prepare(raw, tmp_path, "train")
+  with pytest.raises(FileNotFoundError):
+    builder.open_split(tmp_path, "train")
+  path.write_bytes(whole)
+  prepared = builder.prepare(raw, tmp_path, "train")
+  assert made == [0, 1, 1]
+  assert [example["frame"] for example in prepared.as_data_source("train")] == [0, 1]
+  assert prepared.info.metadata["left_hands"] == prepared.info.metadata["right_hands"] == 1
+  # Nothing is left behind.
+  assert not list(tmp_path.glob(".rhd*"))
+
+
+def test_faults_of_other_processes_arrive(raw, tmp_path, monkeypatch):
+  monkeypatch.setattr(builder, "_HANDS_PER_SHARD", 1)
+  (raw / "training" / "mask" / "00001.png").unlink()
+  with pytest.raises(faults.BadRecord, match=r"00001\.png cannot be read") as caught:
+    builder.prepare(raw, tmp_path, "train", processes=2)
+  assert caught.value.kind == "no mask"
+
+
 def _set(frame, name, value):
   def change(records):
     records[frame][name] = value(records[frame][name])
