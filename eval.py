@@ -3,6 +3,7 @@
 python eval.py --config configs/synthetic.py [--workdir DIR] [--checkpoint STEP_DIR]
     [--output FILE.json] [--triangulation dlt,robust,rpsm] [--views 0,2|pairs|triples|every]
     [--nosave_images] [--video FILE.mp4] [--config.GROUP.FIELD=VALUE ...]
+    [--distributed | --coordinator_address HOST:PORT --num_processes N --process_id I]
 
 One pass over the data compares all methods named; configs/h36m.py, group eval, says what there is.
 """
@@ -13,7 +14,7 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
-from epipolar_jax import checkpointing, tasks
+from epipolar_jax import checkpointing, compilation_cache, processes, tasks
 from epipolar_jax.evaluation import driver
 from epipolar_jax.inputs import datasets
 from epipolar_jax.training import batch_statistics
@@ -36,12 +37,27 @@ _TRIANGULATION = flags.DEFINE_string(
 _VIEWS = flags.DEFINE_string(
   "views", None, "Cameras like 0,2, or pairs, triples, every: the curve over them; eval.views."
 )
+_DISTRIBUTED = flags.DEFINE_bool(
+  "distributed", False, "Join the job that the TPU pod, SLURM, Open MPI or Kubernetes describes."
+)
+_COORDINATOR = flags.DEFINE_string(
+  "coordinator_address", None, "Or join this one: HOST:PORT of process 0; needs the next two."
+)
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Of the job.")
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Of this process, from 0.")
 
 
 def main(argv: list[str]) -> None:
   """Restores the weights and reports."""
   if len(argv) > 1:
     raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
+  processes.join(
+    detect=_DISTRIBUTED.value,
+    coordinator_address=_COORDINATOR.value,
+    num_processes=_NUM_PROCESSES.value,
+    process_id=_PROCESS_ID.value,
+  )
+  compilation_cache.enable()
   config = _CONFIG.value
   for field, flag in (("triangulation", _TRIANGULATION), ("views", _VIEWS)):
     if flag.value is not None:
@@ -54,7 +70,8 @@ def main(argv: list[str]) -> None:
   variables, step = checkpointing.restore_variables(checkpoint, template, task.meta)
   if config.eval.recompute_bn_frames:
     variables = batch_statistics.recompute(config, variables)
-  print(f"Evaluating {checkpoint}, step {step}.")
+  if processes.leads():
+    print(f"Evaluating {checkpoint}, step {step}.")
   if not (_SAVE_IMAGES.value or _VIDEO.value):
     config.eval.num_images = 0
   output = pathlib.Path(_OUTPUT.value or workdir / "eval.json")
@@ -63,7 +80,8 @@ def main(argv: list[str]) -> None:
     driver.report(config, variables, step=step, output=output, video=video)
   except datasets.MissingDataError as error:
     raise SystemExit(str(error)) from error
-  print(f"Wrote {output}{' and pictures beside it' if config.eval.num_images else ''}.")
+  if processes.leads():
+    print(f"Wrote {output}{' and pictures beside it' if config.eval.num_images else ''}.")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 """Trains a run, resumes it, or only evaluates it when training is complete.
 
 python train.py --config configs/synthetic.py [--workdir DIR] [--config.GROUP.FIELD=VALUE ...]
+    [--distributed | --coordinator_address HOST:PORT --num_processes N --process_id I]
+
+Compiled programs are kept between starts (epipolar_jax/compilation_cache.py says where).
 """
 
 import pathlib
@@ -8,18 +11,34 @@ import pathlib
 from absl import app, flags
 from ml_collections import config_flags
 
+from epipolar_jax import compilation_cache, processes
 from epipolar_jax.evaluation import driver
 from epipolar_jax.inputs import datasets
 from epipolar_jax.training import batch_statistics, loop
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<config name>.")
+_DISTRIBUTED = flags.DEFINE_bool(
+  "distributed", False, "Join the job that the TPU pod, SLURM, Open MPI or Kubernetes describes."
+)
+_COORDINATOR = flags.DEFINE_string(
+  "coordinator_address", None, "Or join this one: HOST:PORT of process 0; needs the next two."
+)
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Of the job.")
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Of this process, from 0.")
 
 
 def main(argv: list[str]) -> None:
   """Trains to the end, then evaluates; a stopped run says how to go on."""
   if len(argv) > 1:
     raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
+  processes.join(
+    detect=_DISTRIBUTED.value,
+    coordinator_address=_COORDINATOR.value,
+    num_processes=_NUM_PROCESSES.value,
+    process_id=_PROCESS_ID.value,
+  )
+  compilation_cache.enable()
   name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
   workdir = pathlib.Path(_WORKDIR.value or f"runs/{name}")
   try:
@@ -28,14 +47,19 @@ def main(argv: list[str]) -> None:
     raise SystemExit(str(error)) from error
   step = int(state.step)
   if not complete:
-    print(f"Stopped at step {step} and saved in {workdir}; the same command resumes.")
+    _tell(f"Stopped at step {step} and saved in {workdir}; the same command resumes.")
     return
-  print(f"Training is complete at step {step}; evaluating.")
+  _tell(f"Training is complete at step {step}; evaluating.")
   variables = state.variables
   if _CONFIG.value.eval.recompute_bn_frames:
     variables = batch_statistics.recompute(_CONFIG.value, variables)
   driver.report(_CONFIG.value, variables, step=step, output=workdir / "eval.json")
-  print(f"Everything about this run is in {workdir}/.")
+  _tell(f"Everything about this run is in {workdir}/.")
+
+
+def _tell(text: str) -> None:
+  if processes.leads():
+    print(text)
 
 
 if __name__ == "__main__":

@@ -94,6 +94,9 @@ def get_config() -> ml_collections.ConfigDict:
 
   c.train = t = ml_collections.ConfigDict()
   t.batch_size = 16  # frames a step over all devices, each with all its views
+  # Parts of a step's batch that are worked through one after the other, for less memory; batch
+  # normalisation then sees a part at a time.
+  t.accumulate = 1
   t.num_epochs = 4.0  # passes over the training frames
   t.loss = "joint"  # joint, smooth_mse or mse (the original) or cross_entropy (over pixels)
   t.loss_per_joint = False  # add the joints' losses up (LOSS_PER_JOINT) instead of averaging them

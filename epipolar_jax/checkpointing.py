@@ -34,6 +34,8 @@ def save(
 ) -> None:
   """Writes a checkpoint in the background; `manager.wait_until_finished()` waits for it.
 
+  All processes of a job call this, with the same values, and write one checkpoint together.
+
   Args:
     manager: from `open_manager`.
     step: names the folder.
@@ -44,8 +46,8 @@ def save(
   manager.save(
     step,
     args=ocp.args.Composite(
-      weights=ocp.args.StandardSave(weights),
-      training=ocp.args.StandardSave(training),
+      weights=ocp.args.StandardSave(_of_the_job(weights)),
+      training=ocp.args.StandardSave(_of_the_job(training)),
       meta=ocp.args.JsonSave(meta | {"version": _VERSION, "step": step}),
     ),
   )
@@ -54,7 +56,7 @@ def save(
 def restore(
   manager: ocp.CheckpointManager, *, weights: Any, training: Any, meta: dict[str, Any]
 ) -> tuple[Any, Any] | None:
-  """Restores the newest checkpoint, whatever the number of devices that wrote it.
+  """Restores the newest checkpoint, whatever the number of devices and processes that wrote it.
 
   Args:
     manager: from `open_manager`.
@@ -148,6 +150,17 @@ def restore_variables(
   _check_meta(path, found, meta)
   with ocp.StandardCheckpointer() as reader:
     return reader.restore(path / "weights", _abstract(template)), int(found["step"])
+
+
+def _of_the_job(tree: Any) -> Any:
+  """The same values as arrays of all processes, which is what Orbax writes once.
+
+  The step returns arrays of this process's devices alone.
+  """
+  if jax.process_count() == 1:
+    return tree
+  convert = ocp.utils.fully_replicated_host_local_array_to_global_array
+  return jax.tree.map(lambda x: convert(x) if x.is_fully_addressable else x, tree)
 
 
 def _abstract(tree: Any) -> Any:

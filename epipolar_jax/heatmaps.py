@@ -82,8 +82,9 @@ def decode_peak(
     shrunk = offsets * (2 * r / (2 * r + 1))
     unit = (peak[:, None] + shrunk[None, :]) * (2.0 / (size - 1.0))[:, None] - 1.0
     at = ((unit + 1.0) * size[:, None] - 1.0) * 0.5
-  u, v = jnp.meshgrid(at[0], at[1])
-  window = sampling.bilinear(heatmap[:, :, None], jnp.stack([u, v], axis=-1))[..., 0]
+  # The window is a grid, so bilinear samples of it are two small matrix products.
+  across, down = sampling.hat(at[0], size=width), sampling.hat(at[1], size=height)
+  window = linalg.einsum("ny,yx,mx->nm", down, heatmap, across)
   window = jnp.where(window > 1e-6, window, 0.0)
   total = jnp.sum(window)
   shift_u = linalg.safe_divide(jnp.sum(jnp.sum(window, axis=0) * offsets), total)

@@ -46,6 +46,19 @@ class MetricWriter:
     self._events.close()
 
 
+class NoWriter:
+  """Writes nothing: for the processes of a job that do not lead it."""
+
+  def scalars(self, step: int, values: Mapping[str, float]) -> None:
+    """Ignores scalars."""
+
+  def image(self, step: int, name: str, picture: np.ndarray) -> None:
+    """Ignores a picture."""
+
+  def close(self) -> None:
+    """Nothing to close."""
+
+
 def _truncate(path: pathlib.Path, step: int) -> None:
   """Keeps the lines up to `step`; a last line cut off by a kill is dropped."""
   if not path.exists():

@@ -13,8 +13,10 @@ AXIS = "devices"  # name of the data-parallel axis in psum, pmean and synchronis
 
 
 def replicated() -> sharding.NamedSharding:
-  """The sharding of a value that is the same on every device."""
-  mesh = sharding.Mesh(np.asarray(jax.devices()), (AXIS,))
+  """The sharding of a value that is the same on every device of all processes."""
+  # The order of pmap: process after process.
+  devices = [d for i in range(jax.process_count()) for d in jax.local_devices(process_index=i)]
+  mesh = sharding.Mesh(np.asarray(devices), (AXIS,))
   return sharding.NamedSharding(mesh, sharding.PartitionSpec())
 
 
@@ -22,13 +24,23 @@ def replicate(tree: Any) -> Any:
   """Puts a tree on every device, without a device axis.
 
   A state that enters the first step any other way makes the second step compile again, since the
-  step returns it with this sharding.
+  step returns it with this sharding. Every process must bring the same values.
   """
-  return jax.device_put(tree, replicated())
+  place = replicated()
+  if jax.process_count() == 1:
+    return jax.device_put(tree, place)
+
+  def put(x: Any) -> jax.Array:
+    x = np.asarray(x)
+    return jax.make_array_from_callback(x.shape, place, lambda index: x[index])
+
+  return jax.tree.map(put, tree)
 
 
 def make_step(function: Callable[..., Any]) -> Callable[..., Any]:
   """Maps `function(state, batch) -> (state, metrics)` over devices; the state is donated.
+
+  In a job of several processes each brings its own part of the batch.
 
   State and metrics have no device axis on either side, so everything returned must be equal on
   all devices: reduce gradients, statistics and metrics over `AXIS` inside `function`.

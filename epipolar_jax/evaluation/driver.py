@@ -1,5 +1,6 @@
 """Predicts every frame of a split, then prints, writes and draws what its kind of problem says."""
 
+import functools
 import json
 import pathlib
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import ml_collections
 import numpy as np
 import tqdm
 
-from epipolar_jax import parallel, tasks
+from epipolar_jax import parallel, processes, tasks
 from epipolar_jax.evaluation import lifting, multiview
 from epipolar_jax.evaluation import problem as problem_module
 from epipolar_jax.inputs import batches as inputs
@@ -29,6 +30,8 @@ def report(
   video: pathlib.Path | None = None,
 ) -> dict[str, dict[str, Any]]:
   """Evaluates `config.eval.splits`, prints the table, writes the JSON and the pictures.
+
+  Of several processes each predicts its share; all know the results, the first one writes them.
 
   Args:
     config: the whole config.
@@ -49,6 +52,8 @@ def report(
   for split in config.eval.splits:
     predicted, labels, images = collect(config, predict, variables, split)
     results[split] = problem.summarize(predicted, labels)
+    if not processes.leads():
+      continue
     if problem.picture is not None and len(images):
       path = output.with_name(f"{output.stem}_{split}.png")
       predictions.write_png(path, problem.picture(images, predicted, labels))
@@ -56,6 +61,8 @@ def report(
       several = len(config.eval.splits) > 1
       path = video.with_name(f"{video.stem}_{split}.mp4") if several else video
       _write_film(path, problem, images, predicted, labels)
+  if not processes.leads():
+    return results
   print(table(results, problem))
   if problem.legend:
     print(problem.legend)
@@ -98,28 +105,38 @@ def collect(
       their indices are `predictions.picked(n, m)`.
   """
   problem = problem_of(config)
-  source = inputs.open_split(config, split)
+  source = processes.first_alone(functools.partial(inputs.open_split, config, split))
   count = min(config.eval.max_frames or len(source), len(source))
   total = -(-count // config.eval.batch_size)
-  wanted = set(predictions.picked(count, config.eval.num_images))
+  wanted = list(predictions.picked(count, config.eval.num_images))
 
   def on_devices(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return parallel.gather(predict(variables, parallel.shard_batch(inputs.device_part(batch))))
 
-  predicted, labels, images, seen = [], [], [], 0
-  batches = inputs.eval_batches(config, source)
-  for batch in tqdm.tqdm(batches, total=total, desc=f"evaluate {split}", unit="batch", leave=False):
+  rows, images, seen = [], [], 0
+  index, shards = jax.process_index(), jax.process_count()
+  batches = inputs.eval_batches(config, source, shard_index=index, shard_count=shards)
+  options = {"unit": "batch", "leave": False, "disable": not processes.leads()}
+  for batch in tqdm.tqdm(batches, total=total, desc=f"evaluate {split}", **options):
     keep = batch["valid"]
-    predicted.append(jax.tree.map(lambda x, keep=keep: x[keep], problem.run(on_devices, batch)))
-    labels.append({k: batch[k][keep] for k in problem.labels if k in batch})
+    predicted = jax.tree.map(lambda x, keep=keep: x[keep], problem.run(on_devices, batch))
+    labels = {k: batch[k][keep] for k in problem.labels if k in batch}
+    numbers = index + shards * (seen + np.arange(keep.sum()))
+    rows.append((numbers, predicted, labels))
     if "image" in batch:
-      images += [x for i, x in enumerate(batch["image"][keep], seen) if i in wanted]
-    seen += int(keep.sum())
-  return _stack(predicted), _stack(labels), np.array(images)
+      chosen = np.isin(numbers, wanted)
+      images.append((numbers[chosen], batch["image"][keep][chosen]))
+    seen += len(numbers)
+  _, predicted, labels = _in_order(rows)
+  return predicted, labels, _in_order(images)[1] if images else np.array([])
 
 
-def _stack(rows: list[Any]) -> Any:
-  return jax.tree.map(lambda *parts: np.concatenate(parts), *rows)
+def _in_order(rows: list[Any]) -> Any:
+  """Rows of all batches and processes, sorted by the frame numbers that are their first array."""
+  stacked = jax.tree.map(lambda *parts: np.concatenate(parts), *rows)
+  everything = processes.concatenate(stacked)
+  order = np.argsort(everything[0], kind="stable")
+  return jax.tree.map(lambda x: x[order], everything)
 
 
 def table(results: dict[str, dict[str, Any]], problem: Problem) -> str:

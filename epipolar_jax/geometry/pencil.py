@@ -8,7 +8,7 @@ others, between two lines that are at most a pixel apart.
 import jax
 import jax.numpy as jnp
 
-from epipolar_jax.geometry import linalg
+from epipolar_jax.geometry import linalg, sampling
 
 
 def border_points(size_wh: tuple[int, int]) -> jax.Array:
@@ -62,10 +62,23 @@ def border_coordinate(
   return index % (2.0 * bottom)
 
 
-def look_up(values: jax.Array, coordinate: jax.Array) -> jax.Array:
-  """Values [n, ...] of the lines, between two of them, at border coordinates [p] -> [p, ...]."""
+def look_up(values: jax.Array, coordinate: jax.Array, *, products: bool = False) -> jax.Array:
+  """Values of the lines, between two of them.
+
+  Args:
+    values: [n, c] of the lines through `border_points`.
+    coordinate: [p], of `border_coordinate`; anything is taken modulo n.
+    products: multiplies by weights instead of gathering, for TPUs.
+
+  Returns:
+    [p, c].
+  """
   count = values.shape[0]
   floor = jnp.floor(coordinate)
-  share = (coordinate - floor).reshape(-1, *(1,) * (values.ndim - 1))
+  share = (coordinate - floor)[:, None]
   first = floor.astype(jnp.int32) % count
+  if products:
+    # n + 1 lines: the first one once more, at the end.
+    weight = sampling.hat(first + share[:, 0], size=count + 1)
+    return linalg.einsum("pn,nc->pc", weight, jnp.concatenate([values, values[:1]]))
   return values[first] * (1.0 - share) + values[(first + 1) % count] * share

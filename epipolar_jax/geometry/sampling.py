@@ -1,7 +1,9 @@
-"""Bilinear sampling of a feature map at fractional pixels."""
+"""Bilinear sampling of a feature map at fractional pixels: by reading pixels or by products."""
 
 import jax
 import jax.numpy as jnp
+
+from epipolar_jax.geometry import linalg
 
 
 def bilinear(feature: jax.Array, points: jax.Array) -> jax.Array:
@@ -38,3 +40,34 @@ def bilinear(feature: jax.Array, points: jax.Array) -> jax.Array:
     + corner(row + 1, column + 1, bottom_share * right_share)
   )
   return total.astype(feature.dtype)
+
+
+def hat(coordinate: jax.Array, *, size: int) -> jax.Array:
+  """Weights of linear interpolation on the pixels of one axis: max(0, 1 - |coordinate - pixel|).
+
+  Args:
+    coordinate: [...], px; anywhere.
+    size: n, pixels of the axis.
+
+  Returns:
+    [..., n]; they sum to 1 inside the map and fade to 0 over the pixel beyond its border.
+  """
+  pixels = jnp.arange(size, dtype=coordinate.dtype).reshape((1,) * coordinate.ndim + (size,))
+  return jnp.maximum(0.0, 1.0 - jnp.abs(coordinate[..., None] - pixels))
+
+
+def bilinear_products(feature: jax.Array, points: jax.Array) -> jax.Array:
+  """What `bilinear` returns for [n, 2] points, by products with `hat` weights instead of gathers.
+
+  For TPUs, which multiply matrices fast and gather single pixels slowly. n·h·c values in between.
+
+  Args:
+    feature: [h, w, c], float32.
+    points: [n, 2], (u, v); integers are pixel centres.
+
+  Returns:
+    [n, c].
+  """
+  height, width = feature.shape[:2]
+  rows = linalg.einsum("nw,hwc->nhc", hat(points[:, 0], size=width), feature)
+  return jnp.sum(rows * hat(points[:, 1], size=height)[:, :, None], axis=1)

@@ -1,6 +1,7 @@
 """JointFusion: every joint looks along the epipolar lines for itself, on heatmaps."""
 
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -76,11 +77,7 @@ class JointFusion(nn.Module):
     )
     pairs = jax.tree.map(lambda x: x.reshape(b * v * m, *x.shape[3:]), pairs)
 
-    def look(pair):
-      return look_along_lines(*pair, self.sharpness, num_samples=self.num_samples)
-
-    # A pair at a time stays in a CPU's cache (twice as fast there, measured).
-    found = jax.lax.map(look, pairs) if jax.default_backend() == "cpu" else jax.vmap(look)(pairs)
+    found = _look(pairs, self.sharpness, num_samples=self.num_samples)
     found = jnp.sum(found.reshape(b, v, m, *own.shape[2:]), axis=2)
     return own + self.gain.reshape((1,) * 4 + (self.num_joints,)) * found
 
@@ -96,6 +93,27 @@ def evidence(logits: jax.Array) -> jax.Array:
   return jax.nn.softplus(log_odds + _FLOOR)
 
 
+def _look(pairs: Any, sharpness: jax.Array, *, num_samples: int) -> jax.Array:
+  """`look_along_lines` of n pairs of views, [n, h, w, j], as suits where it will run."""
+  look = functools.partial(look_along_lines, num_samples=num_samples)
+
+  def one_by_one(look):
+    return lambda pairs, sharpness: jax.lax.map(lambda pair: look(*pair, sharpness), pairs)
+
+  def together(pairs, sharpness):
+    return jax.vmap(lambda pair: look(*pair, sharpness))(pairs)
+
+  return jax.lax.platform_dependent(
+    pairs,
+    sharpness,
+    # A pair at a time stays in a CPU's cache (twice as fast there, measured).
+    cpu=one_by_one(look),
+    # What lies between the products is large: a pair at a time, made again in the backward pass.
+    tpu=one_by_one(jax.checkpoint(functools.partial(look, products=True))),
+    default=together,
+  )
+
+
 def look_along_lines(
   evidence: jax.Array,
   reference: list[jax.Array],
@@ -103,6 +121,7 @@ def look_along_lines(
   sharpness: jax.Array,
   *,
   num_samples: int,
+  products: bool = False,
 ) -> jax.Array:
   """What each reference pixel's epipolar line holds for each joint.
 
@@ -115,6 +134,7 @@ def look_along_lines(
     source: the same of the source view.
     sharpness: [j], 0 takes the plain mean of a line, a large one the maximum.
     num_samples: k, samples on a line.
+    products: interpolates by matrix products instead of gathers, for TPUs.
 
   Returns:
     [h, w, j]; 0 where the line misses the source map.
@@ -122,10 +142,11 @@ def look_along_lines(
   h, w, j = evidence.shape
   matrix = epipolar.fundamental(*reference, *source)
   pole = epipolar.epipole(*reference, cameras.center(*source[1:]))
+  read = sampling.bilinear_products if products else sampling.bilinear
 
   def along(point):
     points, valid = epipolar.sample_line(point, matrix, size_wh=(w, h), num_samples=num_samples)
-    found = sampling.bilinear(evidence, jax.lax.stop_gradient(points))
+    found = read(evidence, jax.lax.stop_gradient(points))
     attention = jax.nn.softmax(found * sharpness.reshape(1, j), axis=0)
     return jnp.sum(attention * found, axis=0) * valid
 
@@ -133,4 +154,5 @@ def look_along_lines(
   v, u = jnp.meshgrid(jnp.arange(h * 1.0), jnp.arange(w * 1.0), indexing="ij")
   pixels = jnp.stack([u, v], axis=-1).reshape(h * w, 2)
   place = functools.partial(pencil.border_coordinate, epipole=pole, size_wh=(w, h))
-  return pencil.look_up(lines, jax.vmap(place)(pixels)).reshape(h, w, j)
+  at = jax.vmap(place)(pixels)
+  return pencil.look_up(lines, at, products=products).reshape(h, w, j)

@@ -1,5 +1,6 @@
 """Batch statistics as averages over whole batches: while training, or afresh before a test."""
 
+import functools
 import itertools
 from typing import Any
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import ml_collections
 import tqdm
 
-from epipolar_jax import parallel, tasks
+from epipolar_jax import parallel, processes, tasks
 from epipolar_jax.inputs import batches as inputs
 
 
@@ -60,10 +61,12 @@ def recompute(config: ml_collections.ConfigDict, variables: Any) -> Any:
   # A copy: the step donates its state, and the caller's variables must survive.
   state = jax.tree.map(jnp.copy, (variables["params"], variables["batch_stats"], jnp.int32(0)))
   state = parallel.replicate(state)
-  source = inputs.open_split(alone, "train")
+  source = processes.first_alone(functools.partial(inputs.open_split, alone, "train"))
   count = min(frames, len(source)) // size
-  batches = itertools.islice(inputs.eval_batches(alone, source), count)
-  for batch in tqdm.tqdm(batches, total=count, desc="recompute BN", unit="batch", leave=False):
+  shard = {"shard_index": jax.process_index(), "shard_count": jax.process_count()}
+  batches = itertools.islice(inputs.eval_batches(alone, source, **shard), count)
+  options = {"unit": "batch", "leave": False, "disable": not processes.leads()}
+  for batch in tqdm.tqdm(batches, total=count, desc="recompute BN", **options):
     state, _ = run(state, parallel.shard_batch(inputs.device_part(batch)))
   params, stats, _ = state
   return {"params": params, "batch_stats": stats}

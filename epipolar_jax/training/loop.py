@@ -1,6 +1,7 @@
 """The training loop: restore, step, log, checkpoint, evaluate."""
 
 import contextlib
+import functools
 import json
 import pathlib
 import signal
@@ -13,7 +14,7 @@ import ml_collections
 import numpy as np
 import tqdm
 
-from epipolar_jax import checkpointing, metric_writer, parallel, tasks
+from epipolar_jax import checkpointing, metric_writer, parallel, processes, tasks
 from epipolar_jax.evaluation import driver, pictures
 from epipolar_jax.inputs import batches as inputs
 from epipolar_jax.interop import pretrained
@@ -30,6 +31,9 @@ def train(
   SIGTERM and Ctrl-C finish the running step, save, and return. A resumed run takes the same steps
   as one that was never stopped, bit for bit on CPU.
 
+  In a job of several processes all call this; the first one writes. They stop together, at the
+  next line of the log, when any of them is told to.
+
   Args:
     config: the whole config.
     workdir: receives config.json, metrics.jsonl, tensorboard/, checkpoints/.
@@ -41,7 +45,7 @@ def train(
   Raises:
     ValueError: if `workdir` holds a run of another model.
   """
-  source = inputs.open_split(config, "train")
+  source = processes.first_alone(functools.partial(inputs.open_split, config, "train"))
   steps_per_epoch = len(source) / config.train.batch_size
   num_steps = round(config.train.num_epochs * steps_per_epoch)
   schedule = schedules.learning_rate(
@@ -55,8 +59,10 @@ def train(
     manager.close()
     return state, True
 
-  _write_config(workdir, config)
-  writer = metric_writer.MetricWriter(workdir, start_step=start)
+  writer = metric_writer.NoWriter()
+  if processes.leads():
+    _write_config(workdir, config)
+    writer = metric_writer.MetricWriter(workdir, start_step=start)
   batches = inputs.train_batches(
     config,
     source,
@@ -67,14 +73,27 @@ def train(
   )
   step_fn = parallel.make_step(
     train_step.make_train_step(
-      task, optimizer, seed=config.seed, cumulative_stats=config.model.bn_momentum < 0
+      task,
+      optimizer,
+      seed=config.seed,
+      cumulative_stats=config.model.bn_momentum < 0,
+      accumulate=config.train.accumulate,
     )
   )
   predict = driver.make_predict(config)
   eval_steps = round(config.train.eval_epochs * steps_per_epoch)
-  draw = pictures.make(config, "validation") if eval_steps else None
+  draw = None
+  if eval_steps:
+    draw = processes.first_alone(functools.partial(pictures.make, config, "validation"))
 
-  bar = tqdm.tqdm(total=num_steps, initial=start, desc="train", unit="step", smoothing=0.05)
+  bar = tqdm.tqdm(
+    total=num_steps,
+    initial=start,
+    desc="train",
+    unit="step",
+    smoothing=0.05,
+    disable=not processes.leads(),
+  )
   step, last_save, last_log, pending = start, time.monotonic(), time.monotonic(), []
   with contextlib.closing(writer), contextlib.closing(bar), _StopSignal() as stop:
     for batch in parallel.prefetch(map(inputs.device_part, batches)):
@@ -82,12 +101,18 @@ def train(
       step += 1
       pending.append(values)
       bar.update()
-      finished = stop.requested or step in (stop_at, num_steps)
+      finished = step in (stop_at, num_steps)
+      if jax.process_count() == 1:
+        # Processes that stop by themselves would leave the others waiting.
+        finished = finished or stop.requested
       if step % config.train.log_steps == 0 or finished:
         # Also the check that the loss is finite, so nothing below saves a broken state.
         last_log = _log(writer, bar, step, pending, schedule, last_log, config.train.batch_size)
         pending = []
-        if time.monotonic() - last_save > 60 * config.train.checkpoint_minutes:
+        old = time.monotonic() - last_save > 60 * config.train.checkpoint_minutes
+        stopped, due = processes.agree([stop.requested, old])
+        finished = finished or stopped
+        if due:
           _save(manager, state, task)
           last_save = time.monotonic()
       if finished:
@@ -157,6 +182,8 @@ def _evaluate(config, predict, draw, state, writer, step) -> None:
   """Evaluates the validation split; logs numbers and pictures."""
   problem = driver.problem_of(config)
   predicted, labels, images = driver.collect(config, predict, state.variables, "validation")
+  if not processes.leads():
+    return
   result = problem.summarize(predicted, labels)
   values = {f"eval/{name}": result[name] for name in problem.logged}
   for name, rules in result.get("protocols", {}).items():

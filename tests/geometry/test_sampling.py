@@ -29,6 +29,7 @@ def test_matches_numpy_inside_on_and_beyond_the_border():
   np.testing.assert_allclose(got, expected, atol=1e-5)
   one_by_one = jax.jit(jax.vmap(sampling.bilinear, (None, 0)))(*args)
   np.testing.assert_allclose(one_by_one, got, atol=1e-6)
+  np.testing.assert_allclose(jax.jit(sampling.bilinear_products)(*args), got, atol=1e-5)
 
 
 def test_keeps_the_type_of_the_map():

@@ -1,5 +1,7 @@
 """Heatmaps fused along epipolar lines, one attention a joint."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -58,6 +60,28 @@ def test_equals_one_line_per_pixel():
   assert np.mean(error) < 0.05
   assert np.quantile(error, 0.98) < 0.3
   assert float(exact.max()) > 4
+
+
+def test_products_equal_gathers():
+  scene = scenes.make_scene(3, num_views=2, num_joints=3, size=4 * _SIZE)
+  one, other = ([x[i] for x in _cameras(scene)] for i in (0, 1))
+  seen = joint_fusion.evidence(jnp.asarray(_bumps(scene)[1]))
+  sharpness = jnp.array([0.0, 1.0, 4.0])
+
+  @functools.partial(jax.jit, static_argnames="products")
+  def look(seen, sharpness, products):
+    def total(seen, sharpness):
+      found = joint_fusion.look_along_lines(
+        seen, one, other, sharpness, num_samples=_K, products=products
+      )
+      return jnp.sum(jnp.sin(found)), found
+
+    return jax.value_and_grad(total, argnums=(0, 1), has_aux=True)(seen, sharpness)
+
+  ((_, want), slopes), ((_, got), other_slopes) = (look(seen, sharpness, p) for p in (False, True))
+  np.testing.assert_allclose(got, want, atol=2e-5)
+  for a, b in zip(other_slopes, slopes):
+    np.testing.assert_allclose(a, b, atol=1e-4 * np.abs(b).max())
 
 
 def test_two_views_pin_down_a_joint_that_a_third_does_not_see():

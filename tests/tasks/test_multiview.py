@@ -4,7 +4,6 @@ import functools
 import json
 import pathlib
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,44 +13,17 @@ from configs import synthetic_full
 from epipolar_jax import checkpointing, heatmaps, parallel, tasks
 from epipolar_jax.inputs import datasets
 from epipolar_jax.inputs import multiview as inputs
-from epipolar_jax.models import layers, pose_resnet
+from epipolar_jax.models import pose_resnet
 from epipolar_jax.tasks import multiview
 from epipolar_jax.training import batch_statistics, schedules
 from epipolar_jax.training import state as train_state
 from epipolar_jax.training import step as train_step
-from tests import dots
-
-
-class _Small(nn.Module):
-  """Stands in for PoseResNet: compiles in no time, has parameters and batch statistics."""
-
-  num_joints: int
-  depth: int
-  width: float
-  deconv_channels: int
-  head_init_std: float
-  dtype: object
-  bn_momentum: float
-  axis_name: str | None
-
-  def setup(self):
-    self.first = layers.Conv(8, 3)
-    self.bn = layers.BatchNorm(self.bn_momentum, axis_name=self.axis_name)
-    self.head = layers.Conv(self.num_joints, 1, use_bias=True)
-
-  def early(self, images, *, train):
-    return self.bn(self.first(nn.avg_pool(images, (4, 4), (4, 4))), train=train)
-
-  def late(self, early, *, train):
-    return jnp.tanh(early)
-
-  def heatmaps(self, features):
-    return self.head(features)
+from tests import dots, small_network
 
 
 @pytest.fixture(autouse=True)
-def small_network(monkeypatch):
-  monkeypatch.setattr(pose_resnet, "PoseResNet", _Small)
+def small_backbone(monkeypatch):
+  monkeypatch.setattr(pose_resnet, "PoseResNet", small_network.SmallNetwork)
 
 
 def _config(**fields):
@@ -112,7 +84,7 @@ def test_the_shipped_checkpoint_is_of_its_config():
     group, _, name = field.partition("__")
     config = synthetic_full.get_config()
     config[group][name] = changed
-    with pytest.raises(ValueError, match=r"share_weights|lost_lines|early_source"):
+    with pytest.raises(ValueError, match=r"share_weights|lost_lines|late_source"):
       checkpointing._check_meta(folder, stored, tasks.build(config, axis_name=None).meta)
 
 

@@ -15,6 +15,7 @@ All but `gather` hold no array of p·k·c values. `dense` and `kernel` need atte
 in the samples: `avg`, no cosine, no pooling.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -59,16 +60,18 @@ def attend_pairs(
   measured), all at once elsewhere.
   """
 
-  def attend(pair):
+  def attend(pair, platform):
     query, key, value, samples, valid, prior = pair
+    chosen = _choose(algorithm, options, platform)
     return epipolar_attention(
-      query, key, value, samples, valid, prior=prior, options=options, algorithm=algorithm
+      query, key, value, samples, valid, prior=prior, options=options, algorithm=chosen
     )
 
-  pairs = (query, key, value, samples, valid, prior)
-  if jax.default_backend() == "cpu":
-    return jax.lax.map(attend, pairs)
-  return jax.vmap(attend)(pairs)
+  return jax.lax.platform_dependent(
+    (query, key, value, samples, valid, prior),
+    cpu=lambda pairs: jax.lax.map(functools.partial(attend, platform="cpu"), pairs),
+    default=jax.vmap(functools.partial(attend, platform="other")),
+  )
 
 
 def epipolar_attention(
@@ -93,8 +96,8 @@ def epipolar_attention(
     prior: [p, k], table of the "prior" options.
     options: how to compare and weigh.
     algorithm: "gather", "blocks", "dense", "kernel"; or "auto": "blocks" on CPUs and where the
-      attention is not linear, else "dense". What counts is the platform at tracing: to export from
-      a CPU for a TPU or GPU, say "dense".
+      attention is not linear, else "dense". What counts is the platform that the program is
+      lowered for, here or for another machine.
 
   Returns:
     `Attended`; out is float32.
@@ -113,9 +116,7 @@ def epipolar_attention(
       raise ValueError(f"similarity {options.similarity!r}, prior {options.prior!r} need a table")
   else:
     prior = None
-  linear = options.attention == "avg" and options.similarity != "cos" and not options.pooling
-  if algorithm == "auto":
-    algorithm = "dense" if linear and jax.default_backend() != "cpu" else "blocks"
+  linear = _linear(options)
   if algorithm in _LINEAR and not linear:
     raise ValueError(f"algorithm {algorithm!r} does attention 'avg', no 'cos', no pooling only")
   if algorithm == "kernel" and jax.default_backend() not in ("cpu", "gpu"):
@@ -129,11 +130,31 @@ def epipolar_attention(
     "blocks": wedges.attend if linear else gather.attend_in_blocks,
     "dense": dense.attend,
     "kernel": kernel.attend,
-  }[algorithm]
+  }
+
+  def on(platform):
+    return functools.partial(attend[_choose(algorithm, options, platform)], options=options)
+
   h, w, c = query.shape
-  rows = query.reshape(h * w, c)
-  out, weights, best = attend(rows, key, value, samples, valid, prior, options)
+  arrays = (query.reshape(h * w, c), key, value, samples, valid, prior)
+  if algorithm == "auto":
+    found = jax.lax.platform_dependent(*arrays, cpu=on("cpu"), default=on("other"))
+  else:
+    found = on("any")(*arrays)
+  out, weights, best = found
   return Attended(out.reshape(h, w, -1), weights, best)
+
+
+def _linear(options: Options) -> bool:
+  """Whether similarities are linear in the samples, so that they may be interpolated."""
+  return options.attention == "avg" and options.similarity != "cos" and not options.pooling
+
+
+def _choose(algorithm: str, options: Options, platform: str) -> str:
+  """The algorithm by name; "auto" is the best of a platform, "cpu" or another."""
+  if algorithm != "auto":
+    return algorithm
+  return "dense" if _linear(options) and platform != "cpu" else "blocks"
 
 
 def warp(value: jax.Array, samples: jax.Array, weights: jax.Array) -> jax.Array:
@@ -160,4 +181,6 @@ def warp(value: jax.Array, samples: jax.Array, weights: jax.Array) -> jax.Array:
 
 def match(samples: jax.Array, best: jax.Array) -> jax.Array:
   """(u, v) [..., 2] of the best of the samples [..., k, 2], in source pixels."""
-  return jnp.take_along_axis(samples, best[..., None, None], axis=-2)[..., 0, :]
+  # Not a gather, of which TPUs would do one row after the other.
+  chosen = jax.nn.one_hot(best, samples.shape[-2], dtype=bool)
+  return jnp.sum(jnp.where(chosen[..., None], samples, 0.0), axis=-2)

@@ -1,6 +1,6 @@
 """Runs one suite, prints its table and writes JSON.
 
-python -m epipolar_jax.tools.benchmark attention|triangulation|inputs [--only dlt,robust]
+python -m epipolar_jax.tools.benchmark attention|triangulation|inputs|scaling [--only dlt,robust]
     [--seconds 3] [--against torch] [--output runs/benchmark.json]
 """
 
@@ -14,11 +14,11 @@ import platform
 
 import jax
 
-from epipolar_jax.tools.benchmark import attention, inputs, report, triangulation
+from epipolar_jax.tools.benchmark import attention, inputs, report, scaling, triangulation
 from epipolar_jax.tools.benchmark import ceilings as ceilings_lib
 
 # name: (seconds for each measurement, names of what to measure or () for all) -> rows
-_SUITES = {"inputs": inputs.run, "triangulation": triangulation.run}
+_SUITES = {"inputs": inputs.run, "scaling": scaling.run, "triangulation": triangulation.run}
 # The same with a third argument, against: "torch" measures the original's way in PyTorch too, and
 # the ratios are to it; "" does not.
 _COMPARED_SUITES = {"attention": attention.run}
