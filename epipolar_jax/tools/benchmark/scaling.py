@@ -4,8 +4,8 @@ The ratio is to one device; n devices of their own should reach n. Without accel
 
   JAX_NUM_CPU_DEVICES=4 python -m epipolar_jax.tools.benchmark scaling
 
-makes four devices of one processor. They share its cores, so there a ratio of 1 is what can be
-hoped for, and what is missing from 1 is the price of splitting and reducing.
+makes four devices of one processor. They share its cores, so there the ratio only says what
+splitting and reducing cost, less what one device's step leaves unused of the cores.
 """
 
 import dataclasses
