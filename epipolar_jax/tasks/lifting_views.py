@@ -118,10 +118,11 @@ def normalise(
   half = linalg.safe_norm(edge - center)
   xy = cameras.to_normalized(uv, intrinsics)
   rays = linalg.einsum("ij,nj->ni", turn, jnp.append(xy, jnp.ones_like(xy[:, :1]), axis=1))
-  flat = linalg.safe_divide(linalg.safe_divide(rays[:, :2], rays[:, 2:]), half)
-  visible = visible.astype(uv.dtype)
-  extra = jnp.append(visible, jnp.log(jnp.maximum(half, 1e-3)))
-  return jnp.append((flat * visible[:, None]).reshape(-1), extra), turn
+  plane = linalg.safe_divide(linalg.safe_divide(rays[:, :2], rays[:, 2:]), half)
+  # Not the product: a doubtful joint is no nearer to the middle.
+  plane = jnp.where(visible[:, None] > 0, plane, 0.0)
+  extra = jnp.append(visible.astype(uv.dtype), jnp.log(jnp.maximum(half, 1e-3)))
+  return jnp.append(plane.reshape(-1), extra), turn
 
 
 def flat(x: jax.Array) -> jax.Array:

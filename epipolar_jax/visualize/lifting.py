@@ -72,7 +72,10 @@ def sides(
   tiles = []
   # The middle of the true pose, so that a hand that reaches away from its root stays in the tile.
   middle = 0.5 * (truth.min(0) + truth.max(0))
-  for axes, title in (((0, 1), f"camera's view  {error:.0f} mm"), ((2, 1), "from the side")):
+  for axes, title in (
+    ((0, 1), f"camera's view  {error:.0f} mm"),
+    ((2, 1), "from the side; truth is white"),
+  ):
     canvas = np.full((_TILE, _TILE, 3), _GREY, np.uint8)
     for joints, color, width in ((truth, _TRUTH, 1), (points, None, 2)):
       flat = (joints - middle)[:, axes] * _TILE / width_mm + _TILE / 2

@@ -98,6 +98,12 @@ def test_joints_are_normalised_as_a_turned_camera_sees_them():
     flat = np.concatenate([shown[:34].reshape(17, 2) * half, np.ones((17, 1))], 1)
     rays.append(flat @ np.asarray(turn))
     assert np.abs(shown[:34]).max() < 2.0 and np.all(shown[34:51] == 1.0)
+    # Doubts are told beside the coordinates; what is not visible is zero.
+    weight = jnp.full(17, 0.3).at[2].set(0.0)
+    doubted, _ = lifting_views.normalise(
+      jnp.asarray(uv), weight, jnp.asarray(intrinsics, jnp.float32), size=64
+    )
+    np.testing.assert_array_equal(doubted, shown.at[4:6].set(0.0).at[34:51].set(weight))
   a, b = (r / np.linalg.norm(r, axis=1, keepdims=True) for r in rays)
   np.testing.assert_allclose(a, b, atol=1e-5)
   np.testing.assert_allclose(a, points / np.linalg.norm(points, axis=1, keepdims=True), atol=1e-5)
@@ -214,6 +220,9 @@ def test_a_short_run_learns_and_evaluates(tmp_path, monkeypatch):
   result = loop.driver.report(config, restored, step=120, output=tmp_path / "eval.json")
   assert result["validation"]["epe_mm"] < 0.6 * result["validation"]["mean_pose_epe_mm"]
   assert (tmp_path / "eval_validation.png").stat().st_size > 5_000
+  (events,) = (tmp_path / "tensorboard").glob("events.*")
+  logged = events.read_bytes()
+  assert b"eval/predictions" in logged and b"\x89PNG" in logged
 
 
 def test_wrong_options_teach():
