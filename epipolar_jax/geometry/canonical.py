@@ -7,7 +7,7 @@ canonical frame, seen from the outer one. Written for one pose; vmap it.
 import jax
 import jax.numpy as jnp
 
-from epipolar_jax.geometry import linalg
+from epipolar_jax.geometry import linalg, rigid
 
 
 def canonical_frame(points: jax.Array, *, align: int, side: int) -> tuple[jax.Array, jax.Array]:
@@ -41,6 +41,12 @@ def mirror(points: jax.Array) -> jax.Array:
 def from_canonical(canonical: jax.Array, rotation: jax.Array) -> jax.Array:
   """canonical [j, 3] @ rotation [3, 3]: back to the outer frame."""
   return linalg.matmul(canonical, rotation)
+
+
+def rotation_between(canonical: jax.Array, points: jax.Array) -> jax.Array:
+  """The rotation [3, 3] for which `from_canonical` brings one pose [j, 3] closest to another."""
+  turn, _, _ = rigid.procrustes(canonical, points, with_scale=False)
+  return turn.T
 
 
 def to_world(points: jax.Array, rotation: jax.Array) -> jax.Array:

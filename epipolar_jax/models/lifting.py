@@ -1,7 +1,7 @@
 """Lifting networks: what one view shows (heatmaps, features or 2D joints) to joints in 3D.
 
-Each returns root-relative coordinates [n, j, 3] in units of a reference bone. The original's also
-return, when asked for a viewpoint, the rotation [n, 3, 3] that takes the canonical frame to the
+All tell root-relative coordinates in units of a reference bone. The original's return [n, j, 3]
+and, when asked for a viewpoint, the rotation [n, 3, 3] that takes the canonical frame to the
 camera's, else None.
 """
 
@@ -110,6 +110,7 @@ class ResidualLifter(nn.Module):
 
   Attributes:
     num_joints: j.
+    num_frames: f, frames of reference that the pose is told in.
     width: of the hidden layers.
     num_blocks: residual blocks of two layers each.
     dropout: share of hidden units that are dropped in training.
@@ -120,6 +121,7 @@ class ResidualLifter(nn.Module):
   """
 
   num_joints: int
+  num_frames: int = 1
   width: int = 1024
   num_blocks: int = 2
   dropout: float = 0.1
@@ -129,13 +131,14 @@ class ResidualLifter(nn.Module):
   def __call__(
     self, joints: jax.Array, side: jax.Array | None, keys: jax.Array | None = None
   ) -> jax.Array:
-    """Lifts joints: [n, c], normalised and flat; the rest as in `HeatmapLifter`. No rotation."""
+    """Lifts joints: [n, c], flat, to [n, f, j, 3]; the rest as in `HeatmapLifter`."""
     x = self._layer("first", _with_side(joints.astype(self.dtype), side), keys, 0)
     for block in range(self.num_blocks):
       y = self._layer(f"block{block}_1", x, keys, 2 * block + 1)
       x = x + self._layer(f"block{block}_2", y, keys, 2 * block + 2)
     x = nn.LayerNorm(dtype=self.dtype, name="last_norm")(x).astype(jnp.float32)
-    return _dense(3 * self.num_joints, name="pose_head")(x).reshape(-1, self.num_joints, 3)
+    poses = _dense(3 * self.num_frames * self.num_joints, name="pose_head")(x)
+    return poses.reshape(-1, self.num_frames, self.num_joints, 3)
 
   def _layer(self, name: str, x: jax.Array, keys: jax.Array | None, index: int) -> jax.Array:
     x = nn.Dense(self.width, dtype=self.dtype, name=name)(x)

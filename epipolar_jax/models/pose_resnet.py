@@ -55,8 +55,11 @@ class PoseResNet(nn.Module):
 
   def late(self, early: jax.Array, *, train: bool) -> jax.Array:
     """Features before the head, from those after the first stage: [n, h/4, w/4, c]."""
-    x = self.trunk.late(early, train=train)
-    x = nn.relu(self.deconv_bn1(self.deconv1(x), train=train))
+    return self.upsample(self.trunk.late(early, train=train), train=train)
+
+  def upsample(self, deep: jax.Array, *, train: bool) -> jax.Array:
+    """Features before the head, from the trunk's last: [n, h/32, w/32, c4] to [n, h/4, w/4, c]."""
+    x = nn.relu(self.deconv_bn1(self.deconv1(deep), train=train))
     x = nn.relu(self.deconv_bn2(self.deconv2(x), train=train))
     return nn.relu(self.deconv_bn3(self.deconv3(x), train=train))
 

@@ -32,7 +32,6 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
   compare = task.choose({"mse": _mse, "l1": _l1}, config.lifting.loss, "lifting.loss")
   joint_loss = functools.partial(_heatmap_loss, sigma=config.heatmap.sigma)
   label = functools.partial(lifting_poses.describe, frame=frame)
-  axes_of = functools.partial(canonical.canonical_frame, align=frame.align, side=frame.side)
   see = functools.partial(
     lifting_views.look,
     size=config.data.image_size,
@@ -57,11 +56,10 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
     """With a viewpoint, adds what follows from what the network says."""
     if not kind.viewpoint:
       return lifted
+    own = mirrored(lifted.canonical, seen)
     if lifted.camera is None:
-      own = mirrored(lifted.canonical, seen)
       return lifted._replace(camera=jax.vmap(canonical.from_canonical)(own, lifted.rotation))
-    own, rotation = jax.vmap(axes_of)(lifted.camera)
-    return lifted._replace(canonical=mirrored(own, seen), rotation=rotation)
+    return lifted._replace(rotation=jax.vmap(canonical.rotation_between)(own, lifted.camera))
 
   @jax.jit
   def init(key: jax.Array) -> task.Variables:
@@ -119,11 +117,13 @@ def _mse(
   truth: lifting_poses.Truth,
   seen: lifting_views.Seen,
 ) -> jax.Array:
-  """The original's loss of each view, [n]: mean squares of what the network says, invisible joints
+  """The original's loss of each view, [n]: mean squares of what the network tells, invisible joints
   as zeros."""
   del camera
-  pose, wanted = _pose(lifted, truth)
-  values = jnp.mean(jnp.square((pose - wanted) * seen.visible[:, :, None]), (1, 2))
+  values = jnp.zeros(len(seen.uv))
+  for pose, true in ((lifted.camera, truth.camera), (lifted.canonical, truth.canonical)):
+    if pose is not None:
+      values = values + jnp.mean(jnp.square((pose - true) * seen.visible[:, :, None]), (1, 2))
   if lifted.rotation is not None:
     values = values + jnp.mean(jnp.square(lifted.rotation - truth.rotation), (1, 2))
   return values
@@ -137,24 +137,13 @@ def _l1(
 ) -> jax.Array:
   """Mean absolute differences of each view, [n], of all joints: hidden ones have labels too.
 
-  Where the network says a rotation, also of that and of what both give together.
+  Of what the network tells, and where that gives no pose in the camera's axes by itself, of what
+  pose and rotation give together.
   """
   del seen
-  pose, wanted = _pose(lifted, truth)
-  values = jnp.mean(jnp.abs(pose - wanted), (1, 2))
-  if lifted.rotation is not None:
-    values = values + jnp.mean(jnp.abs(lifted.rotation - truth.rotation), (1, 2))
-    values = values + jnp.mean(jnp.abs(camera - truth.camera), (1, 2))
-  return values
-
-
-def _pose(
-  lifted: lifting_network.Lifted, truth: lifting_poses.Truth
-) -> tuple[jax.Array, jax.Array]:
-  """The pose as the network says it, and the true one in the same frame."""
-  if lifted.camera is None:
-    return lifted.canonical, truth.canonical
-  return lifted.camera, truth.camera
+  told = (camera, truth.camera), (lifted.canonical, truth.canonical)
+  told += ((lifted.rotation, truth.rotation),)
+  return sum(jnp.mean(jnp.abs(x - true), (1, 2)) for x, true in told if x is not None)
 
 
 def _heatmap_loss(heatmap: jax.Array, uv: jax.Array, *, sigma: float) -> jax.Array:

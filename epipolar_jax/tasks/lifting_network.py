@@ -49,7 +49,7 @@ class Lifted(NamedTuple):
   Attributes:
     camera: [n, j, 3], the pose in the camera's axes.
     canonical: [n, j, 3], in its own axes.
-    rotation: [n, 3, 3], from these to the camera's.
+    rotation: [n, 3, 3], camera = canonical @ rotation.
     maps: [n, h, w, j], the network's heatmaps.
   """
 
@@ -117,7 +117,8 @@ def make_forward(config: ml_collections.ConfigDict, kind: Kind) -> Callable[...,
       return said(*network.lifter(pooled, seen.side, keys))
     if kind.sees == "heatmaps":
       early = network.backbone.early(lifting_views.flat(seen.images), train=train)
-      features = network.backbone.late(early, train=train)
+      deep = network.backbone.trunk.late(early, train=train)
+      features = network.backbone.upsample(deep, train=train)
       maps = network.backbone.heatmaps(features)
     elif kind.sees == "fused":
       maps = lifting_views.flat(
@@ -135,14 +136,16 @@ def make_forward(config: ml_collections.ConfigDict, kind: Kind) -> Callable[...,
     shown, turn = jax.vmap(read)(uv, weight, lifting_views.flat(seen.cameras[0]))
     if features is not None:
       at = heatmaps.image_to_map(uv, stride=models.STRIDE)
-      looks = jax.vmap(sampling.bilinear)(features, at)
-      shown = jnp.append(shown, looks.reshape(len(looks), -1).astype(shown.dtype), axis=1)
-    coordinates = network.lifter(shown, seen.side, keys)
+      looks = jax.vmap(sampling.bilinear)(features, at).reshape(len(shown), -1)
+      whole = jnp.mean(deep, (1, 2))
+      shown = jnp.concatenate([x.astype(shown.dtype) for x in (shown, looks, whole)], axis=1)
+    poses = network.lifter(shown, seen.side, keys)
     if kind.canonical and not kind.viewpoint:
-      return Lifted(canonical=coordinates, maps=maps)
-    # It speaks of the turned camera. A viewpoint follows from the pose (`complete`): estimated
-    # apart, the two would not agree.
-    return Lifted(camera=jax.vmap(canonical.from_canonical)(coordinates, turn), maps=maps)
+      return Lifted(canonical=poses[:, 0], maps=maps)
+    # The first is told in the turned camera's frame. The second is that in its own: the rotation
+    # follows from the two, told apart it would not agree with them.
+    camera = jax.vmap(canonical.from_canonical)(poses[:, 0], turn)
+    return Lifted(camera=camera, canonical=poses[:, 1] if kind.viewpoint else None, maps=maps)
 
   return forward
 
@@ -179,6 +182,7 @@ def _lifter(
       )
     return lifting.ResidualLifter(
       num_joints,
+      num_frames=1 + kind.viewpoint,
       width=options.width,
       num_blocks=options.num_blocks,
       dropout=options.dropout,

@@ -53,6 +53,13 @@ def test_degenerate_poses_stay_finite_with_their_gradients():
     assert np.isfinite(_HAND(pose)[0]).all() and np.isfinite(gradient).all()
 
 
+def test_the_rotation_between_two_frames_is_found_again():
+  pose = jax.random.normal(jax.random.key(3), (21, 3))
+  own, rotation = _HAND(pose - pose[:1])
+  again = jax.jit(canonical.rotation_between)(own, canonical.from_canonical(own, rotation))
+  np.testing.assert_allclose(again, rotation, atol=1e-5)
+
+
 def test_turn_to_looks_along_the_ray_and_tells_angles():
   ray = jnp.array([0.4, -0.2, 2.0])
   turn = canonical.turn_to(ray)
