@@ -4,8 +4,9 @@
     --config.model.init=imagenet:resnet50.pth
 
 A PoseResNet finds the joints in the image, taught by the 2D labels; a residual perceptron lifts
-them, with the features around each joint at hand. Same input, output and metrics as
-configs/lifting_h36m.py; docs/lifting.md has both in one table.
+them, with the features at each joint and of the whole image at hand, to the camera's and to the
+body's own axes. Same input, output and metrics as configs/lifting_h36m.py; docs/lifting.md has both
+in one table.
 """
 
 import ml_collections
