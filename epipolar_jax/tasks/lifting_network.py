@@ -130,7 +130,8 @@ def make_forward(config: ml_collections.ConfigDict, kind: Kind) -> Callable[...,
 
     uv, weight = seen.uv, seen.visible
     if maps is not None:
-      # The heatmaps learn from the 2D labels alone: the lifter's gradient would blur them.
+      # Through the coordinates the lifter's gradient would blur the heatmaps; features learn from
+      # both losses.
       uv, weight = jax.vmap(jax.vmap(decode))(jax.lax.stop_gradient(jnp.moveaxis(maps, -1, 1)))
     read = functools.partial(lifting_views.normalise, size=size)
     shown, turn = jax.vmap(read)(uv, weight, lifting_views.flat(seen.cameras[0]))
@@ -142,8 +143,8 @@ def make_forward(config: ml_collections.ConfigDict, kind: Kind) -> Callable[...,
     poses = network.lifter(shown, seen.side, keys)
     if kind.canonical and not kind.viewpoint:
       return Lifted(canonical=poses[:, 0], maps=maps)
-    # The first is told in the turned camera's frame. The second is that in its own: the rotation
-    # follows from the two, told apart it would not agree with them.
+    # The first pose is in the turned camera's axes, the second in its own. The rotation follows
+    # from the two (`complete`): estimated by itself it would not agree with them.
     camera = jax.vmap(canonical.from_canonical)(poses[:, 0], turn)
     return Lifted(camera=camera, canonical=poses[:, 1] if kind.viewpoint else None, maps=maps)
 
