@@ -205,4 +205,6 @@ if __name__ == "__main__":
   flags.DEFINE_list("platforms", list(PLATFORMS), "To lower for: any of cpu, cuda, tpu.")
   flags.DEFINE_integer("views", 4, "Cameras of a frame.")
   flags.mark_flags_as_required(["config", "output"])
+  # Warnings: Orbax tells much at the info level. Not set_default, which app.run overrules.
+  flags.FLAGS.verbosity = -1
   app.run(main)

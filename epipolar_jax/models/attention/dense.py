@@ -7,6 +7,7 @@ time, so the table of similarities stays small.
 import jax
 import jax.numpy as jnp
 
+from epipolar_jax.geometry import sampling
 from epipolar_jax.models.attention import weighing
 
 # Similarities held at once: 8 MB of float32; 512 pixels with a 64×64 map.
@@ -27,8 +28,8 @@ def attend(query, key, value, samples, valid, prior, options):
   @jax.checkpoint
   def some(pixels):
     query, samples, valid, prior = pixels
-    hat_x = _hat(samples[..., 0], w)
-    hat_y = _hat(samples[..., 1], h)
+    hat_x = sampling.hat(samples[..., 0], size=w)
+    hat_y = sampling.hat(samples[..., 1], size=h)
     similarity = jnp.einsum(
       "pc,yxc->pyx", query, key.astype(query.dtype), preferred_element_type=jnp.float32
     )
@@ -40,10 +41,3 @@ def attend(query, key, value, samples, valid, prior, options):
     return out, weights, jnp.argmax(weights, axis=-1)
 
   return weighing.map_pixels(some, (query, samples, valid, prior), max(1, _TABLE // (h * w)))
-
-
-def _hat(coordinate: jax.Array, size: int) -> jax.Array:
-  """Interpolation weights [..., size] of the pixels 0..size-1 at a coordinate [...]."""
-  pixels = jnp.arange(size, dtype=coordinate.dtype)
-  pixels = pixels.reshape((1,) * coordinate.ndim + (size,))
-  return jnp.maximum(0.0, 1.0 - jnp.abs(coordinate[..., None] - pixels))
