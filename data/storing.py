@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 
 # Side of the blocks of a JPEG with coarser colours, px; and at most so many of them are a tile.
 _BLOCK = 16
-_TILE_BLOCKS = 2
+_TILE_BLOCKS = 3
 
 
 @contextlib.contextmanager

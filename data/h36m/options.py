@@ -17,7 +17,8 @@ class Options:
   Attributes:
     image_size: side of the stored square, px; 0 keeps whole undistorted frames, 1000 px.
     margin: stored side / side of the person box. 1.8 leaves room for a crop 25 % larger turned by
-      any angle: 1.25 * sqrt(2) = 1.77.
+      any angle: 1.25 * sqrt(2) = 1.77. A smaller one saves disk, but no time: only the part around
+      a crop is decoded.
     jpeg_quality: 1..100.
   """
 

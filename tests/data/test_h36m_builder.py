@@ -9,6 +9,7 @@ import pytest
 from data import check, faults
 from data.h36m import builder, examples, pictures
 from data.h36m import options as options_lib
+from epipolar_jax.inputs import crops
 from tests.data import h36m_raw
 
 _OPTIONS = options_lib.Options(image_size=64)
@@ -98,6 +99,18 @@ def test_summary_counts_and_finds_damaged_clips(tmp_path):
 def test_ranges_join_across_shards():
   assert builder._ranges([True, True, False, True]) == [[0, 2], [3, 4]]
   assert builder._join([[0, 2]], 2, [[0, 1], [2, 3]]) == [[0, 3], [4, 5]]
+
+
+def test_the_margin_holds_every_augmented_crop():
+  """configs/h36m_aug.py: scale 25 %, rotation 30 degrees (60 at most)."""
+  augmentation, rng = crops.Augmentation(0.25, 30.0), np.random.default_rng(0)
+  corners = np.array([[-0.5, -0.5], [-0.5, 255.5], [255.5, -0.5], [255.5, 255.5]])
+  furthest = 0.0
+  for _ in range(3000):
+    affine = crops.random_crop(np.zeros(2), 1.0, augmentation, rng, size=256, mirror=False)
+    inside = cv2.invertAffineTransform(affine)
+    furthest = max(furthest, np.abs(corners @ inside[:, :2].T + inside[:, 2]).max())
+  assert 1.7 < 2 * furthest < options_lib.Options().margin
 
 
 def test_cut_keeps_pixels_under_their_coordinates():
