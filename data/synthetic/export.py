@@ -37,7 +37,10 @@ def main(arguments: list[str] | None = None) -> None:
   taken = options.output.exists() and any(options.output.iterdir())
   if taken and options.layout not in _RESUMED:
     raise SystemExit(f"{options.output} is not empty: choose another --output or delete it")
-  print(write(options.output, options))
+  try:
+    print(write(options.output, options))
+  except (ValueError, FileExistsError) as error:
+    raise SystemExit(str(error)) from error
 
 
 if __name__ == "__main__":

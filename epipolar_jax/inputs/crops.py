@@ -94,15 +94,21 @@ def color_table(augmentation: Augmentation, rng: np.random.Generator) -> np.ndar
   return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
-def erase(image: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> None:
-  """Covers a random box of an image with one colour, in place, or leaves it alone.
+def erased_box(
+  size: int, augmentation: Augmentation, rng: np.random.Generator
+) -> tuple[tuple[slice, slice], np.ndarray] | None:
+  """Draws a random box of an image to be covered with one colour, or None to leave it alone.
 
   The box takes 2 to 20 % of the image and is up to three times as long as wide.
 
   Args:
-    image: [s, s, 3] uint8.
+    size: side of the image, px.
     augmentation: how often.
     rng: consumed the same way whether something is covered or not.
+
+  Returns:
+    box: rows and columns.
+    color: [3] int, 0..255.
 
   References:
     Zhong et al., Random Erasing Data Augmentation, AAAI 2020.
@@ -110,7 +116,7 @@ def erase(image: np.ndarray, augmentation: Augmentation, rng: np.random.Generato
   chance, share, ratio = rng.random(), rng.uniform(0.02, 0.2), np.exp(rng.uniform(-1.1, 1.1))
   middle, color = rng.random(2), rng.integers(0, 256, 3)
   if chance >= augmentation.erase_probability:
-    return
+    return None
   half = np.sqrt(share * np.array([ratio, 1 / ratio])) / 2
-  low, high = np.rint(np.clip([middle - half, middle + half], 0, 1) * len(image)).astype(int)
-  image[low[1] : high[1], low[0] : high[0]] = color
+  low, high = np.rint(np.clip([middle - half, middle + half], 0, 1) * size).astype(int)
+  return (slice(low[1], high[1]), slice(low[0], high[0])), color

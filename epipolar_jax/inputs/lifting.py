@@ -5,10 +5,8 @@ Fields besides those of `multiview`:
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
-import cv2
 import ml_collections
 import numpy as np
 
@@ -23,7 +21,7 @@ _PER_VIEW = (
 )
 
 
-def loader(config: ml_collections.ConfigDict, *, train: bool) -> Callable[..., multiview.Batch]:
+def loader(config: ml_collections.ConfigDict, *, train: bool) -> multiview.LoadFrame:
   """The function that turns a stored example into a frame, for `multiview`'s `load`.
 
   In training a frame of bodies has `lifting.train_views` views, drawn anew each time, and pictures
@@ -60,7 +58,7 @@ def _load_body(
   size: int,
   num_views: int,
   with_image: bool,
-) -> multiview.Batch:
+) -> multiview.Frame:
   """A frame of a multi-view data set in some of its views; 0 is all of them."""
   available = len(example["rotation"])
   if num_views > available:
@@ -84,7 +82,7 @@ def _load_hand(
   wrist: bool,
   reference: bool,
   with_image: bool,
-) -> multiview.Batch:
+) -> multiview.Frame:
   """A hand, cut out as the original does: `noise` of the 2D joints, of the cut's centre before its
   size is chosen and after, px of the whole picture."""
   uv, points, visible = example["joints_2d"], example["joints_3d"], example["visible"]
@@ -111,9 +109,6 @@ def _load_hand(
     "visible": visible,
     "occluded": np.asarray(False),
   }
-  if with_image:
-    image = pictures.warp(example["image"], affine, size=size)
-    one_view["image"] = cv2.LUT(image, crops.color_table(augmentation, rng))
   frame = {
     "joints_3d": points,
     "hand_side": example["hand_side"],
@@ -124,4 +119,8 @@ def _load_hand(
   }
   batch = {k: np.asarray(v) for k, v in frame.items()}
   batch |= {k: np.asarray(v)[None] for k, v in one_view.items()}
-  return {k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in batch.items()}
+  batch = {k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in batch.items()}
+  if with_image:
+    table = crops.color_table(augmentation, rng)
+    batch["image"] = [pictures.Cut(example["image"], affine, table)]
+  return batch

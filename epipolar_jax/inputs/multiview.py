@@ -14,7 +14,6 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import cv2
 import grain
 import numpy as np
 
@@ -22,8 +21,10 @@ from epipolar_jax import skeletons
 from epipolar_jax.inputs import crops, pictures
 
 Batch = dict[str, np.ndarray]
-# (example, augmentation, rng, size=...) -> the frame, without the axis b.
-LoadFrame = Callable[..., Batch]
+# What a frame gives to a batch: arrays without the axis b, and as its image what is to be drawn.
+Frame = dict[str, np.ndarray | list[pictures.Cut]]
+# (example, augmentation, rng, size=...) -> the frame.
+LoadFrame = Callable[..., Frame]
 _COPIED = ("intrinsics", "rotation", "translation", "occluded", "subject", "frame", "action")
 
 
@@ -103,7 +104,7 @@ def train_data(
   if shard_count > 1:
     # After the random map: what is drawn for a frame depends on its place in the whole job.
     data = data[shard_index::shard_count]
-  return data.batch(batch_size // shard_count, drop_remainder=True)
+  return _in_batches(data, batch_size // shard_count, size)
 
 
 def eval_batches(
@@ -149,14 +150,14 @@ def eval_batches(
   # A place past the end repeats the last frame, as padding.
   places = np.arange(shard_index, -(-count // batch_size) * batch_size, shard_count)
 
-  def make(place: int) -> Batch:
+  def make(place: int) -> Frame:
     frame = load(
       source[int(picked[min(place, count - 1)])], nothing, np.random.default_rng(0), size=size
     )
     return frame | {"valid": np.asarray(place < count)}
 
   data = grain.MapDataset.source(places).map(make)
-  yield from _read(data.batch(batch_size // shard_count, drop_remainder=True), num_threads)
+  yield from _read(_in_batches(data, batch_size // shard_count, size), num_threads)
 
 
 def _check_shard(index: int, count: int) -> None:
@@ -178,6 +179,22 @@ def _read(data: grain.MapDataset, num_threads: int, num_workers: int = 0) -> gra
   return batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=num_workers))
 
 
+def _in_batches(data: grain.MapDataset, batch_size: int, size: int) -> grain.MapDataset:
+  return data.batch(batch_size, drop_remainder=True, batch_fn=functools.partial(_stack, size=size))
+
+
+def _stack(frames: Sequence[Frame], *, size: int) -> Batch:
+  """Frames as a batch; images are drawn where they stay, not made first and copied then."""
+  batch = {k: np.stack([f[k] for f in frames]) for k in frames[0] if k != "image"}
+  if "image" in frames[0]:
+    views = len(frames[0]["image"])
+    batch["image"] = np.empty((len(frames), views, size, size, 3), np.uint8)
+    for images, frame in zip(batch["image"], frames):
+      for image, cut in zip(images, frame["image"]):
+        cut.draw(image)
+  return batch
+
+
 def _load_random(
   example: dict[str, Any],
   rng: np.random.Generator,
@@ -185,7 +202,7 @@ def _load_random(
   load: LoadFrame,
   augmentation: crops.Augmentation,
   size: int,
-) -> Batch:
+) -> Frame:
   """`load` with its arguments as grain gives them; not a closure, so that workers can have it."""
   return load(example, augmentation, rng, size=size)
 
@@ -197,8 +214,8 @@ def load_frame(
   *,
   size: int,
   with_image: bool = True,
-) -> Batch:
-  """Crops and augments one frame; without its image nothing is decoded."""
+) -> Frame:
+  """Crops and augments one frame; its image is drawn when it gets its place in a batch."""
   mirror = bool(rng.random() < augmentation.flip_probability)
   affines, tables = [], []
   for center, side in zip(example["box_center"], example["box_size"]):
@@ -222,11 +239,8 @@ def load_frame(
     "valid": np.asarray(True),
   }
   if with_image:
-    frame["image"] = np.empty((len(affines), size, size, 3), np.uint8)
-    for image, picture, affine, table in zip(frame["image"], example["image"], affines, tables):
-      pictures.warp(picture, affine, size=size, out=image)
-      if augmentation.color_jitter:
-        cv2.LUT(image, table, dst=image)
-    for image in frame["image"]:
-      crops.erase(image, augmentation, rng)
+    erased = [crops.erased_box(size, augmentation, rng) for _ in affines]
+    # Without jitter a table changes nothing.
+    tables = tables if augmentation.color_jitter else [None] * len(tables)
+    frame["image"] = [*map(pictures.Cut, example["image"], affines, tables, erased)]
   return frame

@@ -6,6 +6,7 @@ with the same pixels: the time to decode follows the crop, not the picture. The 
 sets write such files (`data.storing.encode_jpeg`); any other JPEG is decoded whole.
 """
 
+import dataclasses
 import math
 from typing import NamedTuple
 
@@ -51,23 +52,51 @@ class Jpeg:
     return np.asarray(_decode(np.frombuffer(self.data, np.uint8)), dtype)
 
 
-def warp(
-  picture: np.ndarray | Jpeg, affine: np.ndarray, *, size: int, out: np.ndarray | None = None
-) -> np.ndarray:
+@dataclasses.dataclass(frozen=True)
+class Cut:
+  """What the network will see of a stored picture, not yet drawn.
+
+  Attributes:
+    picture: [h, w, 3] uint8 RGB, or encoded.
+    affine: [2, 3], stored px to network px.
+    table: [256] uint8, new grey levels of the channels; None leaves them.
+    erased: rows and columns to cover, and their colour; or None.
+  """
+
+  picture: np.ndarray | Jpeg
+  affine: np.ndarray
+  table: np.ndarray | None = None
+  erased: tuple[tuple[slice, slice], np.ndarray] | None = None
+
+  def draw(self, out: np.ndarray) -> None:
+    """Draws it.
+
+    Args:
+      out: [size, size, 3] uint8 RGB, contiguous, to write to.
+
+    Raises:
+      ValueError: the picture cannot be decoded.
+    """
+    warp(self.picture, self.affine, out)
+    if self.table is not None:
+      cv2.LUT(out, self.table, dst=out)
+    if self.erased is not None:
+      box, color = self.erased
+      out[box] = color
+
+
+def warp(picture: np.ndarray | Jpeg, affine: np.ndarray, out: np.ndarray) -> None:
   """Cuts the network's input out of a stored picture, bilinear; black outside.
 
   Args:
     picture: [h, w, 3] uint8 RGB, or encoded.
     affine: [2, 3], stored px to network px.
-    size: side of the result, px.
-    out: [size, size, 3] uint8 to write to, contiguous.
-
-  Returns:
-    [size, size, 3] uint8 RGB; `out` if given.
+    out: [size, size, 3] uint8 RGB, contiguous, to write to.
 
   Raises:
     ValueError: the picture cannot be decoded.
   """
+  size = len(out)
   if isinstance(picture, Jpeg):
     picture, origin = decode_part(picture.data, *_sampled(affine, size))
     if origin != (0, 0):
@@ -76,7 +105,7 @@ def warp(
   # OpenCV warps four channels in half the time of three, to the same numbers.
   four = cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA)
   four = cv2.warpAffine(four, affine, (size, size), flags=cv2.INTER_LINEAR)
-  return cv2.cvtColor(four, cv2.COLOR_RGBA2RGB, dst=out)
+  cv2.cvtColor(four, cv2.COLOR_RGBA2RGB, dst=out)
 
 
 def decode_part(

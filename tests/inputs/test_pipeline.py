@@ -131,7 +131,8 @@ def test_erasing_covers_one_box_and_draws_alike():
   for probability in (0.0, 1.0):
     for seed in range(50):
       rng, copy = np.random.default_rng(seed), image.copy()
-      crops.erase(copy, crops.Augmentation(erase_probability=probability), rng)
+      erased = crops.erased_box(100, crops.Augmentation(erase_probability=probability), rng)
+      pictures.Cut(image, np.eye(2, 3), erased=erased).draw(copy)
       changed = (copy != image).any(-1)
       covered.append(changed.mean())
       states.append(rng.random())
