@@ -25,7 +25,31 @@ def pointwise(x: jax.Array, kernel: jax.Array, *, stride: int = 1) -> jax.Array:
   """
   if stride > 1:
     x = x[:, ::stride, ::stride]
-  return jnp.einsum("nhwc,cd->nhwd", x, kernel[0, 0])
+  n, h, w, c = x.shape
+  return _matmul(x.reshape(n * h * w, c), kernel[0, 0]).reshape(n, h, w, -1)
+
+
+@jax.custom_vjp
+def _matmul(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """x [p, c] kernel [c, d], whose weight gradient has the longer side last."""
+  return x @ kernel
+
+
+def _matmul_forward(x, kernel):
+  return x @ kernel, (x, kernel)
+
+
+def _matmul_backward(saved, gradient):
+  x, kernel = saved
+  if x.shape[1] <= gradient.shape[1]:
+    of_kernel = jnp.einsum("pc,pd->cd", x, gradient)
+  else:
+    # Without the barrier XLA turns it back into the slow order.
+    of_kernel = jax.lax.optimization_barrier(jnp.einsum("pd,pc->dc", gradient, x)).T
+  return gradient @ kernel.T, of_kernel
+
+
+_matmul.defvjp(_matmul_forward, _matmul_backward)
 
 
 def convolution(x: jax.Array, kernel: jax.Array, *, stride: int = 1) -> jax.Array:
@@ -62,14 +86,14 @@ def transposed_4x4(x: jax.Array, kernel: jax.Array) -> jax.Array:
   """
   n, h, w, _ = x.shape
   d = kernel.shape[-1]
-  # Output row 2m is x[m-1] k[3] + x[m] k[1]; row 2m+1 is x[m] k[2] + x[m+1] k[0].
-  taps = ((3, 1), (2, 0))
+  # Output row 2m is x[m-1] k[3] + x[m] k[1]; row 2m+1 is x[m] k[2] + x[m+1] k[0]. By slices: the
+  # gradient of indexing with an array is a scatter.
+  taps = kernel[::-1, ::-1].reshape(2, 2, 2, 2, *kernel.shape[2:])
   rows = []
   for a in (0, 1):
     columns = []
     for b in (0, 1):
-      window = kernel[jnp.array(taps[a])][:, jnp.array(taps[b])]
-      columns.append(_convolve(x, window, 1, ((1 - a, a), (1 - b, b))))
+      columns.append(_convolve(x, taps[:, a, :, b], 1, ((1 - a, a), (1 - b, b))))
     rows.append(jnp.stack(columns, axis=3))
   return jnp.stack(rows, axis=2).reshape(n, 2 * h, 2 * w, d)
 

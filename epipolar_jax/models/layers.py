@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from epipolar_jax.models import convolutions
+from epipolar_jax.models import convolutions, normalization
 
 Initializer = nn.initializers.Initializer
 
@@ -97,33 +97,20 @@ class BatchNorm(nn.Module):
     running_var = self.variable("batch_stats", "var", jnp.ones, (c,))
     scale = self.param("scale", self.scale_init, (c,))
     bias = self.param("bias", nn.initializers.zeros_init(), (c,))
-    if train:
-      mean, var, count = self._batch_statistics(x)
-      if not self.is_initializing():
-        keep = 1.0 - self.momentum
-        unbiased = var * (count / max(count - 1, 1))
-        running_mean.value = keep * running_mean.value + self.momentum * mean
-        running_var.value = keep * running_var.value + self.momentum * unbiased
-    else:
-      mean, var = running_mean.value, running_var.value
-    factor = scale * jax.lax.rsqrt(var + self.epsilon)
-    offset = bias - mean * factor
-    y = x.astype(jnp.float32) * factor[None, None, None] + offset[None, None, None]
-    return y.astype(self.dtype)
-
-  def _batch_statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array, int]:
-    """Returns mean [c], biased variance [c] and the number of values behind them."""
-    x = x.astype(jnp.float32)
-    axes = tuple(range(x.ndim - 1))
-    count = x.size // x.shape[-1]
+    if not train:
+      statistics = (running_mean.value, running_var.value)
+      return normalization.affine(
+        x, *statistics, scale, bias, epsilon=self.epsilon, dtype=self.dtype
+      )
     # Initialisation runs outside pmap, where the axis does not exist.
     shared = self.axis_name is not None and not self.is_initializing()
-    mean = jnp.mean(x, axes)
-    if shared:
-      mean = jax.lax.pmean(mean, self.axis_name)
-      count *= jax.lax.axis_size(self.axis_name)
-    # Two passes: E[x²] - E[x]² loses the variance of channels with a large mean.
-    var = jnp.mean(jnp.square(x - mean[None, None, None]), axes)
-    if shared:
-      var = jax.lax.pmean(var, self.axis_name)
-    return mean, var, count
+    y, mean, var = normalization.normalize(
+      x, scale, bias, self.epsilon, self.axis_name if shared else None, self.dtype
+    )
+    if not self.is_initializing():
+      count = x.size // x.shape[-1] * (jax.lax.axis_size(self.axis_name) if shared else 1)
+      keep = 1.0 - self.momentum
+      unbiased = var * (count / max(count - 1, 1))
+      running_mean.value = keep * running_mean.value + self.momentum * mean
+      running_var.value = keep * running_var.value + self.momentum * unbiased
+    return y

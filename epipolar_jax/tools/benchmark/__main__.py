@@ -14,14 +14,28 @@ import platform
 
 import jax
 
-from epipolar_jax.tools.benchmark import attention, inputs, report, scaling, triangulation
+from epipolar_jax.tools.benchmark import (
+  attention,
+  backbone,
+  inputs,
+  pipeline,
+  report,
+  scaling,
+  step,
+  triangulation,
+)
 from epipolar_jax.tools.benchmark import ceilings as ceilings_lib
 
 # name: (seconds for each measurement, names of what to measure or () for all) -> rows
 _SUITES = {"inputs": inputs.run, "scaling": scaling.run, "triangulation": triangulation.run}
 # The same with a third argument, against: "torch" measures the original's way in PyTorch too, and
 # the ratios are to it; "" does not.
-_COMPARED_SUITES = {"attention": attention.run}
+_COMPARED_SUITES = {
+  "attention": attention.run,
+  "backbone": backbone.run,
+  "pipeline": pipeline.run,
+  "step": step.run,
+}
 
 
 def main() -> None:
