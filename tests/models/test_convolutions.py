@@ -31,6 +31,12 @@ _CASES = {
     (6, 4, 5),
     (1, 1, 5, 3),
   ),
+  "pointwise_widening": (
+    convolutions.pointwise,
+    lambda x, k: _conv(x, k, 1, (0, 0)),
+    (6, 4, 3),
+    (1, 1, 3, 5),
+  ),
   "pointwise_strided": (
     lambda x, k: convolutions.pointwise(x, k, stride=2),
     lambda x, k: _conv(x, k, 2, (0, 0)),

@@ -174,6 +174,12 @@ def test_bfloat16_computes_close_to_float32_and_keeps_float32_state():
   assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(updates))
   error = np.abs(got["heatmaps"] - want["heatmaps"])
   assert error.mean() < 0.1 * np.std(want["heatmaps"])
+  # Where pixels look is geometry, which no type of the network touches.
+  assert got["match"].dtype == jnp.float32
+  initial = jax.eval_shape(
+    functools.partial(_tiny(dtype="bfloat16").init, train=False), jax.random.key(0), *inputs
+  )
+  assert {leaf.dtype.name for leaf in jax.tree.leaves(initial)} == {"float32"}
 
 
 def test_four_devices_give_the_batch_statistics_of_one():
