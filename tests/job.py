@@ -15,6 +15,7 @@ def get_config():
   from tests import dots
 
   config = dots.config()
+  config.model.fusion.merge = "none"
   config.data.image_size = 32
   return config
 
