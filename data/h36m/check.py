@@ -74,7 +74,7 @@ def check(path: pathlib.Path, *, samples: int) -> tuple[list[str], list[str]]:
     ]
   if not problems:
     size = total * _BYTES_PER_FRAME / 1e9
-    facts.append(f"next: python -m data.h36m.builder --raw {root} (about {size:.1f} GB)")
+    facts.append(f"next: python -m data.h36m.builder --raw {root} (about {size:.2g} GB)")
   return facts, problems
 
 

@@ -191,7 +191,9 @@ def open_split(data_dir: str | os.PathLike, split: str) -> tfds.core.DatasetBuil
   if split not in annotations.FOLDERS:
     raise ValueError(f"split is {split!r}; it must be one of {', '.join(annotations.FOLDERS)}")
   builder = _builder(data_dir, split)
-  if not builder.is_prepared():
+  with storing.quiet_tfds():
+    prepared = builder.is_prepared()
+  if not prepared:
     raise FileNotFoundError(
       f"{builder.data_dir} is not there: the data set is not prepared. `python -m data.rhd.builder "
       f"FOLDER --data_dir {os.fspath(data_dir)}` does it. {annotations.WHERE_FROM}"
