@@ -38,7 +38,7 @@ def test_what_is_written_is_in_order(raw):
   assert sizes == {c: (rows, 1000, 3) for c, rows in enumerate((1002, 1000, 1000, 1002))}
   with pytest.raises(SystemExit, match="is not empty"):
     export.main(["--layout", "h36m", "--output", str(raw)])
-  with pytest.raises(SystemExit, match="frames and validation_frames are .*at least 1"):
+  with pytest.raises(SystemExit, match=r"frames and validation_frames are .*at least 1"):
     export.main(["--layout", "h36m", "--output", str(raw / "other"), "--frames", "0"])
 
 
