@@ -26,6 +26,7 @@ _COLUMNS = {
   "frames": "frames",
   "failed joints": "failed_joints",
   "in frames": "failed_frames",
+  "unlabelled": "unlabelled_joints",
 }
 _PER_VIEW = (*("image", "crop", "intrinsics", "rotation", "translation", "joints_2d", "occluded"),)
 _MEANS = {
@@ -57,14 +58,14 @@ def build(config: ml_collections.ConfigDict) -> problem.Problem:
     run=functools.partial(_run, text=config.eval.views),
     labels=(
       *("joints_3d", "joints_2d", "valid", "occluded", "damaged", "subject", "frame", "action"),
-      *("crop", "intrinsics", "rotation", "translation"),
+      *("labelled", "crop", "intrinsics", "rotation", "translation"),
     ),
     summarize=functools.partial(summarize, config=config),
     columns=_COLUMNS,
     rows=_rows,
     logged=("mpjpe_mm", "pa_mpjpe_mm", "error_2d_px"),
     protocol={
-      "mpjpe": "absolute, world frame, no clamp, all joints, failed joints counted and left out",
+      "mpjpe": "absolute, world frame, no clamp, labelled joints, failed ones counted and left out",
       "triangulation": chosen.triangulation,
       "ground_truth": "3D joints of the data set",
       "crop": "ground-truth box",
@@ -80,7 +81,8 @@ def build(config: ml_collections.ConfigDict) -> problem.Problem:
 
 def _legend(chosen: protocols.Protocol) -> str:
   """Says which rules the rows of the table follow."""
-  rows = {"chosen protocol": chosen, "ET protocol": protocols.EPIPOLAR_TRANSFORMERS}
+  rows = {} if _is_plain(chosen) else {"chosen protocol": chosen}
+  rows["ET protocol"] = protocols.EPIPOLAR_TRANSFORMERS
   lines = ["Other rows: absolute, no clamp, truth of the data set, all frames."]
   for name, rules in rows.items():
     clamp = f"clamped at {rules.clamp_mm:g} mm" if rules.clamp_mm else "no clamp"
@@ -89,6 +91,11 @@ def _legend(chosen: protocols.Protocol) -> str:
       f"damaged frames: {rules.damaged}, left out on failure: {rules.failed}."
     )
   return "\n".join(lines)
+
+
+def _is_plain(chosen: protocols.Protocol) -> bool:
+  """Whether the chosen rules are those of the other rows, so that a row of its own says nothing."""
+  return chosen == protocols.Protocol(chosen.triangulation, chosen.views)
 
 
 def _run(
@@ -138,13 +145,14 @@ def summarize(
 
   The numbers on top are plain: absolute, no clamp, all frames, the data set's truth; a joint that
   could not be triangulated is counted in `failed_joints` and left out of the means (in PCK it is a
-  miss). `protocols` has the error by the chosen rules and by the original's.
+  miss). A joint that the data set has no label for is counted in `unlabelled_joints` and is in no
+  other number. `protocols` has the error by the chosen rules and by the original's.
 
   Args:
     predicted: joints_3d [n j 3] mm, joint_valid [n j], joints_2d [n v j 2] network px, score and
       peak [n v j (2)]; `methods`, the first two by name; `others`, methods by choice of cameras.
     labels: joints_3d [n j 3] mm, joints_2d [n v j 2] stored px, the cameras, occluded [n v], action
-      [n]; damaged [n] if the data set says.
+      [n]; damaged [n] and labelled [n j] if the data set says.
     config: the whole config.
   """
   chosen = protocols.of_config(config)
@@ -153,13 +161,15 @@ def summarize(
   true_2d = _to_network(labels["crop"], labels["joints_2d"])
   again = _original(reconstruction.Views(true_2d, np.ones(true_2d.shape[:3], np.float32), *every))
   labels = labels | {
+    "labelled": labels.get("labelled", np.ones(labels["joints_3d"].shape[:2], bool)),
     "retriangulated": np.asarray(again.points),
     "retriangulated_valid": np.asarray(again.valid),
   }
   main = camera_sets.parse(config.eval.views, labels["crop"].shape[1]).main
   summary = _pose_numbers(predicted, labels)
   seen = true_2d[:, list(main)], labels["occluded"][:, list(main)]
-  summary |= _image_numbers(predicted, *seen, config.data.image_size // models.STRIDE)
+  map_size = config.data.image_size // models.STRIDE
+  summary |= _image_numbers(predicted, *seen, labels["labelled"], map_size)
   summary |= _breakdown(predicted, labels)
   summary["methods"] = {
     name: _pose_numbers(found, labels) for name, found in predicted["methods"].items()
@@ -199,39 +209,43 @@ def _triangulate(predicted, labels, config) -> problem.Arrays:
 
 def _pose_numbers(found: problem.Arrays, labels: problem.Arrays) -> problem.Summary:
   """Means of the errors of one method in 3D."""
-  points, valid, truth = found["joints_3d"], found["joint_valid"], labels["joints_3d"]
+  points, truth, labelled = found["joints_3d"], labels["joints_3d"], labels["labelled"]
+  valid = found["joint_valid"] & labelled
   errors = pose_errors.errors(points, truth, valid)
-  return _means(errors) | _pck_3d(points, valid, truth)
+  return _means(errors, labelled) | _pck_3d(points, valid, truth, labelled)
 
 
-def _means(errors: pose_errors.PoseErrors) -> problem.Summary:
-  failed = ~errors.counts["absolute"]
+def _means(errors: pose_errors.PoseErrors, labelled: np.ndarray) -> problem.Summary:
+  failed = labelled & ~errors.counts["absolute"]
   frames = {"frames": len(failed)}
   means = frames | {key: errors.mean(alignment) for key, alignment in _MEANS.items()}
   return means | {
     "failed_joints": int(failed.sum()),
     "failed_frames": int(failed.any(axis=1).sum()),
+    "unlabelled_joints": int((~labelled).sum()),
   }
 
 
-def _pck_3d(points: np.ndarray, valid: np.ndarray, truth: np.ndarray) -> problem.Summary:
+def _pck_3d(
+  points: np.ndarray, valid: np.ndarray, truth: np.ndarray, labelled: np.ndarray
+) -> problem.Summary:
   # Not a number is close to nothing: a failed joint is a miss.
   points = np.where(valid[..., None], points, np.nan).astype(np.float32)
-  near, area, count = jax.device_get(_near(points, truth, thresholds=_PCK_3D_MM, largest=150.0))
+  thresholds = {"thresholds": _PCK_3D_MM, "largest": 150.0}
+  near, area, count = jax.device_get(_near(points, truth, labelled, **thresholds))
   shares = {f"pck_3d_{t:g}mm_percent": _percent(near[i], count) for i, t in enumerate(_PCK_3D_MM)}
   return shares | {"auc_3d_percent": _percent(area, count)}
 
 
 @functools.partial(jax.jit, static_argnames=("thresholds", "largest"))
-def _near(points, truth, *, thresholds, largest):
-  """PCK sums [k], AUC sum [] and joints [] of [n, j, d]."""
+def _near(points, truth, valid, *, thresholds, largest):
+  """PCK sums [k], AUC sum [] and joints [] of [n, j, d], of those that are valid [n, j]."""
 
-  def one(points, truth):
-    valid = jnp.ones(points.shape[0], bool)
+  def one(points, truth, valid):
     near, count = metrics.pck(points, truth, valid, thresholds=thresholds)
     return near, metrics.pck_auc(points, truth, valid, max_distance=largest)[0], count
 
-  return jax.tree.map(lambda x: jnp.sum(x, axis=0), jax.vmap(one)(points, truth))
+  return jax.tree.map(lambda x: jnp.sum(x, axis=0), jax.vmap(one)(points, truth, valid))
 
 
 def _percent(part: np.ndarray, count: np.ndarray) -> float | None:
@@ -239,27 +253,38 @@ def _percent(part: np.ndarray, count: np.ndarray) -> float | None:
 
 
 def _image_numbers(
-  predicted: problem.Arrays, true_2d: np.ndarray, occluded: np.ndarray, map_size: int
+  predicted: problem.Arrays,
+  true_2d: np.ndarray,
+  occluded: np.ndarray,
+  labelled: np.ndarray,
+  map_size: int,
 ) -> problem.Summary:
   """Errors in the images, network px: mean, in hidden views, PCK, AUC and joint detection rate."""
   points = predicted["joints_2d"]
+  counts = np.broadcast_to(labelled[:, None], points.shape[:3])
   flat = [np.asarray(x, np.float32).reshape(-1, *x.shape[2:]) for x in (points, true_2d)]
+  known = counts.reshape(-1, counts.shape[2])
   distance = np.linalg.norm(flat[0] - flat[1], axis=-1).reshape(points.shape[:3])
   thresholds = {"thresholds": _PCK_2D_PX, "largest": _AUC_2D_PX}
-  near, area, count = jax.device_get(_near(*flat, **thresholds))
+  near, area, count = jax.device_get(_near(*flat, known, **thresholds))
   peak = heatmaps.image_to_map(flat[1], stride=models.STRIDE).round()
-  inside = np.all((peak >= 0) & (peak < map_size), axis=-1)
+  inside = np.all((peak >= 0) & (peak < map_size), axis=-1) & known
   found = predicted["peak"].reshape(peak.shape).astype(np.float32)
   rate = jax.vmap(functools.partial(metrics.jdr_of_peaks, size_wh=(map_size, map_size)))
   detected, detectable = jax.device_get(rate(found, peak, inside))
+  each_joint = [_mean(distance[:, :, j][counts[:, :, j]]) for j in range(counts.shape[2])]
   return {
-    "error_2d_px": float(distance.mean(dtype=np.float64)),
-    "error_2d_occluded_views_px": float(distance[occluded].mean()) if occluded.any() else None,
-    "error_2d_per_joint_px": _named(distance.mean(axis=(0, 1))),
+    "error_2d_px": _mean(distance[counts]),
+    "error_2d_occluded_views_px": _mean(distance[counts & occluded[..., None]]),
+    "error_2d_per_joint_px": _named(each_joint),
     "jdr_percent": _percent(detected.sum(), detectable.sum()),
     **{f"pck_2d_{t:g}px_percent": _percent(near[i], count) for i, t in enumerate(_PCK_2D_PX)},
     "auc_2d_percent": _percent(area, count),
   }
+
+
+def _mean(values: np.ndarray) -> float | None:
+  return float(values.mean(dtype=np.float64)) if values.size else None
 
 
 def _named(values: Sequence[float | None]) -> dict[str, float | None]:
@@ -269,7 +294,7 @@ def _named(values: Sequence[float | None]) -> dict[str, float | None]:
 
 def _breakdown(predicted: problem.Arrays, labels: problem.Arrays) -> problem.Summary:
   """Errors per joint and per action, by alignment."""
-  valid = predicted["joint_valid"]
+  valid = predicted["joint_valid"] & labels["labelled"]
   errors = pose_errors.errors(predicted["joints_3d"], labels["joints_3d"], valid)
   actions = np.array([a.decode() if isinstance(a, bytes) else str(a) for a in labels["action"]])
   own_column = np.eye(valid.shape[1], dtype=bool)
@@ -298,19 +323,22 @@ def _by_cameras(others: dict[str, problem.Arrays], labels: problem.Arrays) -> pr
 
 
 def _of_size(names, others, labels) -> problem.Summary:
-  truth = labels["joints_3d"]
+  truth, labelled = labels["joints_3d"], labels["labelled"]
   errors = {
     name: {
-      method: pose_errors.errors(found["joints_3d"], truth, found["joint_valid"])
+      method: pose_errors.errors(found["joints_3d"], truth, found["joint_valid"] & labelled)
       for method, found in others[name].items()
     }
     for name in names
   }
+  often = np.tile(labelled, (len(names), 1))
   together = {
-    method: _means(pose_errors.concatenate([errors[name][method] for name in names]))
+    method: _means(pose_errors.concatenate([errors[name][method] for name in names]), often)
     for method in others[names[0]]
   }
-  each = {name: {m: _means(e) for m, e in found.items()} for name, found in errors.items()}
+  each = {
+    name: {m: _means(e, labelled) for m, e in found.items()} for name, found in errors.items()
+  }
   return {"choices": len(names), "methods": together, "each": each}
 
 
@@ -322,6 +350,8 @@ def _rows(split: str, summary: problem.Summary) -> dict[str, problem.Summary]:
   for size, found in summary["views"].items():
     for name, numbers in found["methods"].items():
       rows[f"{split}, {name}, {found['choices']} choices of {size} cameras"] = numbers
-  rows[f"{split}, chosen protocol"] = summary["protocols"]["chosen"]
+  chosen = summary["protocols"]["chosen"]
+  if not _is_plain(protocols.Protocol(*(chosen[field] for field in protocols.Protocol._fields))):
+    rows[f"{split}, chosen protocol"] = chosen
   rows[f"{split}, ET protocol"] = summary["protocols"]["epipolar_transformers"]
   return rows

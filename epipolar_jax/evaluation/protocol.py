@@ -82,7 +82,8 @@ def score(
     points: [n, j, 3], mm.
     valid: [n, j], False where a joint could not be found.
     labels: joints_3d [n j 3] mm; retriangulated [n j 3] mm and retriangulated_valid [n j]; damaged
-      [n] if the data set says.
+      [n] and labelled [n j] if the data set says: a joint without a label does not count, nor
+      does it fail.
 
   Returns:
     The rules, `mpjpe_mm` (None when nothing counts), `frames` and `joints` that counted, and what
@@ -91,14 +92,15 @@ def score(
   retriangulated = protocol.ground_truth == "retriangulated"
   truth = labels["retriangulated" if retriangulated else "joints_3d"]
   known = labels["retriangulated_valid"] if retriangulated else np.ones(valid.shape, bool)
-  found = valid & known
+  labelled = labels.get("labelled", np.ones(valid.shape, bool))
+  found = valid & known & labelled
   damaged = labels.get("damaged")
   keep = np.ones(len(points), bool)
   if protocol.damaged == "drop" and damaged is not None:
     keep = ~damaged
-  failed = ~found
+  failed = labelled & ~found
   if protocol.failed == "frames":
-    counts = found & found.all(axis=1, keepdims=True) & keep[:, None]
+    counts = found & ~failed.any(axis=1, keepdims=True) & keep[:, None]
   else:
     counts = found & keep[:, None]
   errors = pose_errors.errors(points, truth, found, clamp_mm=protocol.clamp_mm or None)
@@ -106,6 +108,7 @@ def score(
     "mpjpe_mm": errors.mean(protocol.alignment, counts),
     "frames": int(keep.sum()),
     "joints": int(errors.count(protocol.alignment, counts)),
+    "unlabelled_joints": int((~labelled[keep]).sum()),
     "failed_joints": int(failed[keep].sum()),
     "failed_frames": int(failed[keep].any(axis=1).sum()),
     "damaged_frames_dropped": int((~keep).sum()),

@@ -108,14 +108,52 @@ def test_failed_joints_are_counted_and_left_out():
   json.dumps(result)
 
 
+def test_joints_without_a_label_are_counted_and_in_no_number():
+  """Two joints that the data set lacks: whatever is said of them, nothing else changes."""
+  labels = _labels()
+  predicted = _perfect(labels)
+  predicted["joints_3d"] += np.array([30.0, 0.0, 40.0], np.float32)
+  predicted["joints_2d"] = predicted["joints_2d"] + np.array([3.0, 4.0], np.float32)
+  labels["labelled"] = np.ones((4, 17), bool)
+  labels["labelled"][:, [5, 9]] = False
+  labels["joints_3d"][:, [5, 9]] = 0.0
+  labels["joints_2d"][:, :, [5, 9]] = 0.0
+  predicted["joint_valid"][:, 9] = False
+  config = dots.config()
+  config.data.image_size = 256
+  config.eval.views = ""
+  predicted["others"] = {"0,1": predicted["methods"]}
+  result = _summary(predicted, labels, config)
+  assert result["unlabelled_joints"] == 8 and result["failed_joints"] == 0
+  assert result["mpjpe_mm"] == pytest.approx(50.0, rel=1e-4)
+  assert result["mpjpe_relative_mm"] == pytest.approx(0.0, abs=1e-3)
+  assert result["error_2d_px"] == pytest.approx(5.0, rel=1e-4)
+  assert result["error_2d_occluded_views_px"] == pytest.approx(5.0, rel=1e-4)
+  assert result["pck_3d_100mm_percent"] == result["pck_2d_10px_percent"] == 100
+  assert result["jdr_percent"] == 100
+  assert result["mpjpe_per_joint_mm"]["lkne"] is None
+  assert result["error_2d_per_joint_px"]["nose"] is None
+  assert result["views"]["2"]["methods"]["dlt"]["unlabelled_joints"] == 8
+  original = result["protocols"]["epipolar_transformers"]
+  assert original["failed_frames"] == 0 and original["joints"] == 4 * 15
+  assert original["unlabelled_joints"] == 8 and original["mpjpe_mm"] < 100
+  json.dumps(result)
+
+
 def test_table_and_json(tmp_path):
   labels = _labels()
   results = {name: _summary(_perfect(labels), labels) for name in ("test", "test_occluded_1")}
   config = synthetic.get_config()
   lines = driver.table(results, driver.problem_of(config)).splitlines()
-  assert len(lines) == 8 and "MPJPE mm" in lines[0] and lines[5].split()[0] == "test_occluded_1"
-  assert "chosen protocol" in lines[3] and "ET protocol" in lines[4]
+  assert len(lines) == 6 and "MPJPE mm" in lines[0] and lines[4].split()[0] == "test_occluded_1"
+  assert "ET protocol" in lines[3]
   assert len({len(line) for line in lines}) == 1
+  # A row of its own for the chosen rules only if they are not those of every other row.
+  config.eval.clamp_mm = 150.0
+  clamped = {"test": _summary(_perfect(labels), labels, config)}
+  lines = driver.table(clamped, driver.problem_of(config)).splitlines()
+  assert len(lines) == 5 and "chosen protocol" in lines[3] and "ET protocol" in lines[4]
+  config = synthetic.get_config()
   driver.write_json(tmp_path / "a" / "eval.json", results, config, step=7)
   record = json.loads((tmp_path / "a" / "eval.json").read_text())
   assert record["step"] == 7 and record["seed"] == 0
