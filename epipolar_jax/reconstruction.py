@@ -14,13 +14,15 @@ import jax
 import jax.numpy as jnp
 
 from epipolar_jax import skeletons
-from epipolar_jax.geometry import ransac, robust, triangulation
+from epipolar_jax.geometry import cameras, linalg, ransac, robust, triangulation
 from epipolar_jax.pictorial import model as pictorial
 
 # Views that score more than this count for the original's triangulation.
 _LEAST_SCORE = 0.05
 # The noise `robust` is told of; its point depends on the tolerance in pixels alone.
 _SIGMA_PX = 2.0
+# The tolerance of a frame in medians of its own reprojection errors, and how often it is found.
+_MEDIANS, _ROUNDS = 5.0, 2
 
 
 class Views(NamedTuple):
@@ -85,8 +87,9 @@ def make(
     skeleton: of the joints, for `rpsm`.
     stride: image pixels per map pixel, for `rpsm`.
     limb_length: [l], mm, in the order of `skeleton.limbs`, for `rpsm`.
-    tolerance_px: reprojection error at which a view counts half in `robust`; a sixteenth of the
-      side of a crop around a person bears calibrations that are a few pixels off.
+    tolerance_px: reprojection error at which a view counts half in `robust` at first; then it is
+      five times the frame's own median error (views weigh as in the fit), and at least half of
+      this. A rig that is badly calibrated is off everywhere, an outlier alone.
     threshold_mm: largest distance from a ray for `naive`, `refine` and `epipolar`; 35 in the
       original's released run, 3 by default.
     confidence: score above which a view is trusted by `epipolar` and `epipolar_dlt`.
@@ -100,7 +103,7 @@ def make(
   methods = {
     "dlt": _each_joint(_dlt),
     "dlt_unweighted": _each_joint(_dlt_unweighted),
-    "robust": _each_joint(_robust(tolerance_px)),
+    "robust": _robust(tolerance_px),
     "pymvg": _each_joint(_pymvg),
     "naive": _each_joint(_consensus(ransac.naive, threshold_mm)),
     "refine": _each_joint(_consensus(ransac.refine, threshold_mm)),
@@ -118,9 +121,9 @@ def make(
         f"rpsm needs {len(skeleton.limbs)} limb lengths of {skeleton.name}, got {number}; "
         "learn them with python -m epipolar_jax.tools.limb_priors"
       )
-    one_frame = _pictorial(skeleton, stride, jnp.asarray(limb_length, jnp.float32), tolerance_px)
+    method = _pictorial(skeleton, stride, jnp.asarray(limb_length, jnp.float32), tolerance_px)
   else:
-    one_frame = methods[name]
+    method = methods[name]
 
   @jax.jit
   def locate(views: Views) -> Joints:
@@ -128,7 +131,7 @@ def make(
       raise ValueError(f"{name} needs `match` and `neighbour`, which only epipolar fusion gives")
     if needs_heatmaps(name) and views.heatmaps is None:
       raise ValueError(f"{name} needs `heatmaps`")
-    return jax.vmap(one_frame)(views)
+    return method(views)
 
   return locate
 
@@ -143,17 +146,25 @@ def needs_heatmaps(name: str) -> bool:
   return name == "rpsm"
 
 
-def _each_joint(one: Callable[..., tuple[jax.Array, jax.Array]]) -> Callable[[Views], Joints]:
-  """A function of one joint (points [v, 2], score [v], match [v, 2], frame) for all of a frame."""
+def _each_joint(one: Callable[..., tuple[jax.Array, jax.Array]]) -> Callable[..., Joints]:
+  """A function of one joint (points [v, 2], score [v], match [v, 2], frame) for all of a batch.
 
-  def all_joints(frame: Views) -> Joints:
+  Further arguments [b, ...] belong to a frame.
+
+  Joints outside and frames inside: so the frames, which are many, are the innermost loops, and what
+  all joints of a frame share is made once.
+  """
+
+  def locate(views: Views, *more: jax.Array) -> Joints:
     # A peak may be below zero in the parity decoder; such a view does not count.
-    score = jnp.maximum(frame.score, 0.0)
-    match = jnp.zeros_like(frame.joints_2d) if frame.match is None else frame.match
-    each = jax.vmap(lambda p, s, m: one(p, s, m, frame), in_axes=1)
-    return Joints(*each(frame.joints_2d, score, match))
+    score = jnp.maximum(views.score, 0.0)
+    match = jnp.zeros_like(views.joints_2d) if views.match is None else views.match
+    frame = views._replace(joints_2d=None, score=None, match=None, heatmaps=None, root=None)
+    each_frame = jax.vmap(one)
+    each_joint = jax.vmap(each_frame, in_axes=(2, 2, 2, None, *(None for _ in more)), out_axes=1)
+    return Joints(*each_joint(views.joints_2d, score, match, frame, *more))
 
-  return all_joints
+  return locate
 
 
 def _cameras(frame: Views) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -175,14 +186,46 @@ def _pymvg(points, score, match, frame):
   return triangulation.dlt(points, *_cameras(frame), weight=weight, world_norm=True)
 
 
-def _robust(tolerance_px):
-  def one(points, score, match, frame):
+def _robust(tolerance_px: float) -> Callable[[Views], Joints]:
+  """`geometry.robust` of all joints, its tolerance by what the frame's errors usually are."""
+
+  def one(points, score, match, frame, tolerance):
     found = robust.robust(
-      points, *_cameras(frame), weight=score, sigma_px=_SIGMA_PX, tolerance=tolerance_px / _SIGMA_PX
+      points, *_cameras(frame), weight=score, sigma_px=_SIGMA_PX, tolerance=tolerance / _SIGMA_PX
     )
     return found.point, found.valid
 
-  return one
+  fit = _each_joint(one)
+
+  def locate(views: Views) -> Joints:
+    def again(_, state):
+      found = fit(views, state[1])
+      usual = jax.vmap(_usual_error)(found, views)
+      usual = jax.lax.stop_gradient(usual).astype(tolerance.dtype)
+      return found, jnp.maximum(_MEDIANS * usual, 0.5 * tolerance_px)
+
+    tolerance = jnp.full(len(views.joints_2d), tolerance_px, views.joints_2d.dtype)
+    shape = views.joints_2d.shape
+    nothing = Joints(
+      jnp.zeros((shape[0], shape[2], 3), tolerance.dtype), jnp.zeros((shape[0], shape[2]), bool)
+    )
+    return jax.lax.fori_loop(0, _ROUNDS + 1, again, (nothing, tolerance))[0]
+
+  return locate
+
+
+def _usual_error(found: Joints, frame: Views) -> jax.Array:
+  """Median reprojection error [] in px of a frame, over views and joints with their weights²."""
+  project = jax.vmap(cameras.project, (None, 0, 0, 0))
+  off = project(found.points, *_cameras(frame)) - frame.joints_2d
+  score = jnp.maximum(frame.score, 0.0)
+  weight = jnp.square(linalg.safe_divide(score, jnp.max(score, axis=0, keepdims=True), tiny=1e-30))
+  known = found.valid[None] & jnp.all(jnp.isfinite(off), axis=-1)
+  weight = jnp.where(known, weight, 0.0).reshape(-1)
+  error = linalg.safe_norm(jnp.where(known[..., None], off, 0.0)).reshape(-1)
+  order = jnp.argsort(error)
+  share = jnp.cumsum(weight[order])
+  return error[order][jnp.argmax(share >= 0.5 * share[-1])]
 
 
 def _consensus(function, threshold_mm):
@@ -210,10 +253,9 @@ def _pictorial(
 
   Not valid when no joint at all can be triangulated.
   """
-  triangulate = _each_joint(_robust(tolerance_px))
+  triangulate = _robust(tolerance_px)
 
-  def one_frame(frame: Views) -> Joints:
-    found = triangulate(frame)
+  def one_frame(frame: Views, found: Joints) -> Joints:
     number = jnp.maximum(jnp.sum(found.valid), 1)
     middle = jnp.sum(jnp.where(found.valid[:, None], found.points, 0.0), axis=0) / number
     root = jnp.where(found.valid[skeleton.root], found.points[skeleton.root], middle)
@@ -231,4 +273,4 @@ def _pictorial(
     valid = jnp.broadcast_to(pose.valid & placed, found.valid.shape)
     return Joints(jnp.where(valid[:, None], pose.joints, 0.0), valid)
 
-  return one_frame
+  return lambda views: jax.vmap(one_frame)(views, triangulate(views))

@@ -78,40 +78,6 @@ def _smallest_eigenvector_jvp(primals, tangents):
   return vector, -_solve_gaps(values, vectors, change)
 
 
-@jax.custom_jvp
-def null_vector(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """The unit vector x with the least |rows x|: the last right singular vector.
-
-  Eigenvectors of rowsᵀ rows are fast on every device but see the rows squared: with weights of
-  1 and 0.01 among them float32 would lose a millimetre. Two steps of refinement by the residual of
-  the rows themselves bring back the precision of an SVD (down to weight ratios of 0.01).
-
-  Args:
-    rows: [r, n], r >= n - 1.
-
-  Returns:
-    values: [n], squared singular values, ascending; no gradient.
-    vector: [n], sign arbitrary; any vector of the null space when it is not unique.
-  """
-  values, vectors = jnp.linalg.eigh(matmul(rows.T, rows))
-  vector = vectors[:, 0]
-  for _ in range(2):
-    residual = matmul(rows.T, matmul(rows, vector))
-    residual = residual - vector * jnp.sum(vector * residual)
-    vector = vector - _solve_gaps(values, vectors, residual)
-    vector = vector / safe_norm(vector)
-  return values, vector
-
-
-@null_vector.defjvp
-def _null_vector_jvp(primals, tangents):
-  (rows,), (tangent,) = primals, tangents
-  values, vector = null_vector(rows)
-  values, vectors = jnp.linalg.eigh(matmul(rows.T, rows))
-  change = matmul(tangent.T, matmul(rows, vector)) + matmul(rows.T, matmul(tangent, vector))
-  return (values, vector), (jnp.zeros_like(values), -_solve_gaps(values, vectors, change))
-
-
 def _solve_gaps(values: jax.Array, vectors: jax.Array, right: jax.Array) -> jax.Array:
   """(M - λ₀)⁺ right, for M = vectors · diag(values) · vectorsᵀ; closed gaps count as infinite."""
   gaps = values - values[0]

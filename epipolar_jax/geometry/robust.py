@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from epipolar_jax.geometry import cameras, linalg, triangulation
+from epipolar_jax.geometry import symmetric3 as s3
 
 # Up to here every pair of views is tried; 28 of them.
 _MOST_VIEWS_FOR_ALL_PAIRS = 8
@@ -40,21 +41,21 @@ class Triangulated(NamedTuple):
   valid: jax.Array
 
 
-class _Views(NamedTuple):
-  """What the cost needs, with the world centred and scaled on the cameras.
+class _View(NamedTuple):
+  """What the cost needs of one view, with the world centred and scaled on the cameras.
 
   Attributes:
-    xy: [v, 2], normalised image points.
-    linear: [v, 2, 2], K's linear part over the tolerance: residuals are 1 at the tolerance.
-    rotation: [v, 3, 3].
-    shift: [v, 3], translations of the scaled world.
-    strength: [v], weight² over the largest; 0 for a view that has no say.
+    xy: 2 scalars, normalised image point.
+    linear: 2 times 2, K's linear part over the tolerance: residuals are 1 at the tolerance.
+    rotation: 3 times 3.
+    shift: 3, translation of the scaled world.
+    strength: [], weight² over the largest; 0 for a view that has no say.
   """
 
-  xy: jax.Array
-  linear: jax.Array
-  rotation: jax.Array
-  shift: jax.Array
+  xy: tuple[jax.Array, ...]
+  linear: tuple[tuple[jax.Array, ...], ...]
+  rotation: tuple[s3.Vector, ...]
+  shift: s3.Vector
   strength: jax.Array
 
 
@@ -101,31 +102,40 @@ def robust(
     Multiple View Geometry, 2nd ed., appendix 6.8. The cost is `loss="arctan"` of
     scipy.optimize.least_squares.
   """
-  used = (weight > 0) & jnp.all(jnp.isfinite(points), axis=1)
-  points = jnp.where(used[:, None], points, 0.0)
-  weight = jnp.where(used, weight, 0.0)
+  used = (weight > 0) & jnp.isfinite(points[:, 0]) & jnp.isfinite(points[:, 1])
+  points, weight = jnp.where(used[:, None], points, 0.0), jnp.where(used, weight, 0.0)
   largest = jnp.max(weight)
-  middle, scale, shift = triangulation.centred_world(rotation, translation)
-  views = _Views(
-    xy=jax.vmap(cameras.to_normalized)(points, intrinsics),
-    linear=intrinsics[:, :2, :2] / (tolerance * sigma_px),
-    rotation=rotation,
-    shift=shift,
-    strength=jnp.square(linalg.safe_divide(weight, largest, tiny=1e-30)),
-  )
-  fixed = jax.lax.stop_gradient(views)
-  start, met = _best_start(fixed)
+  rig = triangulation.centred_world(rotation, translation)
+  strength = jnp.square(linalg.safe_divide(weight, largest, tiny=1e-30))
+  one = functools.partial(_view, unit=tolerance * sigma_px)
+  views = triangulation.each_view(one, points, intrinsics, rotation, rig.shift, strength)
+  start, met = _best_start(jax.lax.stop_gradient(views))
   x = _minimum(num_iterations, start, views)
-  squared, depth = _squared_residuals(x, views)
-  seen = (views.strength > 0) & (depth > _NEAREST)
-  inlier = jnp.where(seen, _agreement(squared), 0.0)
+  squared, in_front = triangulation.each_view(lambda view: _squared_residual(x, view), views)
+  seen = (strength > 0) & in_front
   valid = met & (jnp.sum(seen) >= 2)
-  normal_matrix = jnp.where(valid, _normal_equations(x, views)[0], jnp.eye(3))
+  inlier = jnp.where(seen & valid, _agreement(squared), 0.0)
+  matrix = triangulation.sum_over_views(lambda view: _normal_equations(x, view), views).matrix
+  diagonal = s3.Symmetric(1.0, 0.0, 0.0, 1.0, 0.0, 1.0)
+  m = _inverse(s3.Symmetric(*(jnp.where(valid, a, b) for a, b in zip(matrix, diagonal))))
   # Residuals are in tolerances and the world in camera distances: back to px and mm.
-  unit = jnp.square(scale / (tolerance * jnp.maximum(largest, 1e-6)))
-  covariance = jnp.where(valid, unit * _inverse(normal_matrix), 0.0)
-  point = jnp.where(valid, middle + scale * x, 0.0)
-  return Triangulated(point, covariance, jnp.where(valid, inlier, 0.0), valid)
+  unit = jnp.square(rig.scale / (tolerance * jnp.maximum(largest, 1e-6)))
+  covariance = unit * jnp.stack([m.xx, m.xy, m.xz, m.xy, m.yy, m.yz, m.xz, m.yz, m.zz])
+  point = jnp.stack(s3.scaled_sum(rig.middle, rig.scale, x))
+  covariance = jnp.where(valid, covariance, 0.0).reshape(3, 3)
+  return Triangulated(jnp.where(valid, point, 0.0), covariance, inlier, valid)
+
+
+def _view(point, intrinsics, rotation, shift, strength, *, unit) -> _View:
+  """Of one view's point [2], cameras and strength []."""
+  xy = cameras.to_normalized(point, intrinsics)
+  return _View(
+    xy=(xy[0], xy[1]),
+    linear=tuple(tuple(intrinsics[i, k] / unit for k in range(2)) for i in range(2)),
+    rotation=tuple(tuple(rotation[i]) for i in range(3)),
+    shift=tuple(shift),
+    strength=strength,
+  )
 
 
 def start_views(num_views: int) -> np.ndarray:
@@ -147,42 +157,71 @@ def start_views(num_views: int) -> np.ndarray:
   return chosen
 
 
-def _best_start(views: _Views) -> tuple[jax.Array, jax.Array]:
-  """The proposal with the least cost [3], and whether there is any whose rays meet [].
+def _best_start(views: _View) -> tuple[s3.Vector, jax.Array]:
+  """The proposal with the least cost, and whether there is any whose rays meet [].
 
   A proposal is the point with the least sum of squared distances to the rays.
   """
-  chosen = jnp.asarray(start_views(views.xy.shape[0]), views.xy.dtype)
-  chosen = chosen * (views.strength > 0)[None, :]
-  ones = jnp.ones_like(views.xy[:, :1])
-  direction = linalg.einsum("vji,vj->vi", views.rotation, jnp.concatenate([views.xy, ones], 1))
-  direction = direction / linalg.safe_norm(direction)[:, None]
-  center = -linalg.einsum("vji,vj->vi", views.rotation, views.shift)
-  across = jnp.eye(3)[None] - direction[:, :, None] * direction[:, None, :]
-  matrix = linalg.einsum("nv,vij->nij", chosen, across)
-  right = linalg.einsum("nv,vij,vj->ni", chosen, across, center)
-  # Rays at an angle a have a determinant of 2 sin² a; a pixel is about 0.002 rad.
-  meets = (jnp.sum(chosen, axis=1) >= 2) & (jax.vmap(_determinant)(matrix) > 1e-6)
-  matrix = jnp.where(meets[:, None, None], matrix, jnp.eye(3)[None])
-  proposals = jax.vmap(_solve)(matrix, right)
-  proposals = jnp.where(meets[:, None], proposals, 0.0)
-  costs = jnp.where(meets, jax.vmap(_start_cost, (0, None))(proposals, views), jnp.inf)
-  return proposals[jnp.argmin(costs)], jnp.any(meets)
+  distances = triangulation.each_view(_ray_distance, views)
+  zero = jnp.zeros_like(views.strength[0])
+  start = (zero, zero, zero), zero + jnp.inf
+
+  def one(best, chosen):
+    def of_view(chosen, distance, view):
+      share = jnp.where(view.strength > 0, chosen, 0.0)
+      return jax.tree.map(lambda x: share * x, (distance, jnp.ones_like(share)))
+
+    chosen = jnp.asarray(chosen, zero.dtype)
+    parts = triangulation.sum_over_views(of_view, chosen, distances, views)
+    (matrix, right), number = parts
+    adjugate, determinant = s3.adjugate(matrix)
+    # Rays at an angle a have a determinant of 2 sin² a; a pixel is about 0.002 rad.
+    meets = (number >= 2) & (determinant > 1e-6)
+    divisor = jnp.where(meets, determinant, 1.0)
+    x = tuple(jnp.where(meets, a / divisor, 0.0) for a in s3.times(adjugate, right))
+    cost = triangulation.sum_over_views(lambda view: _start_cost(x, view), views)
+    # Of equals the first.
+    better = meets & (cost < best[1])
+    return jax.tree.map(lambda new, old: jnp.where(better, new, old), (x, cost), best), None
+
+  (x, cost), _ = jax.lax.scan(one, start, start_views(len(views.strength)))
+  return x, cost < jnp.inf
 
 
-def _residuals(x: jax.Array, views: _Views) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """Reprojection errors [v, 2] in tolerances, depths [v], image points [v, 2]; zeros behind."""
-  x_c = linalg.einsum("vij,j->vi", views.rotation, x) + views.shift
-  depth = x_c[:, 2]
-  xy = x_c[:, :2] / jnp.where(depth > _NEAREST, depth, 1.0)[:, None]
-  residual = linalg.einsum("vij,vj->vi", views.linear, xy - views.xy)
-  return jnp.where((depth > _NEAREST)[:, None], residual, 0.0), depth, xy
+def _ray_distance(view: _View) -> tuple[s3.Symmetric, s3.Vector]:
+  """A and b of the squared distance x·Ax - 2 b·x + const of a point to the view's ray."""
+  columns = list(zip(*view.rotation))
+  direction = [s3.dot(column, (*view.xy, 1.0)) for column in columns]
+  squared = s3.dot(direction, direction)
+  center = tuple(-s3.dot(column, view.shift) for column in columns)
+  outer = s3.gram([direction])
+  across = [-x / squared for x in outer]
+  across = s3.Symmetric(*(x + float(i in (0, 3, 5)) for i, x in enumerate(across)))
+  return across, s3.times(across, center)
 
 
-def _squared_residuals(x: jax.Array, views: _Views) -> tuple[jax.Array, jax.Array]:
-  residual, depth, _ = _residuals(x, views)
+class _Seen(NamedTuple):
+  """A point in one view: its reprojection error (2, in tolerances; zeros behind), depth, xy (2)."""
+
+  residual: tuple[jax.Array, jax.Array]
+  depth: jax.Array
+  xy: tuple[jax.Array, jax.Array]
+
+
+def _see(x: s3.Vector, view: _View) -> _Seen:
+  at = [s3.dot(row, x) + shift for row, shift in zip(view.rotation, view.shift)]
+  in_front = at[2] > _NEAREST
+  xy = tuple(a / jnp.where(in_front, at[2], 1.0) for a in at[:2])
+  off = [a - b for a, b in zip(xy, view.xy)]
+  residual = tuple(jnp.where(in_front, s3.dot(row, off), 0.0) for row in view.linear)
+  return _Seen(residual, at[2], xy)
+
+
+def _squared_residual(x: s3.Vector, view: _View) -> tuple[jax.Array, jax.Array]:
+  """In squared tolerances [], and whether the point is in front of the camera []."""
+  seen = _see(x, view)
   # Bounded, so that its square is finite too.
-  return jnp.minimum(jnp.sum(residual * residual, axis=1), 1e12), depth
+  return jnp.minimum(s3.dot(seen.residual, seen.residual), 1e12), seen.depth > _NEAREST
 
 
 def _agreement(squared: jax.Array) -> jax.Array:
@@ -190,52 +229,66 @@ def _agreement(squared: jax.Array) -> jax.Array:
   return 1.0 / (1.0 + squared * squared)
 
 
-def _cost(x: jax.Array, views: _Views) -> jax.Array:
-  """Σ weight² atan(r²); a view with the point behind it costs the most there is."""
-  squared, depth = _squared_residuals(x, views)
-  cost = jnp.where(depth > _NEAREST, jnp.arctan(squared), 0.5 * jnp.pi)
-  return jnp.sum(views.strength * cost)
+def _view_cost(x: s3.Vector, view: _View) -> jax.Array:
+  """weight² atan(r²); a view with the point behind it costs the most there is."""
+  squared, in_front = _squared_residual(x, view)
+  return view.strength * jnp.where(in_front, jnp.arctan(squared), 0.5 * jnp.pi)
 
 
-def _start_cost(x: jax.Array, views: _Views) -> jax.Array:
-  """Σ weight² log(1 + (4 r)²): a better judge of starts, since it goes on telling far from farther.
+def _cost(x: s3.Vector, views: _View) -> jax.Array:
+  return triangulation.sum_over_views(lambda view: _view_cost(x, view), views)
+
+
+def _start_cost(x: s3.Vector, view: _View) -> jax.Array:
+  """weight² log(1 + (4 r)²): a better judge of starts, since it goes on telling far from farther.
 
   Two rays from opposite sides nearly coincide, so there is always a point that both agree on,
   anywhere between the cameras; to the bounded cost it is as good as the right one.
   """
-  squared, depth = _squared_residuals(x, views)
-  squared = jnp.where(depth > _NEAREST, jnp.minimum(squared, _FARTHEST), _FARTHEST)
-  return jnp.sum(views.strength * jnp.log1p(16.0 * squared))
+  squared, in_front = _squared_residual(x, view)
+  squared = jnp.where(in_front, jnp.minimum(squared, _FARTHEST), _FARTHEST)
+  return view.strength * jnp.log1p(16.0 * squared)
 
 
-def _normal_equations(x: jax.Array, views: _Views) -> tuple[jax.Array, jax.Array]:
-  """Σ w JᵀJ [3, 3] and Σ w Jᵀr [3], w = weight² · agreement; views behind count nothing."""
-  residual, depth, xy = _residuals(x, views)
-  in_front = depth > _NEAREST
-  squared = jnp.minimum(jnp.sum(residual * residual, axis=1), 1e12)
-  strength = jnp.where(in_front, views.strength * _agreement(squared), 0.0)
-  slope = views.rotation[:, :2, :] - xy[:, :, None] * views.rotation[:, 2:, :]
-  slope = slope / jnp.where(in_front, depth, 1.0)[:, None, None]
-  jacobian = linalg.einsum("vij,vjk->vik", views.linear, slope)
-  weighted = strength[:, None, None] * jacobian
-  matrix = linalg.einsum("vij,vik->jk", weighted, jacobian)
-  return matrix, linalg.einsum("vij,vi->j", weighted, residual)
+class _Normal(NamedTuple):
+  """w JᵀJ, w Jᵀr and the cost of one view or of several, w = weight² · agreement."""
+
+  matrix: s3.Symmetric
+  right: s3.Vector
+  cost: jax.Array
+
+
+def _normal_equations(x: s3.Vector, view: _View) -> _Normal:
+  """Of one view; one that has the point behind it counts nothing, but costs."""
+  seen = _see(x, view)
+  in_front = seen.depth > _NEAREST
+  squared = jnp.minimum(s3.dot(seen.residual, seen.residual), 1e12)
+  strength = jnp.where(in_front, view.strength * _agreement(squared), 0.0)
+  depth = jnp.where(in_front, seen.depth, 1.0)
+  r = view.rotation
+  slope = [[(r[i][k] - seen.xy[i] * r[2][k]) / depth for k in range(3)] for i in range(2)]
+  jacobian = [tuple(s3.dot(row, column) for column in zip(*slope)) for row in view.linear]
+  right = tuple(strength * s3.dot(column, seen.residual) for column in zip(*jacobian))
+  return _Normal(s3.gram(jacobian, [strength, strength]), right, _view_cost(x, view))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _minimum(num_iterations: int, start: jax.Array, views: _Views) -> jax.Array:
-  """The minimum of the cost next to a start, [3]."""
+def _minimum(num_iterations: int, start: s3.Vector, views: _View) -> s3.Vector:
+  """The minimum of the cost next to a start."""
+
+  def around(x):
+    return triangulation.sum_over_views(lambda view: _normal_equations(x, view), views)
 
   def step(_, state):
-    x, cost = state
-    matrix, right = _normal_equations(x, views)
-    moved = x - linalg.matmul(_inverse(matrix), right)
-    moved_cost = _cost(moved, views)
+    x, found = state
+    change = s3.times(_inverse(found.matrix), found.right)
+    moved = s3.scaled_sum(x, -1.0, change)
+    there = around(moved)
     # Near the minimum the cost is flat to rounding while the step is still good to a digit or two.
-    better = moved_cost <= cost + 1e-5 * jnp.minimum(cost, 1.0)
-    return jnp.where(better, moved, x), jnp.where(better, moved_cost, cost)
+    better = there.cost <= found.cost + 1e-5 * jnp.minimum(found.cost, 1.0)
+    return jax.tree.map(lambda a, b: jnp.where(better, a, b), (moved, there), state)
 
-  return jax.lax.fori_loop(0, num_iterations, step, (start, _cost(start, views)))[0]
+  return jax.lax.fori_loop(0, num_iterations, step, (start, around(start)))[0]
 
 
 @_minimum.defjvp
@@ -244,38 +297,25 @@ def _minimum_jvp(num_iterations, primals, tangents):
   start, views = primals
   x = _minimum(num_iterations, start, views)
   gradient = jax.grad(_cost)
-  hessian = jax.jacfwd(gradient)(x, views)
+  rows = jax.jacfwd(gradient)(x, views)
+  hessian = s3.Symmetric(rows[0][0], rows[0][1], rows[0][2], rows[1][1], rows[1][2], rows[2][2])
   # At the edge of its basin a minimum may have no curvature: there Gauss-Newton's always has.
-  curved = (hessian[0, 0] > 0) & (_minor(hessian) > 0) & (_determinant(hessian) > 0)
-  hessian = jnp.where(curved, hessian, 2.0 * _normal_equations(x, views)[0])
+  adjugate, determinant = s3.adjugate(hessian)
+  curved = (hessian.xx > 0) & (adjugate.zz > 0) & (determinant > 0)
+  plain = triangulation.sum_over_views(lambda view: _normal_equations(x, view), views).matrix
+  hessian = s3.Symmetric(*(jnp.where(curved, h, 2.0 * m) for h, m in zip(hessian, plain)))
   _, change = jax.jvp(functools.partial(gradient, x), (views,), (tangents[1],))
-  return x, -linalg.matmul(_inverse(hessian), change)
+  return x, tuple(-d for d in s3.times(_inverse(hessian), change))
 
 
-def _inverse(matrix: jax.Array) -> jax.Array:
-  """Inverse of a positive semidefinite [3, 3]; a millionth of its size is added where it is flat.
+def _inverse(matrix: s3.Symmetric) -> s3.Symmetric:
+  """Inverse of a positive semidefinite matrix; a millionth of its size is added where it is flat.
 
   Finite for zeros too.
   """
-  size = jnp.trace(matrix) + 1e-12
-  matrix = matrix / size
-  flat = _determinant(matrix) < 1e-7
-  matrix = jnp.where(flat, matrix + 1e-6 * jnp.eye(3), matrix)
-  return _adjugate(matrix) / (_determinant(matrix) * size)
-
-
-def _solve(matrix: jax.Array, right: jax.Array) -> jax.Array:
-  return linalg.matmul(_adjugate(matrix), right) / _determinant(matrix)
-
-
-def _adjugate(m: jax.Array) -> jax.Array:
-  """The inverse of [3, 3] times its determinant: cross products of its rows, as columns."""
-  return jnp.stack([jnp.cross(m[1], m[2]), jnp.cross(m[2], m[0]), jnp.cross(m[0], m[1])], axis=1)
-
-
-def _determinant(m: jax.Array) -> jax.Array:
-  return jnp.sum(m[0] * jnp.cross(m[1], m[2]))
-
-
-def _minor(m: jax.Array) -> jax.Array:
-  return m[0, 0] * m[1, 1] - m[0, 1] * m[1, 0]
+  size = matrix.xx + matrix.yy + matrix.zz + 1e-12
+  small = s3.Symmetric(*(m / size for m in matrix))
+  flat = jnp.where(s3.adjugate(small)[1] < 1e-7, 1e-6, 0.0)
+  small = small._replace(xx=small.xx + flat, yy=small.yy + flat, zz=small.zz + flat)
+  adjugate, determinant = s3.adjugate(small)
+  return s3.Symmetric(*(a / (determinant * size) for a in adjugate))

@@ -17,8 +17,8 @@ from epipolar_jax.tools import simulation
 from epipolar_jax.tools.benchmark import timing
 
 _BATCHES = (1, 1024)
-# The pictorial structure model takes frame after frame: more of them change nothing but the time.
-_RPSM_BATCHES = (1, 64)
+# The pictorial structure model takes frame after frame.
+_RPSM_BATCHES = (1, 1024)
 # Methods against the loop that estimates the same.
 _LOOP_OF = {
   "dlt": "dlt",
