@@ -48,7 +48,9 @@ def _spread(tree, spec, *, factor=1):
 
   def shape(x):
     full = (factor * x.shape[0], *x.shape[1:]) if factor > 1 else x.shape
-    return jax.ShapeDtypeStruct(full, x.dtype, sharding=place)
+    # As arrays come to a device: the host's numbers of a frame are int64.
+    dtype = jax.dtypes.canonicalize_dtype(x.dtype)
+    return jax.ShapeDtypeStruct(full, dtype, sharding=place)
 
   return jax.tree.map(shape, tree)
 

@@ -2,7 +2,8 @@
 
 One program for each reference pixel; the source map stays in the L2 cache and no sampled feature is
 ever written. Two Pallas kernels (Triton), each the gradient of the other; both run in interpret
-mode on CPUs, for tests. Not measured on a GPU yet: nothing chooses them by itself.
+mode on CPUs, for tests. Not measured on a GPU yet: nothing chooses them by itself. jax 0.12 warns
+that Pallas will drop Triton one day; then they have to move to its Mosaic backend.
 """
 
 import functools
