@@ -1,6 +1,6 @@
 """The Rendered Hand Pose data set as a TFDS builder: the larger hand of every picture, made once.
 
-  python -m data.rhd.builder RHD_published_v2 --data_dir data_cache
+  python -m data.rhd.builder --raw RHD_published_v2 --data_dir data_cache
 
 Reads the published files (`annotations`), checks every record, and stores as ArrayRecord, without
 TensorFlow, in shards by several processes; a stopped run goes on where it stopped:
@@ -196,7 +196,7 @@ def open_split(data_dir: str | os.PathLike, split: str) -> tfds.core.DatasetBuil
   if not prepared:
     raise FileNotFoundError(
       f"{builder.data_dir} is not there: the data set is not prepared. `python -m data.rhd.builder "
-      f"FOLDER --data_dir {os.fspath(data_dir)}` does it. {annotations.WHERE_FROM}"
+      f"--raw FOLDER --data_dir {os.fspath(data_dir)}` does it. {annotations.WHERE_FROM}"
     )
   return builder
 
@@ -263,10 +263,10 @@ def main() -> None:
   parser = argparse.ArgumentParser(
     description="Prepares the Rendered Hand Pose data set.", epilog=annotations.WHERE_FROM
   )
-  parser.add_argument("root", help="the folder that holds training and evaluation")
+  parser.add_argument("--raw", required=True, help="folder with training and evaluation")
   parser.add_argument("--data_dir", default="data_cache", help="folder for prepared data sets")
   parser.add_argument(
-    "--bad_records",
+    "--on_fault",
     choices=("stop", "skip"),
     default="stop",
     help="stop at the first record that cannot be used, or leave such records out and count them",
@@ -277,10 +277,10 @@ def main() -> None:
   try:
     for split in annotations.FOLDERS:
       builder = prepare(
-        arguments.root,
+        arguments.raw,
         arguments.data_dir,
         split,
-        stop=arguments.bad_records == "stop",
+        stop=arguments.on_fault == "stop",
         jpeg_quality=arguments.jpeg_quality,
         processes=arguments.processes,
       )
@@ -288,7 +288,7 @@ def main() -> None:
   except faults.BadRecord as fault:
     raise SystemExit(
       f"{fault}\nMend it and run the same command again (finished shards are kept), or leave such "
-      "records out and have them counted: --bad_records skip"
+      "records out and have them counted: --on_fault skip"
     ) from fault
   except (FileNotFoundError, ValueError) as error:
     raise SystemExit(str(error)) from error

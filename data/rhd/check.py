@@ -51,7 +51,7 @@ def check(path: pathlib.Path, *, samples: int) -> tuple[list[str], list[str]]:
     ]
   if not problems:
     size = total * _BYTES_PER_HAND / 1e9
-    facts.append(f"next: python -m data.rhd.builder {path} (about {size:.2g} GB)")
+    facts.append(f"next: python -m data.rhd.builder --raw {path} (about {size:.2g} GB)")
   return facts, problems
 
 

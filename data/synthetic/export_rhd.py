@@ -65,8 +65,8 @@ def write(output: pathlib.Path, arguments: argparse.Namespace) -> str:
       _write_split(generator, split, count, output / annotations.FOLDERS[split])
   return (
     f"wrote {sum(counts.values())} pictures to {output}. They are synthetic: results on them say "
-    f"nothing about Rendered Hand Pose.\nNext: python -m data.rhd.builder {output} --data_dir "
-    "data_cache"
+    f"nothing about Rendered Hand Pose.\nNext: python -m data.rhd.builder --raw {output} "
+    "--data_dir data_cache"
   )
 
 

@@ -63,7 +63,7 @@ def test_examples_hold_what_the_original_loads(raw, tmp_path):
 
 
 def test_prepared_data_open_without_the_raw_files(raw, tmp_path):
-  with pytest.raises(FileNotFoundError, match=r"data\.rhd\.builder FOLDER --data_dir"):
+  with pytest.raises(FileNotFoundError, match=r"data\.rhd\.builder --raw FOLDER --data_dir"):
     builder.open_split(tmp_path, "validation")
   builder.prepare(raw, tmp_path, "validation")
   shutil.rmtree(raw)
