@@ -14,7 +14,7 @@ import ml_collections
 def get_config() -> ml_collections.ConfigDict:
   """The headline run; every leaf says what it is."""
   c = ml_collections.ConfigDict()
-  c.task = "multiview"  # what is trained: see epipolar_jax/tasks.py
+  c.task = "multiview"  # what is trained: see epipolar_jax/tasks/
   c.seed = 0  # with the config and the step it determines every number
 
   c.model = m = ml_collections.ConfigDict()
