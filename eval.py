@@ -14,7 +14,7 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
-from epipolar_jax import checkpointing, compilation_cache, processes, tasks
+from epipolar_jax import checkpointing, compilation_cache, host_memory, processes, tasks
 from epipolar_jax.evaluation import driver
 from epipolar_jax.inputs import datasets
 from epipolar_jax.training import batch_statistics
@@ -51,6 +51,7 @@ def main(argv: list[str]) -> None:
   """Restores the weights and reports."""
   if len(argv) > 1:
     raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
+  host_memory.keep()
   processes.join(
     detect=_DISTRIBUTED.value,
     coordinator_address=_COORDINATOR.value,

@@ -11,7 +11,7 @@ import pathlib
 from absl import app, flags
 from ml_collections import config_flags
 
-from epipolar_jax import compilation_cache, processes
+from epipolar_jax import compilation_cache, host_memory, processes
 from epipolar_jax.evaluation import driver
 from epipolar_jax.inputs import datasets
 from epipolar_jax.training import batch_statistics, loop
@@ -32,6 +32,7 @@ def main(argv: list[str]) -> None:
   """Trains to the end, then evaluates; a stopped run says how to go on."""
   if len(argv) > 1:
     raise app.UsageError(f"unknown arguments: {' '.join(argv[1:])}")
+  host_memory.keep()
   processes.join(
     detect=_DISTRIBUTED.value,
     coordinator_address=_COORDINATOR.value,

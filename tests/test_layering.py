@@ -21,6 +21,7 @@ _LAYERS = (
     "parallel",
     "processes",
     "compilation_cache",
+    "host_memory",
     "interop",
     "visualize",
   },

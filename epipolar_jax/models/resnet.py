@@ -43,7 +43,7 @@ class BasicBlock(nn.Module):
     y = nn.relu(layers.BatchNorm(**self.norm, name="bn1")(y, train=train))
     y = layers.Conv(self.features, 3, dtype=dtype, name="conv2")(y)
     y = layers.BatchNorm(**self.norm, name="bn2")(y, train=train)
-    return nn.relu(y + _shortcut(self, x, self.features, train=train))
+    return _rectified_sum(y, _shortcut(self, x, self.features, train=train))
 
 
 class Bottleneck(nn.Module):
@@ -69,7 +69,17 @@ class Bottleneck(nn.Module):
     y = nn.relu(layers.BatchNorm(**self.norm, name="bn2")(y, train=train))
     y = layers.Conv(4 * self.features, 1, dtype=dtype, name="conv3")(y)
     y = layers.BatchNorm(**self.norm, name="bn3")(y, train=train)
-    return nn.relu(y + _shortcut(self, x, 4 * self.features, train=train))
+    return _rectified_sum(y, _shortcut(self, x, 4 * self.features, train=train))
+
+
+def _rectified_sum(a: jax.Array, b: jax.Array) -> jax.Array:
+  """relu(a + b), as a selection.
+
+  As a maximum XLA for CPUs takes it, and with it the whole chain of sums back to the first block of
+  a stage, into everything that uses it, and works it out there again; a selection is stored.
+  """
+  total = a + b
+  return jnp.where(total <= 0, jnp.zeros_like(total), total)
 
 
 def _shortcut(

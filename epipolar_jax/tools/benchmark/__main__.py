@@ -14,6 +14,7 @@ import platform
 
 import jax
 
+from epipolar_jax import host_memory
 from epipolar_jax.tools.benchmark import (
   attention,
   backbone,
@@ -56,6 +57,7 @@ def main() -> None:
     parser.error(
       "--against torch: PyTorch is not installed here; pip install torch, or leave it out"
     )
+  host_memory.keep()
   ceilings = ceilings_lib.measure(min(arguments.seconds, 1.0))
   if arguments.suite in _COMPARED_SUITES:
     rows = _COMPARED_SUITES[arguments.suite](arguments.seconds, only, arguments.against)

@@ -1,0 +1,51 @@
+"""Memory stays with the process: counted in pages that the system had to hand out again."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+_PROGRAM = """
+import resource, sys
+from epipolar_jax import host_memory
+print(host_memory.keep() if sys.argv[1] == "keep" else False)
+import jax, jax.numpy as jnp
+jax.config.update("jax_platforms", "cpu")
+# 64 MB between two products, which nothing can fuse away.
+f = jax.jit(lambda x, k: jnp.sum((jnp.sin(x @ k) @ k.T)))
+args = jnp.ones((16384, 16)), jnp.ones((16, 1024))
+f(*args).block_until_ready(), f(*args).block_until_ready()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+  f(*args).block_until_ready()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def _run(what, **environment):
+  ran = subprocess.run(
+    [sys.executable, "-c", _PROGRAM, what],
+    env={k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")} | environment,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  kept, faults = ran.stdout.split()
+  return kept == "True", int(faults)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt")
+def test_pages_are_not_asked_for_again():
+  kept, faults = _run("keep")
+  assert kept
+  not_kept, usual = _run("leave")
+  assert not not_kept
+  # 5 calls by 64 MB in pages of 4 KB (or of 2 MB, where the system gives huge ones).
+  assert usual > 100
+  assert faults < usual / 10
+
+
+def test_whoever_sets_glibcs_own_variables_is_left_alone():
+  assert not _run("keep", MALLOC_ARENA_MAX="2")[0]
