@@ -10,6 +10,7 @@ import argparse
 import json
 import pathlib
 import sys
+import time
 
 from epipolar_jax.tools.benchmark import probe, session, suites
 
@@ -53,6 +54,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def _run_all(arguments: argparse.Namespace, only: tuple[str, ...]) -> None:
+  start = time.monotonic()
   around = probe.look()
   head = f"\n{around.devices} x {around.platform}, `--seconds {arguments.seconds:g}`."
   if arguments.against and around.no_torch:
@@ -65,7 +67,8 @@ def _run_all(arguments: argparse.Namespace, only: tuple[str, ...]) -> None:
     against=arguments.against,
     only=only,
   )
-  failed = session.run(steps, arguments.output, minutes=arguments.minutes, head=head)
+  minutes = arguments.minutes - (time.monotonic() - start) / 60
+  failed = session.run(steps, arguments.output, minutes=minutes, head=head)
   print(f"Wrote {arguments.output}/tables.md and the JSON file of every suite.")
   if failed:
     raise SystemExit(f"failed: {', '.join(failed)}")
