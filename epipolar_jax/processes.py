@@ -22,7 +22,8 @@ def join(
 ) -> None:
   """Joins a job of several processes; does nothing when no argument asks for it.
 
-  Must come before anything else that uses a device. On CPUs the processes talk through gloo.
+  Must come before anything else that uses a device. On CPUs the processes talk through gloo. A
+  process that dies takes the others with it, at the latest when jax misses its heartbeats (100 s).
 
   Args:
     detect: asks the surroundings: TPU pods, SLURM, Open MPI and Kubernetes are known.
@@ -31,7 +32,7 @@ def join(
     process_id: of this one, 0 .. num_processes - 1.
 
   Raises:
-    ValueError: some of the last three only, or both ways at once.
+    ValueError: some of the last three only, or both ways at once; nothing around to ask.
   """
   given = {
     "--coordinator_address": coordinator_address,
@@ -41,7 +42,7 @@ def join(
   missing = [name for name, value in given.items() if value is None]
   if len(missing) == len(given):
     if detect:
-      jax.distributed.initialize()
+      _initialize()
     return
   if detect:
     raise ValueError(
@@ -49,7 +50,22 @@ def join(
     )
   if missing:
     raise ValueError(f"a job is described by {', '.join(given)} together; missing: {missing[0]}")
-  jax.distributed.initialize(coordinator_address, num_processes, process_id)
+  _initialize(coordinator_address, num_processes, process_id)
+
+
+def _initialize(*description: Any) -> None:
+  # Jax would catch SIGTERM, for a service of its own that nothing here asks: only the training
+  # loop answers it (training/loop.py), so everywhere else a process could not be stopped.
+  jax.config.update("jax_enable_preemption_service", False)
+  try:
+    jax.distributed.initialize(*description)
+  except ValueError as error:
+    if description:
+      raise
+    raise ValueError(
+      "--distributed finds no TPU pod, SLURM, Open MPI or Kubernetes around this process: start it "
+      "by srun or mpirun, or give --coordinator_address, --num_processes and --process_id"
+    ) from error
 
 
 def leads() -> bool:

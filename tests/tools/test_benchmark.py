@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +36,9 @@ def test_shares_of_the_ceilings_by_hand():
   assert lines[0].endswith("| ratio | peak MB | GFLOP/s | of matmul | of copy |")
   assert lines[2].endswith("|  | 2 | 20 | 20 % | 50 % |")
   assert lines[3].endswith("|  |  |  |  |  |")
+  row = dataclasses.replace(row, error=1.5e-6)
+  lines = report.table([row, plain], best).splitlines()
+  assert lines[2].endswith("| 20 % | 50 % | 1.5e-06 |") and lines[3].endswith("|  |  |")
 
 
 def test_compiled_and_called_memory():
@@ -48,11 +50,14 @@ def test_compiled_and_called_memory():
   assert grown is None or abs(grown - x.nbytes) < 4e6
 
 
-def test_only_what_can_be_compared_is_compared(monkeypatch, capsys):
-  monkeypatch.setattr(sys, "argv", ["benchmark", "triangulation", "--against", "torch"])
+@pytest.mark.parametrize(
+  ("words", "message"),
+  [("triangulation --against torch", "brings its own baseline"), ("all", "name a folder")],
+)
+def test_arguments_that_make_no_sense(words, message, capsys):
   with pytest.raises(SystemExit):
-    benchmark.main()
-  assert "brings its own baseline" in capsys.readouterr().err
+    benchmark.main(words.split())
+  assert message in capsys.readouterr().err
 
 
 def test_loops_find_the_joint():

@@ -22,8 +22,26 @@ def test_rows_and_ratios(small):
   # 6 multiply-adds for a channel of a sample forward, 8 more backward.
   assert rows[2].flops == 12 * 16 * 16 * 8 * 8 and rows[3].flops == 28 * 16 * 16 * 8 * 8
   assert all(row.peak_bytes > 16 * 16 * 8 * 4 for row in rows)
+  # What is timed was compared with `gather`: outputs and gradients of about 1.
+  assert [row.error is None for row in rows] == [True, True, False, False]
+  assert all(row.error < 1e-5 for row in rows[2:])
   with pytest.raises(ValueError, match="--only is nearest"):
     attention.run(0.0, ("nearest",))
+
+
+def test_errors_are_found(small, monkeypatch):
+  """An algorithm that gives a hundredth too much, and one that gives what is not a number."""
+  right = attention._function
+  out = np.asarray(right("gather", "forward")(*attention.problem()))
+  for factor, error in ((1.01, 0.01 * np.abs(out).max()), (np.nan, np.nan)):
+    wrong = lambda name, passes, factor=factor: (  # noqa: E731
+      lambda *x: (factor if name == "blocks" else 1.0) * right("gather", passes)(*x)
+    )
+    monkeypatch.setattr(attention, "_PASSES", ("forward",))
+    monkeypatch.setattr(attention, "_function", wrong)
+    (row,) = attention.run(0.0, ("blocks",))
+    np.testing.assert_allclose(row.error, error, rtol=1e-3)
+  assert attention._difference([out, out + 2], [out, out]) == pytest.approx(2.0)
 
 
 def test_reference_in_torch_is_the_same_attention(small):

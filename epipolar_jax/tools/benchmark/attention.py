@@ -1,6 +1,7 @@
 """Epipolar attention of one pair of views, 64×64 maps, 256 channels, 64 samples on each line.
 
-Each algorithm forward, and forward with the gradients of both feature maps. Against PyTorch it is
+Each algorithm forward, and forward with the gradients of both feature maps; before it is timed,
+output and gradients are compared with those of `gather`, on the same device. Against PyTorch it is
 the reference's way (`torch_attention`) on the same features and samples; ratios are to it, else to
 `gather`.
 """
@@ -16,6 +17,7 @@ from epipolar_jax.tools.benchmark import timing
 _SIDE, _CHANNELS, _SAMPLES = 64, 256, 64
 _ALGORITHMS = tuple(name for name in attention.ALGORITHMS if name != "auto")
 _PASSES = ("forward", "forward+backward")
+_PLAIN = "gather"
 
 
 def run(seconds: float, only: tuple[str, ...] = (), against: str = "") -> list[timing.Row]:
@@ -33,20 +35,22 @@ def run(seconds: float, only: tuple[str, ...] = (), against: str = "") -> list[t
     raise ValueError(f"--only is {','.join(only)}; allowed: {', '.join(_ALGORITHMS)}")
   on_gpu = jax.default_backend() == "gpu"
   names = only or tuple(name for name in _ALGORITHMS if name != "kernel" or on_gpu)
-  query, source, samples, valid = problem()
-  baseline = "gather"
+  inputs = problem()
+  baseline = _PLAIN
   rows = []
   if against == "torch":
     from epipolar_jax.tools.benchmark import torch_attention
 
     baseline = "reference (torch)"
     about = [_about(passes, seconds) for passes in _PASSES]
-    rows += torch_attention.measure(query, source, samples, *about)
+    rows += torch_attention.measure(*inputs[:3], *about)
+  plain = {passes: _results(_PLAIN, passes, inputs) for passes in _PASSES}
   for name in names:
     for passes in _PASSES:
-      function = jax.jit(_function(name, passes))
       about = _about(passes, seconds)
-      rows.append(timing.measure(name, function, query, source, samples, valid, **about))
+      if name != _PLAIN:
+        about["error"] = _difference(_results(name, passes, inputs), plain[passes])
+      rows.append(timing.measure(name, jax.jit(_function(name, passes)), *inputs, **about))
   bases = {row.size: row for row in rows if row.name == baseline}
   return [
     timing.against(row, bases[row.size]) if row.size in bases and row.name != baseline else row
@@ -85,6 +89,18 @@ def _function(name: str, passes: str):
     return jnp.sum(out * jax.lax.stop_gradient(source))
 
   return jax.value_and_grad(loss, (0, 1))
+
+
+def _results(name: str, passes: str, inputs: tuple[jax.Array, ...]) -> list[np.ndarray]:
+  """The output, or both gradients, of products at the highest precision."""
+  with jax.default_matmul_precision("highest"):
+    found = jax.device_get(jax.jit(_function(name, passes))(*inputs))
+  return [found] if passes == "forward" else list(found[1])
+
+
+def _difference(found: list[np.ndarray], wanted: list[np.ndarray]) -> float:
+  """The largest of all arrays; not a number if one is none."""
+  return float(np.max([np.max(np.abs(a - b)) for a, b in zip(found, wanted)]))
 
 
 def _about(passes: str, seconds: float) -> dict:

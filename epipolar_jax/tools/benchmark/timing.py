@@ -30,6 +30,8 @@ class Row:
     bytes_moved: bytes that one call must at least read and write; None when nobody counted.
     dtype: of the factors, for the ceiling of matrix products.
     peak_bytes: memory of results and temporaries (`benchmark.memory`); None when not known.
+    error: largest absolute difference of the results from those of the suite's plain algorithm,
+      both in float32 at the highest precision; None when nobody compared.
   """
 
   name: str
@@ -46,6 +48,7 @@ class Row:
   bytes_moved: float | None = None
   dtype: str = "float32"
   peak_bytes: int | None = None
+  error: float | None = None
 
 
 def measure(
@@ -68,7 +71,7 @@ def measure(
     frames: that one call handles.
     compiled: whether the first call compiles; if not, it counts like any other.
     seconds: time to spend, after the first call.
-    about: unit, flops, bytes_moved, dtype, peak_bytes of the `Row`.
+    about: unit, flops, bytes_moved, dtype, peak_bytes, error of the `Row`.
   """
 
   def once() -> float:
