@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.linalg
 
 from configs import h36m
 from epipolar_jax import heatmaps, models
@@ -66,9 +65,7 @@ def outputs_on_golden_lines(network, golden):
     first, second = (
       (golden["K"][i] @ golden["RT"][i]).astype(np.float32) for i in (view, _SOURCES[view])
     )
-    u, s, vt = scipy.linalg.svd(first, full_matrices=False)
-    inverse = (vt.T / s) @ u.T
-    assert inverse.dtype == np.float32
+    inverse = golden["KRT_pinverse"][view]
     found.append(reference.sample_lines(first, second, inverse, 64, 64, np.float32)[0])
   samples = jnp.asarray(np.stack(found), jnp.float32)[None, :, None]
 
