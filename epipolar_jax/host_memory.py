@@ -13,8 +13,9 @@ def keep() -> bool:
 
   XLA on a CPU takes the memory of a program's temporaries anew for every call. By default glibc
   gives blocks of that size back at once, and the system clears every page again: 0.9 GB for each
-  training step of a PoseResNet-50 at 256 px and batch 4, a sixth of its time. Call it before
-  anything starts threads. Whoever sets glibc's own variables (MALLOC_..., GLIBC_TUNABLES) has
+  training step of a PoseResNet-50 at 256 px and batch 4, a sixth of its time. It takes a few calls
+  until the process has kept enough, up to some times the temporaries. Call it before anything
+  starts threads. Whoever sets glibc's own variables (MALLOC_..., GLIBC_TUNABLES) has
   decided otherwise and is left alone.
 
   Returns:
