@@ -58,6 +58,38 @@ def test_troubles_are_what_they_say():
   assert 0.2 < np.abs(lens).mean() < 5.0
 
 
+def test_neighbours_are_the_nearest_cameras():
+  """Of 40 rigs of a ring: by slow search, also among those that are left."""
+  centers = -np.einsum("nvba,nvb->nva", _SCENES.rotation, _SCENES.translation)
+  present = np.random.default_rng(2).permuted(np.tile([True, True, True, False], (40, 1)), axis=1)
+  among = simulation.nearest_view(_SCENES.rotation, _SCENES.translation, present)
+  for frame, allowed, found in (
+    *((n, range(4), _SCENES.neighbour[n]) for n in range(40)),
+    *((n, np.flatnonzero(present[n]), among[n]) for n in range(40)),
+  ):
+    for view in range(4):
+      gap = {w: np.linalg.norm(centers[frame, w] - centers[frame, view]) for w in allowed}
+      assert found[view] == min((w for w in gap if w != view), key=gap.get)
+
+
+def test_no_match_is_better_than_its_views():
+  """With cameras missing: in one that is there. In a hidden view, or by one: guessed."""
+  frame = np.arange(40)[:, None]
+  views = _detect(missing=2)
+  there = (views.score > 0).all(axis=2)
+  assert np.array_equal(np.isfinite(views.match).all(axis=(2, 3)), there)
+  assert there[frame, views.neighbour][there].all()
+  off = (views.match - _SCENES.uv[frame, views.neighbour])[there]
+  assert off.std() == pytest.approx(4.0, rel=0.05)
+  views = _detect(hidden=1)
+  low = (views.score <= 0.5).all(axis=2)
+  guessed = low | low[frame, views.neighbour]
+  off = views.match - _SCENES.uv[frame, views.neighbour]
+  assert off[guessed].std() == pytest.approx(25.0, rel=0.05)
+  assert off[~guessed].std() == pytest.approx(4.0, rel=0.05)
+  assert np.isnan(_detect(missing=3).match).all()
+
+
 def test_robust_tells_a_bad_calibration_from_outliers():
   """Cameras turned by a degree: as good as the linear fit. Outliers: a third of its error.
 
