@@ -261,28 +261,34 @@ def _learn(
   off = project(found.points, *_cameras(frame)) - frame.joints_2d
   counts = found.valid[None] & (share > 0) & jnp.all(jnp.isfinite(off), axis=-1)
   error = linalg.safe_norm(jnp.where(counts[..., None], off, 0.0))
-  usual = _median(error.reshape(-1), jnp.where(counts, jnp.square(weight), 0.0).reshape(-1))
+  strength = jnp.where(counts, jnp.square(weight), 0.0)
+  usual = _median(error.reshape(-1), strength.reshape(-1))
   tolerance = jnp.maximum(_MEDIANS * usual, least_px)
   return _Known(
     tolerance=tolerance,
-    trust=_trust(error / tolerance, share, counts),
+    trust=_trust(error / tolerance, share, strength),
     place=_place(found),
     points=jnp.where(found.valid[:, None], found.points, jnp.nan),
   )
 
 
-def _trust(error: jax.Array, share: jax.Array, counts: jax.Array) -> jax.Array:
-  """Slope [] of -log error (in tolerances) over log share, both [v, j], drawn to `_TRUST`.
+def _trust(error: jax.Array, share: jax.Array, strength: jax.Array) -> jax.Array:
+  """Slope [] of -log error (in tolerances) over log share, drawn to `_TRUST`; all [v, j].
 
-  Beyond the tolerance an error is an outlier's, whatever its size.
+  Beyond the tolerance an error is an outlier's, whatever its size. The fit itself goes nearer to
+  the views that weigh more: of two equations of a view, 3 unknowns take 3 times its share of the
+  strength.
   """
+  counts = strength > 0
   number = jnp.maximum(jnp.sum(counts), 1)
 
   def centred(x):
     return jnp.where(counts, x - jnp.sum(jnp.where(counts, x, 0.0)) / number, 0.0)
 
+  own = linalg.safe_divide(strength, jnp.sum(strength, axis=0, keepdims=True), tiny=1e-30)
+  left = jnp.maximum(1.0 - 1.5 * own, 0.25)
   x = centred(jnp.log(jnp.where(counts, share, 1.0)))
-  y = centred(jnp.log(jnp.clip(error, 0.1, 1.0)))
+  y = centred(jnp.log(jnp.clip(error, 0.1, 1.0)) - 0.5 * jnp.log(left))
   slope = (_FIRM * _TRUST - jnp.sum(x * y)) / (_FIRM + jnp.sum(x * x))
   return jnp.clip(slope, 0.0, _MOST_TRUST)
 

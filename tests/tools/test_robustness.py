@@ -105,6 +105,42 @@ def test_robust_tells_a_bad_calibration_from_outliers():
   assert errors["robust", "outliers"] < 0.35 * errors["dlt", "outliers"]
 
 
+def _mean_error(name, views):
+  found = robustness.reconstruction.make(name)(views)
+  assert found.valid.all()
+  return np.linalg.norm(np.asarray(found.points) - _SCENES.joints, axis=-1).mean()
+
+
+def test_robust_is_the_best_of_positions():
+  """Not worse than any linear fit with good views alone, better with any bad one."""
+  for trouble, most in (
+    ({}, 1.0),
+    ({"noise_px": 5.0}, 1.0),
+    ({"shift_px": 3.0}, 1.01),
+    ({"missing": 1}, 1.01),
+    ({"lens": True}, 1.0),
+    ({"hidden": 1}, 0.8),
+    ({"hidden": 2}, 0.8),
+    ({"outliers": 0.2}, 0.4),
+    ({"missing": 1, "outliers": 0.1}, 0.6),
+  ):
+    views = _detect(**trouble)
+    others = [_mean_error(name, views) for name in ("dlt", "dlt_unweighted", "pymvg")]
+    assert _mean_error("robust", views) < most * min(others), trouble
+
+
+def test_scores_are_believed_as_far_as_errors_follow_them():
+  """Scores that say nothing cost under 1 %; those that say all gain a tenth over their absence."""
+  rng = np.random.default_rng(4)
+  score = rng.uniform(0.4, 1.0, _SCENES.uv.shape[:3]).astype(np.float32)
+  for power, most in ((0.0, 1.01), (2.0, 0.9)):
+    noise = 2.0 * score[..., None] ** -power * rng.normal(size=_SCENES.uv.shape)
+    views = _detect()._replace(joints_2d=(_SCENES.uv + noise).astype(np.float32), score=score)
+    silent = _mean_error("robust", views._replace(score=np.ones_like(score)))
+    told = _mean_error("robust", views)
+    assert told < most * silent and told < _mean_error("dlt", views)
+
+
 def test_same_seed_same_table_and_picture(monkeypatch):
   """Of two troubles; the plain DLT."""
   few = {name: robustness.TROUBLES[name] for name in ("noise 2 px", "2 cameras missing")}
