@@ -87,7 +87,8 @@ def make(
 
   Args:
     name: `dlt` weighted by the scores; `dlt_unweighted` all views that score above 0; `robust`
-      weighted, outliers lose their say; and the original's: `pymvg` all views above a score of 0.05
+      outliers lose their say, scores count as far as the frame's errors follow them, and its joints
+      are taken for one person's; and the original's: `pymvg` all views above a score of 0.05
       alike (with fewer than two of them the threshold sinks, in the end below 0); `naive` the pair
       of views that most others agree with; `refine` those that agree together; `epipolar` and
       `epipolar_dlt` also fall back on the epipolar match of one view; `rpsm` the recursive

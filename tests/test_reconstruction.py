@@ -66,7 +66,8 @@ def test_robust_needs_no_body():
   """One joint, or three: nothing is learned of where joints are, all is found."""
   scenes, views = _views()
   for joints in ([2], [0, 7, 16]):
-    few = views._replace(joints_2d=views.joints_2d[:, :, joints], score=views.score[:, :, joints])
+    seen = {"joints_2d": views.joints_2d[:, :, joints], "score": views.score[:, :, joints]}
+    few = views._replace(match=None, **seen)
     found = reconstruction.make("robust")(few)
     assert found.valid.all()
     np.testing.assert_allclose(found.points, scenes.joints[:, joints], atol=0.1)
