@@ -7,6 +7,7 @@ Works on any detector's output. `robust` is the best of those that look at posit
 also looks at the heatmaps and at limb lengths. The others are the original's, for comparison.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,8 +22,15 @@ from epipolar_jax.pictorial import model as pictorial
 _LEAST_SCORE = 0.05
 # The noise `robust` is told of; its point depends on the tolerance in pixels alone.
 _SIGMA_PX = 2.0
-# The tolerance of a frame in medians of its own reprojection errors, and how often it is found.
-_MEDIANS, _ROUNDS = 5.0, 2
+# How often `robust` fits, each time with what the last fit says of the frame, and its steps.
+_FITS, _STEPS = 3, 4
+# The tolerance of a frame in medians of its own reprojection errors.
+_MEDIANS = 5.0
+# What scores say before any fit, errors ~ score^-trust; how much log score² outweighs that; limit.
+_TRUST, _FIRM, _MOST_TRUST = 0.5, 0.5, 4.0
+# Distance from the middle of a frame's joints that is nothing special, in medians.
+_REACH = 2.0
+_FEWEST = 5  # joints that tell where a frame's joints are
 
 
 class Views(NamedTuple):
@@ -79,7 +87,8 @@ def make(
 
   Args:
     name: `dlt` weighted by the scores; `dlt_unweighted` all views that score above 0; `robust`
-      weighted, outliers lose their say; and the original's: `pymvg` all views above a score of 0.05
+      outliers lose their say, scores count as far as the frame's errors follow them, and its joints
+      are taken for one person's; and the original's: `pymvg` all views above a score of 0.05
       alike (with fewer than two of them the threshold sinks, in the end below 0); `naive` the pair
       of views that most others agree with; `refine` those that agree together; `epipolar` and
       `epipolar_dlt` also fall back on the epipolar match of one view; `rpsm` the recursive
@@ -149,20 +158,21 @@ def needs_heatmaps(name: str) -> bool:
 def _each_joint(one: Callable[..., tuple[jax.Array, jax.Array]]) -> Callable[..., Joints]:
   """A function of one joint (points [v, 2], score [v], match [v, 2], frame) for all of a batch.
 
-  Further arguments [b, ...] belong to a frame.
+  Further arguments are [b, ...], those of a frame, and [b, j, ...], those of a joint.
 
   Joints outside and frames inside: so the frames, which are many, are the innermost loops, and what
   all joints of a frame share is made once.
   """
 
-  def locate(views: Views, *more: jax.Array) -> Joints:
+  def locate(views: Views, of_frame: tuple = (), of_joint: tuple = ()) -> Joints:
     # A peak may be below zero in the parity decoder; such a view does not count.
     score = jnp.maximum(views.score, 0.0)
     match = jnp.zeros_like(views.joints_2d) if views.match is None else views.match
     frame = views._replace(joints_2d=None, score=None, match=None, heatmaps=None, root=None)
     each_frame = jax.vmap(one)
-    each_joint = jax.vmap(each_frame, in_axes=(2, 2, 2, None, *(None for _ in more)), out_axes=1)
-    return Joints(*each_joint(views.joints_2d, score, match, frame, *more))
+    axes = (2, 2, 2, None, *(None for _ in of_frame), *(1 for _ in of_joint))
+    each_joint = jax.vmap(each_frame, in_axes=axes, out_axes=1)
+    return Joints(*each_joint(views.joints_2d, score, match, frame, *of_frame, *of_joint))
 
   return locate
 
@@ -186,46 +196,120 @@ def _pymvg(points, score, match, frame):
   return triangulation.dlt(points, *_cameras(frame), weight=weight, world_norm=True)
 
 
-def _robust(tolerance_px: float) -> Callable[[Views], Joints]:
-  """`geometry.robust` of all joints, its tolerance by what the frame's errors usually are."""
+class _Known(NamedTuple):
+  """What earlier fits told `robust` of one frame.
 
-  def one(points, score, match, frame, tolerance):
+  Attributes:
+    tolerance: [], px.
+    trust: [], errors go as score^-trust, so a view weighs score^trust.
+    place: middle and reach of the joints.
+    points: [j, 3], world, mm, where they were found; NaN: nowhere.
+  """
+
+  tolerance: jax.Array
+  trust: jax.Array
+  place: robust.Place
+  points: jax.Array
+
+
+def _robust(tolerance_px: float) -> Callable[[Views], Joints]:
+  """`geometry.robust` of all joints, every time with what the last fit told of the frame."""
+
+  def one(points, weight, match, frame, known, start):
     found = robust.robust(
-      points, *_cameras(frame), weight=score, sigma_px=_SIGMA_PX, tolerance=tolerance / _SIGMA_PX
+      points,
+      *_cameras(frame),
+      weight=weight,
+      sigma_px=_SIGMA_PX,
+      tolerance=known.tolerance / _SIGMA_PX,
+      num_iterations=_STEPS,
+      place=known.place,
+      start=start,
     )
     return found.point, found.valid
 
   fit = _each_joint(one)
 
   def locate(views: Views) -> Joints:
-    def again(_, state):
-      found = fit(views, state[1])
-      usual = jax.vmap(_usual_error)(found, views)
-      usual = jax.lax.stop_gradient(usual).astype(tolerance.dtype)
-      return found, jnp.maximum(_MEDIANS * usual, 0.5 * tolerance_px)
+    score = jnp.maximum(views.score, 0.0)
+    share = linalg.safe_divide(score, jnp.max(score, axis=1, keepdims=True), tiny=1e-30)
 
-    tolerance = jnp.full(len(views.joints_2d), tolerance_px, views.joints_2d.dtype)
-    shape = views.joints_2d.shape
-    nothing = Joints(
-      jnp.zeros((shape[0], shape[2], 3), tolerance.dtype), jnp.zeros((shape[0], shape[2]), bool)
-    )
-    return jax.lax.fori_loop(0, _ROUNDS + 1, again, (nothing, tolerance))[0]
+    def again(_, state):
+      known = state[1]
+      says = share > 0
+      weight = jnp.where(says, jnp.where(says, share, 1.0) ** known.trust[:, None, None], 0.0)
+      of_frame = known._replace(points=None)
+      found = fit(views._replace(score=weight), (of_frame,), (known.points,))
+      learn = functools.partial(_learn, least_px=0.5 * tolerance_px)
+      return found, jax.lax.stop_gradient(jax.vmap(learn)(found, views, share, weight))
+
+    b, _, j = score.shape
+    zero = jnp.zeros(b, views.joints_2d.dtype)
+    points = jnp.zeros((b, j, 3), zero.dtype)
+    anywhere = robust.Place(points[:, 0], zero + jnp.inf)
+    known = _Known(zero + tolerance_px, zero + _TRUST, anywhere, points + jnp.nan)
+    nothing = Joints(points, jnp.zeros((b, j), bool))
+    return jax.lax.fori_loop(0, _FITS, again, (nothing, known))[0]
 
   return locate
 
 
-def _usual_error(found: Joints, frame: Views) -> jax.Array:
-  """Median reprojection error [] in px of a frame, over views and joints with their weights²."""
+def _learn(
+  found: Joints, frame: Views, share: jax.Array, weight: jax.Array, *, least_px: float
+) -> _Known:
+  """What a fit tells of its frame; score over the joint's largest and weight: [v, j]."""
   project = jax.vmap(cameras.project, (None, 0, 0, 0))
   off = project(found.points, *_cameras(frame)) - frame.joints_2d
-  score = jnp.maximum(frame.score, 0.0)
-  weight = jnp.square(linalg.safe_divide(score, jnp.max(score, axis=0, keepdims=True), tiny=1e-30))
-  known = found.valid[None] & jnp.all(jnp.isfinite(off), axis=-1)
-  weight = jnp.where(known, weight, 0.0).reshape(-1)
-  error = linalg.safe_norm(jnp.where(known[..., None], off, 0.0)).reshape(-1)
-  order = jnp.argsort(error)
-  share = jnp.cumsum(weight[order])
-  return error[order][jnp.argmax(share >= 0.5 * share[-1])]
+  counts = found.valid[None] & (share > 0) & jnp.all(jnp.isfinite(off), axis=-1)
+  error = linalg.safe_norm(jnp.where(counts[..., None], off, 0.0))
+  strength = jnp.where(counts, jnp.square(weight), 0.0)
+  usual = _median(error.reshape(-1), strength.reshape(-1))
+  tolerance = jnp.maximum(_MEDIANS * usual, least_px)
+  return _Known(
+    tolerance=tolerance,
+    trust=_trust(error / tolerance, share, strength),
+    place=_place(found),
+    points=jnp.where(found.valid[:, None], found.points, jnp.nan),
+  )
+
+
+def _trust(error: jax.Array, share: jax.Array, strength: jax.Array) -> jax.Array:
+  """Slope [] of -log error (in tolerances) over log share, drawn to `_TRUST`; all [v, j].
+
+  Beyond the tolerance an error is an outlier's, whatever its size. The fit itself goes nearer to
+  the views that weigh more: of two equations of a view, 3 unknowns take 3 times its share of the
+  strength.
+  """
+  counts = strength > 0
+  number = jnp.maximum(jnp.sum(counts), 1)
+
+  def centred(x):
+    return jnp.where(counts, x - jnp.sum(jnp.where(counts, x, 0.0)) / number, 0.0)
+
+  own = linalg.safe_divide(strength, jnp.sum(strength, axis=0, keepdims=True), tiny=1e-30)
+  left = jnp.maximum(1.0 - 1.5 * own, 0.25)
+  x = centred(jnp.log(jnp.where(counts, share, 1.0)))
+  y = centred(jnp.log(jnp.clip(error, 0.1, 1.0)) - 0.5 * jnp.log(left))
+  slope = (_FIRM * _TRUST - jnp.sum(x * y)) / (_FIRM + jnp.sum(x * x))
+  return jnp.clip(slope, 0.0, _MOST_TRUST)
+
+
+def _place(found: Joints) -> robust.Place:
+  """Middle and reach of the joints of a frame; anywhere when they are few."""
+  weight = found.valid.astype(found.points.dtype)
+  middle = jax.vmap(_median, (1, None))(found.points, weight)
+  usual = _median(linalg.safe_norm(found.points - middle[None]), weight)
+  told = (jnp.sum(weight) >= _FEWEST) & (usual > 0)
+  return robust.Place(middle, jnp.where(told, _REACH * usual, jnp.inf))
+
+
+def _median(values: jax.Array, weight: jax.Array) -> jax.Array:
+  """The least of values [n] that half of their weight [n] does not exceed, [].
+
+  By comparing all with all: for so few, a sort takes five times as long.
+  """
+  below = jnp.sum(jnp.where(values[None] <= values[:, None], weight[None], 0.0), axis=1)
+  return jnp.min(jnp.where(below >= 0.5 * jnp.sum(weight), values, jnp.inf))
 
 
 def _consensus(function, threshold_mm):

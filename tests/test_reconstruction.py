@@ -49,6 +49,30 @@ def test_exact_views_give_the_joints_and_what_is_not_seen_is_not_valid(name):
   assert np.isfinite(found.points).all()
 
 
+def test_gradients_of_robust_are_finite():
+  """Also where views say nothing, or a joint is not found; then there is none."""
+  _, views = _views()
+  locate = reconstruction.make("robust")
+
+  def total(joints_2d, score):
+    return jnp.sum(locate(views._replace(joints_2d=joints_2d, score=score)).points)
+
+  by_2d, by_score = jax.grad(total, (0, 1))(views.joints_2d, jnp.asarray(views.score))
+  assert np.isfinite(by_2d).all() and np.isfinite(by_score).all()
+  assert np.abs(by_2d[0, :, 0]).max() > 0.1 and not np.any(by_2d[0, :, [4, 9]])
+
+
+def test_robust_needs_no_body():
+  """One joint, or three: nothing is learned of where joints are, all is found."""
+  scenes, views = _views()
+  for joints in ([2], [0, 7, 16]):
+    seen = {"joints_2d": views.joints_2d[:, :, joints], "score": views.score[:, :, joints]}
+    few = views._replace(match=None, **seen)
+    found = reconstruction.make("robust")(few)
+    assert found.valid.all()
+    np.testing.assert_allclose(found.points, scenes.joints[:, joints], atol=0.1)
+
+
 def test_rpsm_takes_heatmaps_and_finds_its_own_root():
   """Sums of exact maps: within 3 mm; a joint that no view sees is where its limbs allow."""
   scenes, views = _views()

@@ -41,6 +41,18 @@ class Triangulated(NamedTuple):
   valid: jax.Array
 
 
+class Place(NamedTuple):
+  """Where a point may be expected.
+
+  Attributes:
+    middle: [3], world, mm.
+    reach: [], mm, distance from it that is nothing special; inf: anywhere.
+  """
+
+  middle: jax.Array
+  reach: jax.Array
+
+
 class _View(NamedTuple):
   """What the cost needs of one view, with the world centred and scaled on the cameras.
 
@@ -69,15 +81,19 @@ def robust(
   sigma_px: float = 2.0,
   tolerance: float = 4.0,
   num_iterations: int = 10,
+  place: Place | None = None,
+  start: jax.Array | None = None,
 ) -> Triangulated:
   """Triangulates one point from any number of views, some of which may be wrong.
 
   The cost of a view with a reprojection error of r px is weight² atan((r / (tolerance σ))²): half
   the squared error up to about the tolerance, constant beyond. The starts are the points nearest to
   the rays of two views: all pairs up to 8 views, three partners per view beyond, and that of all
-  views together. Iteratively reweighted Gauss-Newton leads from the best of them to its minimum.
-  The gradient is that of the minimum itself (implicit function theorem), whatever the number of
-  iterations; it does not see that another start might win. Written for a single joint; vmap it.
+  views together. They are judged by a cost that goes on rising, and by the weights' first power: a
+  wrong view may well have the largest. Iteratively reweighted Gauss-Newton leads from the best of
+  them to its minimum. The gradient is that of the minimum itself (implicit function theorem),
+  whatever the number of iterations; it does not see that another start might win. Written for a
+  single joint; vmap it.
 
   Args:
     points: [v, 2], px.
@@ -90,6 +106,10 @@ def robust(
       covariance is proportional to its square.
     tolerance: reprojection error at which a view counts half, in sigma_px.
     num_iterations: Gauss-Newton steps; one that would raise the cost is not taken.
+    place: where to expect the point, None: anywhere. It only helps to choose the start, where views
+      contradict each other: the minimum itself is that of the views.
+    start: [3], world, mm, one more start, perhaps what an earlier call found; None or not finite:
+      there is none.
 
   Returns:
     The point; its covariance from the Gauss-Newton Hessian, which holds if the views that agree
@@ -109,8 +129,14 @@ def robust(
   strength = jnp.square(linalg.safe_divide(weight, largest, tiny=1e-30))
   one = functools.partial(_view, unit=tolerance * sigma_px)
   views = triangulation.each_view(one, points, intrinsics, rotation, rig.shift, strength)
-  start, met = _best_start(jax.lax.stop_gradient(views))
-  x = _minimum(num_iterations, start, views)
+
+  def inside(point):
+    return tuple((point[i] - rig.middle[i]) / rig.scale for i in range(3))
+
+  expected = None if place is None else (inside(place.middle), place.reach / rig.scale)
+  own = None if start is None else inside(start)
+  x, met = _best_start(*jax.lax.stop_gradient((views, expected, own)))
+  x = _minimum(num_iterations, x, views)
   squared, in_front = triangulation.each_view(lambda view: _squared_residual(x, view), views)
   seen = (strength > 0) & in_front
   valid = met & (jnp.sum(seen) >= 2)
@@ -157,14 +183,19 @@ def start_views(num_views: int) -> np.ndarray:
   return chosen
 
 
-def _best_start(views: _View) -> tuple[s3.Vector, jax.Array]:
+def _best_start(
+  views: _View, place: tuple[s3.Vector, jax.Array] | None, own: s3.Vector | None
+) -> tuple[s3.Vector, jax.Array]:
   """The proposal with the least cost, and whether there is any whose rays meet [].
 
   A proposal is the point with the least sum of squared distances to the rays.
   """
   distances = triangulation.each_view(_ray_distance, views)
   zero = jnp.zeros_like(views.strength[0])
-  start = (zero, zero, zero), zero + jnp.inf
+
+  def cost_of(x):
+    cost = triangulation.sum_over_views(lambda view: _start_cost(x, view), views)
+    return cost if place is None else cost + _place_cost(x, *place)
 
   def one(best, chosen):
     def of_view(chosen, distance, view):
@@ -179,13 +210,22 @@ def _best_start(views: _View) -> tuple[s3.Vector, jax.Array]:
     meets = (number >= 2) & (determinant > 1e-6)
     divisor = jnp.where(meets, determinant, 1.0)
     x = tuple(jnp.where(meets, a / divisor, 0.0) for a in s3.times(adjugate, right))
-    cost = triangulation.sum_over_views(lambda view: _start_cost(x, view), views)
-    # Of equals the first.
-    better = meets & (cost < best[1])
-    return jax.tree.map(lambda new, old: jnp.where(better, new, old), (x, cost), best), None
+    cost = jnp.where(meets, cost_of(x), jnp.inf)
+    return _cheaper((x, cost), best), None
 
-  (x, cost), _ = jax.lax.scan(one, start, start_views(len(views.strength)))
-  return x, cost < jnp.inf
+  nothing = (zero, zero, zero), zero + jnp.inf
+  (x, cost), _ = jax.lax.scan(one, nothing, start_views(len(views.strength)))
+  met = cost < jnp.inf
+  if own is None:
+    return x, met
+  there = functools.reduce(jnp.logical_and, map(jnp.isfinite, own))
+  own = tuple(jnp.where(there, a, 0.0) for a in own)
+  return _cheaper((own, jnp.where(there, cost_of(own), jnp.inf)), (x, cost))[0], met
+
+
+def _cheaper(new, best):
+  """Of two pairs of a point and its cost; of equals the latter."""
+  return jax.tree.map(lambda a, b: jnp.where(new[1] < best[1], a, b), new, best)
 
 
 def _ray_distance(view: _View) -> tuple[s3.Symmetric, s3.Vector]:
@@ -240,14 +280,21 @@ def _cost(x: s3.Vector, views: _View) -> jax.Array:
 
 
 def _start_cost(x: s3.Vector, view: _View) -> jax.Array:
-  """weight² log(1 + (4 r)²): a better judge of starts, since it goes on telling far from farther.
+  """weight log(1 + (4 r)²): a better judge of starts, since it goes on telling far from farther.
 
   Two rays from opposite sides nearly coincide, so there is always a point that both agree on,
   anywhere between the cameras; to the bounded cost it is as good as the right one.
   """
   squared, in_front = _squared_residual(x, view)
   squared = jnp.where(in_front, jnp.minimum(squared, _FARTHEST), _FARTHEST)
-  return view.strength * jnp.log1p(16.0 * squared)
+  return jnp.sqrt(view.strength) * jnp.log1p(16.0 * squared)
+
+
+def _place_cost(x: s3.Vector, middle: s3.Vector, reach: jax.Array) -> jax.Array:
+  """4 log(1 + (distance / reach)⁴): little within the reach, three views' contradiction beyond."""
+  off = s3.scaled_sum(x, -1.0, middle)
+  ratio = s3.dot(off, off) / jnp.square(reach)
+  return 4.0 * jnp.log1p(jnp.square(jnp.minimum(ratio, _FARTHEST)))
 
 
 class _Normal(NamedTuple):

@@ -37,7 +37,7 @@ class Trouble(NamedTuple):
     outliers: share of (view, joint) that is 40-150 px off with a score like any other.
     turn_deg: standard deviation of the cameras' rotation about each axis.
     shift_px: standard deviation of the principal point's u and v.
-    missing: views that see nothing: score 0.
+    missing: views that see nothing: score 0, and nobody's neighbour.
     lens: the lens of a Human3.6M camera distorts the image, and nobody corrects it.
   """
 
@@ -73,7 +73,12 @@ TROUBLES = {
 def detect(
   rng: np.random.Generator, scenes: simulation.Scenes, trouble: Trouble
 ) -> reconstruction.Views:
-  """What a detector and a calibration with these troubles say of the scenes."""
+  """What a detector and a calibration with these troubles say of the scenes.
+
+  Epipolar matches lie in the nearest of the views that are there, with twice the noise of its own
+  detections; a hidden view's, and those in a hidden view, are guessed too. A missing view has none
+  (NaN), nor has one that no other is left beside.
+  """
   n, v, j, _ = scenes.uv.shape
   uv = _distorted(scenes) if trouble.lens else scenes.uv
   order = rng.permuted(np.tile(np.arange(v), (n, 1)), axis=1)[..., None]
@@ -89,8 +94,13 @@ def detect(
   )
   score = np.where(missing, 0.0, score)
   frame = np.arange(n)[:, None]
-  sigma_match = np.where(hidden, 25.0, 2.0 * trouble.noise_px)[frame, scenes.neighbour][..., None]
-  match = uv[frame, scenes.neighbour] + sigma_match * rng.normal(size=uv.shape)
+  present = ~missing[..., 0]
+  neighbour = simulation.nearest_view(scenes.rotation, scenes.translation, present)
+  guessed = hidden | hidden[frame, neighbour]
+  sigma_match = np.where(guessed, 25.0, 2.0 * trouble.noise_px)[..., None]
+  match = uv[frame, neighbour] + sigma_match * rng.normal(size=uv.shape)
+  matched = present & present[frame, neighbour]
+  match = np.where(matched[..., None, None], match, np.nan)
   turn = transform.Rotation.from_rotvec(
     np.radians(trouble.turn_deg) * rng.normal(size=(n * v, 3))
   ).as_matrix()
@@ -105,7 +115,7 @@ def detect(
     rotation=(turn @ scenes.rotation).astype(np.float32),
     translation=np.einsum("nvab,nvb->nva", turn, scenes.translation).astype(np.float32),
     match=match.astype(np.float32),
-    neighbour=scenes.neighbour,
+    neighbour=neighbour,
   )
 
 

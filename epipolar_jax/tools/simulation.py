@@ -42,7 +42,23 @@ def make_scenes(rng: np.random.Generator, count: int, *, num_views: int = 4) -> 
   The crops are 256 px and 2 m wide, as the crops of Human3.6M are.
   """
   made = [_scene(rng, num_views) for _ in range(count)]
-  return Scenes(*(np.stack(parts) for parts in zip(*made)))
+  joints, k, r, t, uv = (np.stack(parts) for parts in zip(*made))
+  return Scenes(joints, k, r, t, uv, nearest_view(r, t))
+
+
+def nearest_view(
+  rotation: np.ndarray, translation: np.ndarray, present: np.ndarray | None = None
+) -> np.ndarray:
+  """The other view with the nearest camera [n, v] int32, of those present [n, v]; None: of all.
+
+  Where no other is present it is the nearest of the absent.
+  """
+  center = -np.einsum("nvba,nvb->nva", rotation, translation)
+  gap = np.linalg.norm(center[:, :, None] - center[:, None], axis=-1)
+  gap[:, np.eye(gap.shape[1], dtype=bool)] = np.inf
+  if present is not None:
+    gap = np.where(present[:, None], gap, gap + 1e9)
+  return gap.argmin(axis=2).astype(np.int32)
 
 
 def project(joints: np.ndarray, scenes: Scenes) -> np.ndarray:
@@ -56,7 +72,7 @@ def _scene(rng: np.random.Generator, num_views: int) -> tuple[np.ndarray, ...]:
   joints = rng.normal(1.0, 0.05) * _pose(rng) + np.array([*rng.normal(0, 500, 2), 950.0])
   person = joints.mean(axis=0)
   angles = rng.uniform(0, 2 * np.pi) + np.arange(num_views) * 2 * np.pi / num_views
-  k, r, t, centers = [], [], [], []
+  k, r, t = [], [], []
   for angle in angles + rng.normal(0, 0.2, num_views):
     distance = rng.uniform(4500, 6000)
     center = np.array([distance * np.cos(angle), distance * np.sin(angle), rng.uniform(1300, 1700)])
@@ -67,14 +83,11 @@ def _scene(rng: np.random.Generator, num_views: int) -> tuple[np.ndarray, ...]:
     k.append([[focal, 0, middle[0]], [0, focal, middle[1]], [0, 0, 1.0]])
     r.append(rotation)
     t.append(-rotation @ center)
-    centers.append(center)
-  gap = np.linalg.norm(np.array(centers)[:, None] - np.array(centers), axis=-1)
-  np.fill_diagonal(gap, np.inf)
   k, r, t = (np.array(x, np.float32) for x in (k, r, t))
   x_c = np.einsum("vab,jb->vja", r, joints) + t[:, None]
   uv = np.einsum("vab,vjb->vja", k, x_c)
   uv = (uv[..., :2] / uv[..., 2:]).astype(np.float32)
-  return joints.astype(np.float32), k, r, t, uv, gap.argmin(axis=1).astype(np.int32)
+  return joints.astype(np.float32), k, r, t, uv
 
 
 def _pose(rng: np.random.Generator) -> np.ndarray:

@@ -143,6 +143,51 @@ def test_float32_equals_float64():
 
 
 @jax.jit
+def _placed(uv, k, r, t, weight, middle, reach):
+  place = robust.Place(middle, reach)
+  return robust.robust(uv, k, r, t, weight=weight, place=place)
+
+
+def test_place_decides_where_views_contradict_and_moves_nothing():
+  """Two views see one joint, two another: the one where it is expected, however firmly."""
+  scene = scenes.make_scene(4)
+  both = np.concatenate([scene.uv[:2, 0], scene.uv[2:, 16]])
+  cameras = [jnp.asarray(c, jnp.float32) for c in scene.cameras]
+  for joint, alone in ((0, [1, 1, 0, 0]), (16, [0, 0, 1, 1])):
+    middle = jnp.asarray(scene.joints[joint] + 50.0, jnp.float32)
+    seen = jnp.asarray(both, jnp.float32), *cameras
+    found = _placed(*seen, jnp.ones(4), middle, jnp.asarray(100.0))
+    # The views that lost still pull a little: 2.6 mm.
+    np.testing.assert_allclose(found.point, scene.joints[joint], atol=5.0)
+    wider = _placed(*seen, jnp.ones(4), middle, jnp.asarray(200.0))
+    np.testing.assert_allclose(wider.point, found.point, atol=1e-2)
+    np.testing.assert_array_equal(np.asarray(found.inlier) > 0.5, np.array(alone) > 0)
+  # Anywhere: as without a place.
+  found = _placed(*seen, jnp.ones(4), middle, jnp.asarray(jnp.inf))
+  plain = jax.jit(lambda *seen: robust.robust(*seen, weight=jnp.ones(4)))(*seen)
+  jax.tree.map(np.testing.assert_array_equal, found, plain)
+
+
+def test_start_is_one_more_and_need_not_exist():
+  """From where ten steps led, no step is needed; not a number is no start."""
+  rng = np.random.default_rng(5)
+  scene = scenes.make_scene(5)
+  uv = scene.uv[:, 3] + rng.normal(0, 2, (4, 2))
+  seen = [jnp.asarray(c, jnp.float32) for c in (uv, *scene.cameras)]
+
+  @functools.partial(jax.jit, static_argnames="steps")
+  def run(start, *, steps):
+    return robust.robust(*seen, weight=jnp.ones(4), num_iterations=steps, start=start)
+
+  none = jnp.full(3, jnp.nan)
+  best = run(none, steps=10).point
+  np.testing.assert_array_equal(run(None, steps=10).point, best)
+  np.testing.assert_allclose(run(best, steps=0).point, best, atol=1e-2)
+  assert _error(run(none, steps=0).point, best) > 1.0
+  np.testing.assert_allclose(run(best + 1e5, steps=10).point, best, atol=1e-2)
+
+
+@jax.jit
 @functools.partial(jax.grad, argnums=range(5), has_aux=True)
 def _gradient(uv, k, r, t, weight):
   found = robust.robust(uv, k, r, t, weight=weight)

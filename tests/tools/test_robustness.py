@@ -58,6 +58,38 @@ def test_troubles_are_what_they_say():
   assert 0.2 < np.abs(lens).mean() < 5.0
 
 
+def test_neighbours_are_the_nearest_cameras():
+  """Of 40 rigs of a ring: by slow search, also among those that are left."""
+  centers = -np.einsum("nvba,nvb->nva", _SCENES.rotation, _SCENES.translation)
+  present = np.random.default_rng(2).permuted(np.tile([True, True, True, False], (40, 1)), axis=1)
+  among = simulation.nearest_view(_SCENES.rotation, _SCENES.translation, present)
+  for frame, allowed, found in (
+    *((n, range(4), _SCENES.neighbour[n]) for n in range(40)),
+    *((n, np.flatnonzero(present[n]), among[n]) for n in range(40)),
+  ):
+    for view in range(4):
+      gap = {w: np.linalg.norm(centers[frame, w] - centers[frame, view]) for w in allowed}
+      assert found[view] == min((w for w in gap if w != view), key=gap.get)
+
+
+def test_no_match_is_better_than_its_views():
+  """With cameras missing: in one that is there. In a hidden view, or by one: guessed."""
+  frame = np.arange(40)[:, None]
+  views = _detect(missing=2)
+  there = (views.score > 0).all(axis=2)
+  assert np.array_equal(np.isfinite(views.match).all(axis=(2, 3)), there)
+  assert there[frame, views.neighbour][there].all()
+  off = (views.match - _SCENES.uv[frame, views.neighbour])[there]
+  assert off.std() == pytest.approx(4.0, rel=0.05)
+  views = _detect(hidden=1)
+  low = (views.score <= 0.5).all(axis=2)
+  guessed = low | low[frame, views.neighbour]
+  off = views.match - _SCENES.uv[frame, views.neighbour]
+  assert off[guessed].std() == pytest.approx(25.0, rel=0.05)
+  assert off[~guessed].std() == pytest.approx(4.0, rel=0.05)
+  assert np.isnan(_detect(missing=3).match).all()
+
+
 def test_robust_tells_a_bad_calibration_from_outliers():
   """Cameras turned by a degree: as good as the linear fit. Outliers: a third of its error.
 
@@ -71,6 +103,42 @@ def test_robust_tells_a_bad_calibration_from_outliers():
       errors[name, *trouble] = np.linalg.norm(off, axis=-1).mean()
   assert errors["robust", "turn_deg"] < 1.05 * errors["dlt", "turn_deg"]
   assert errors["robust", "outliers"] < 0.35 * errors["dlt", "outliers"]
+
+
+def _mean_error(name, views):
+  found = robustness.reconstruction.make(name)(views)
+  assert found.valid.all()
+  return np.linalg.norm(np.asarray(found.points) - _SCENES.joints, axis=-1).mean()
+
+
+def test_robust_is_the_best_of_positions():
+  """Not worse than any linear fit with good views alone, better with any bad one."""
+  for trouble, most in (
+    ({}, 1.0),
+    ({"noise_px": 5.0}, 1.0),
+    ({"shift_px": 3.0}, 1.01),
+    ({"missing": 1}, 1.01),
+    ({"lens": True}, 1.0),
+    ({"hidden": 1}, 0.8),
+    ({"hidden": 2}, 0.8),
+    ({"outliers": 0.2}, 0.4),
+    ({"missing": 1, "outliers": 0.1}, 0.6),
+  ):
+    views = _detect(**trouble)
+    others = [_mean_error(name, views) for name in ("dlt", "dlt_unweighted", "pymvg")]
+    assert _mean_error("robust", views) < most * min(others), trouble
+
+
+def test_scores_are_believed_as_far_as_errors_follow_them():
+  """Scores that say nothing cost under 1 %; those that say all gain a tenth over their absence."""
+  rng = np.random.default_rng(4)
+  score = rng.uniform(0.4, 1.0, _SCENES.uv.shape[:3]).astype(np.float32)
+  for power, most in ((0.0, 1.01), (2.0, 0.9)):
+    noise = 2.0 * score[..., None] ** -power * rng.normal(size=_SCENES.uv.shape)
+    views = _detect()._replace(joints_2d=(_SCENES.uv + noise).astype(np.float32), score=score)
+    silent = _mean_error("robust", views._replace(score=np.ones_like(score)))
+    told = _mean_error("robust", views)
+    assert told < most * silent and told < _mean_error("dlt", views)
 
 
 def test_same_seed_same_table_and_picture(monkeypatch):
