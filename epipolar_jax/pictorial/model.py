@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from epipolar_jax import skeletons
-from epipolar_jax.pictorial import tree, unary
+from epipolar_jax.pictorial import shells, tree, unary
 
 
 class Pose(NamedTuple):
@@ -98,38 +98,36 @@ def rpsm(
     raise ValueError(f"needs bins >= {least} and first_bins >= 2, got {bins} and {first_bins}")
   views = heatmaps.shape[0]
   weight = jnp.ones(views, heatmaps.dtype) if weight is None else weight
-  look_up = functools.partial(
-    unary.unary, stride=stride, reference=reference, align_corners=align_corners
-  )
+  arguments = heatmaps, intrinsics, rotation, translation, weight
+  look_up = {"stride": stride, "reference": reference, "align_corners": align_corners}
+  limbs = {"skeleton": skeleton, "tolerance": tolerance_mm}
 
-  def best_pose(centers, size, num_bins, lengths, first=False):
-    axes = unary.grid_axes(centers, size, num_bins)
-    values = look_up(
-      *(heatmaps, intrinsics, rotation, translation, weight, axes),
-      smooth=not (reference or first),
-      same_grid=first,
-    )
-    return tree.max_product(
-      jnp.log(jnp.maximum(values, floor)),
-      axes,
-      lengths,
-      skeleton=skeleton,
-      tolerance=tolerance_mm,
-      same_grid=first,
-    )
+  def best_first():
+    axes = unary.grid_axes(center[None], jnp.asarray(grid_size_mm, center.dtype), first_bins)
+    lengths = limb_length if first_limb_length is None else first_limb_length
+    if isinstance(lengths, np.ndarray):
+      values = unary.shared(*arguments, axes[0], smooth=False, **look_up)
+      spacing = grid_size_mm / (first_bins - 1)
+      places, energy = shells.max_product(values, lengths, spacing=spacing, floor=floor, **limbs)
+      indices = jnp.stack(jnp.unravel_index(places, 3 * (first_bins,)))
+      return jnp.take_along_axis(axes[0], indices, axis=1).T, energy
+    axes = jnp.broadcast_to(axes, (skeleton.num_joints, *axes.shape[1:]))
+    values = unary.unary(*arguments, axes, same_grid=True, **look_up)
+    scores = jnp.log(jnp.maximum(values, floor))
+    return tree.max_product(scores, axes, lengths, same_grid=True, **limbs)
 
   def refine(pose, size):
-    joints, energy = best_pose(pose.joints, size, bins, limb_length)
+    axes = unary.grid_axes(pose.joints, size, bins)
+    values = unary.unary(*arguments, axes, smooth=not reference, **look_up)
+    scores = jnp.log(jnp.maximum(values, floor))
+    joints, energy = tree.max_product(scores, axes, limb_length, **limbs)
     possible = energy > -jnp.inf
     if not reference:
       joints = jnp.where(possible, joints, pose.joints)
       energy = jnp.where(possible, energy, pose.energy)
     return Pose(joints, energy, pose.valid), None
 
-  centers = jnp.tile(center[None, :], (skeleton.num_joints, 1))
-  lengths = limb_length if first_limb_length is None else first_limb_length
-  size = jnp.asarray(grid_size_mm, center.dtype)
-  joints, energy = best_pose(centers, size, first_bins, lengths, first=True)
+  joints, energy = best_first()
   sizes = _finer_sizes(grid_size_mm, first_bins, bins, depth, reference)
   pose = Pose(joints, energy, energy > -jnp.inf)
   return jax.lax.scan(refine, pose, jnp.asarray(sizes, center.dtype))[0]

@@ -25,63 +25,92 @@ def max_product(
     skeleton: the tree.
     tolerance: mm.
     same_grid: promises that all joints have the first one's grid. Then only places a limb's length
-      away are looked at instead of all pairs; the result is the same.
+      away are looked at instead of all pairs; the result is the same. `shells.max_product` is
+      faster still, but has to know the lengths beforehand.
 
   Returns:
     joints: [j, 3], mm; of equals the first. Where nothing is possible, the first place.
     energy: [], the sum; -inf where nothing is possible.
   """
-  order = _leaves_first(skeleton)
-  parents, children = (np.array([skeleton.limbs[i][end] for i in order]) for end in (0, 1))
-  lengths = limb_length[np.array(order)]
+  lengths = jnp.asarray(limb_length, scores.dtype)
   low, high = jnp.square(jnp.maximum(lengths - tolerance, 0.0)), jnp.square(lengths + tolerance)
+  search = _same_grid if same_grid else _all_pairs
+  states, energy = search(scores, axes, low, high, skeleton)
+  indices = jnp.stack(jnp.unravel_index(states, scores.shape[1:]), axis=1)
+  return jnp.take_along_axis(axes, indices[:, :, None], axis=2)[:, :, 0], energy
+
+
+def leaves_first(skeleton: skeletons.Skeleton) -> list[int]:
+  """Numbers of the limbs, every limb after those that hang on its child."""
+
+  def depth(joint: int) -> int:
+    parent = skeleton.parents[joint]
+    return 0 if parent < 0 else 1 + depth(parent)
+
+  return sorted(range(len(skeleton.limbs)), key=lambda i: -depth(skeleton.limbs[i][1]))
+
+
+def _all_pairs(scores, axes, low, high, skeleton):
+  """States [j], numbers of places, and the energy []: limb by limb, every pair of places."""
   shape = scores.shape[1:]
-  steps = axes
-  if same_grid:
-    # In steps of the grid all distances are whole: upward and downward agree to the last bit.
-    spacing = axes[0, 0, 1] - axes[0, 0, 0]
-    low, high = low / jnp.square(spacing), high / jnp.square(spacing)
-    steps = jnp.broadcast_to(jnp.arange(shape[0], dtype=axes.dtype), axes.shape)
-  limbs = jnp.asarray(parents), jnp.asarray(children), low, high
+  order = leaves_first(skeleton)
+  # [j, 3, n³]: coordinates of all places in a row.
+  points = jnp.stack(
+    [
+      jnp.broadcast_to(axes[:, i].reshape(-1, *np.roll((shape[0], 1, 1), i)), scores.shape)
+      for i in range(3)
+    ],
+    axis=1,
+  ).reshape(len(scores), 3, -1)
+  energy = list(scores.reshape(len(scores), -1))
+
+  def best(limb, at, child):
+    """The child's energy where it is a limb's length from points `at` [3, m]; [m, n³]."""
+    squared = sum(jnp.square(at[i][:, None] - points[child, i][None]) for i in range(3))
+    possible = (squared >= low[limb]) & (squared <= high[limb])
+    return jnp.where(possible, energy[child][None], -jnp.inf)
+
+  # Written out: a loop over limbs as small as these spends most of its time on the loop.
+  for limb in order:
+    parent, child = skeleton.limbs[limb]
+    energy[parent] += jnp.max(best(limb, points[parent], child), axis=1)
+  states = {skeleton.root: jnp.argmax(energy[skeleton.root])}
+  for limb in reversed(order):
+    parent, child = skeleton.limbs[limb]
+    at = points[parent, :, states[parent]][:, None]
+    states[child] = jnp.argmax(best(limb, at, child)[0])
+  return jnp.stack([states[j] for j in range(len(scores))]), jnp.max(energy[skeleton.root])
+
+
+def _same_grid(scores, axes, low, high, skeleton):
+  """As `_all_pairs`, for one grid; a loop over limbs."""
+  shape = scores.shape[1:]
+  order = np.array(leaves_first(skeleton))
+  parents, children = (np.array(skeleton.limbs)[order, end] for end in (0, 1))
+  # In steps of the grid all distances are whole: upward and downward agree to the last bit.
+  squared_spacing = jnp.square(axes[0, 0, 1] - axes[0, 0, 0])
+  low, high = low / squared_spacing, high / squared_spacing
+  limbs = jnp.asarray(parents), jnp.asarray(children), low[order], high[order]
 
   def upward(energy, limb):
     parent, child, low, high = limb
-    if same_grid:
-      best = _best_in_shell(energy[child], low, high)
-    else:
-      # All pairs of places, [x y z of the parent, x y z of the child]; fused, never in memory.
-      squares = [jnp.square(steps[parent, i, :, None] - steps[child, i, None, :]) for i in range(3)]
-      possible = _shell(squares, low, high)
-      each = jnp.where(possible, energy[child][None, None, None], -jnp.inf)
-      best = jnp.max(each, axis=(3, 4, 5))
-    return energy.at[parent].add(best), None
+    return energy.at[parent].add(_best_in_shell(energy[child], low, high)), None
 
   energy, _ = jax.lax.scan(upward, scores, limbs)
 
-  def place(grid, state):
-    indices = jnp.stack(jnp.unravel_index(state, shape))
-    return jnp.take_along_axis(grid, indices[:, None], axis=1)[:, 0]
-
   def downward(states, limb):
     parent, child, low, high = limb
-    at = place(steps[parent], states[parent])
-    squares = [jnp.square(at[i] - steps[child, i])[None, :] for i in range(3)]
-    possible = _shell(squares, low, high)[0, 0, 0]
+    at = jnp.stack(jnp.unravel_index(states[parent], shape))
+    x, y, z = (jnp.square(jnp.arange(n) - at[i]) for i, n in enumerate(shape))
+    squared = (x[:, None, None] + y[None, :, None] + z[None, None]).astype(low.dtype)
+    possible = (squared >= low) & (squared <= high)
     state = jnp.argmax(jnp.where(possible, energy[child], -jnp.inf))
     return states.at[child].set(state), None
 
   states = jnp.zeros(skeleton.num_joints, jnp.int32)
   states = states.at[skeleton.root].set(jnp.argmax(energy[skeleton.root]))
   states, _ = jax.lax.scan(downward, states, limbs, reverse=True)
-  return jax.vmap(place)(axes, states), jnp.max(energy[skeleton.root])
-
-
-def _shell(squares: list[jax.Array], low: jax.Array, high: jax.Array) -> jax.Array:
-  """Whether squared distances, given per axis as [p, c], lie between two numbers; [p p p c c c]."""
-  x, y, z = squares
-  x, y, z = x[:, None, None, :, None, None], y[:, None, None, :, None], z[:, None, None, :]
-  squared = x + y[None] + z[None, None]
-  return (squared >= low) & (squared <= high)
+  return states, jnp.max(energy[skeleton.root])
 
 
 def _best_in_shell(energy: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
@@ -139,13 +168,3 @@ def _runs(size: int, low: jax.Array, high: jax.Array) -> tuple[jax.Array, ...]:
   order = jnp.argsort(~full, stable=True)
   both = (jnp.asarray(np.tile(x, 2)) for x in (step_x, step_y))
   return *(x[order] for x in (*both, start, width)), jnp.sum(full)
-
-
-def _leaves_first(skeleton: skeletons.Skeleton) -> list[int]:
-  """Numbers of the limbs, every limb after those that hang on its child."""
-
-  def depth(joint: int) -> int:
-    parent = skeleton.parents[joint]
-    return 0 if parent < 0 else 1 + depth(parent)
-
-  return sorted(range(len(skeleton.limbs)), key=lambda i: -depth(skeleton.limbs[i][1]))
