@@ -7,7 +7,6 @@ skeleton's tree is found exactly (max-product); then every joint gets a finer gr
 Qiu et al., Cross View Fusion for 3D Human Pose Estimation, ICCV 2019, section 4.
 """
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -15,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from epipolar_jax import skeletons
-from epipolar_jax.pictorial import shells, tree, unary
+from epipolar_jax.pictorial import tree, unary
 
 
 class Pose(NamedTuple):
@@ -100,34 +99,27 @@ def rpsm(
   weight = jnp.ones(views, heatmaps.dtype) if weight is None else weight
   arguments = heatmaps, intrinsics, rotation, translation, weight
   look_up = {"stride": stride, "reference": reference, "align_corners": align_corners}
-  limbs = {"skeleton": skeleton, "tolerance": tolerance_mm}
 
-  def best_first():
-    axes = unary.grid_axes(center[None], jnp.asarray(grid_size_mm, center.dtype), first_bins)
-    lengths = limb_length if first_limb_length is None else first_limb_length
-    if isinstance(lengths, np.ndarray):
-      values = unary.shared(*arguments, axes[0], smooth=False, **look_up)
-      spacing = grid_size_mm / (first_bins - 1)
-      places, energy = shells.max_product(values, lengths, spacing=spacing, floor=floor, **limbs)
-      indices = jnp.stack(jnp.unravel_index(places, 3 * (first_bins,)))
-      return jnp.take_along_axis(axes[0], indices, axis=1).T, energy
-    axes = jnp.broadcast_to(axes, (skeleton.num_joints, *axes.shape[1:]))
-    values = unary.unary(*arguments, axes, same_grid=True, **look_up)
+  def best_pose(axes, lengths, smooth=False, **grid):
+    same_grid = bool(grid)
+    values = unary.unary(*arguments, axes, smooth=smooth, same_grid=same_grid, **look_up)
     scores = jnp.log(jnp.maximum(values, floor))
-    return tree.max_product(scores, axes, lengths, same_grid=True, **limbs)
+    limbs = {"skeleton": skeleton, "tolerance": tolerance_mm}
+    return tree.max_product(scores, axes, lengths, same_grid=same_grid, **limbs, **grid)
 
   def refine(pose, size):
     axes = unary.grid_axes(pose.joints, size, bins)
-    values = unary.unary(*arguments, axes, smooth=not reference, **look_up)
-    scores = jnp.log(jnp.maximum(values, floor))
-    joints, energy = tree.max_product(scores, axes, limb_length, **limbs)
+    joints, energy = best_pose(axes, limb_length, smooth=not reference)
     possible = energy > -jnp.inf
     if not reference:
       joints = jnp.where(possible, joints, pose.joints)
       energy = jnp.where(possible, energy, pose.energy)
     return Pose(joints, energy, pose.valid), None
 
-  joints, energy = best_first()
+  centers = jnp.tile(center[None, :], (skeleton.num_joints, 1))
+  axes = unary.grid_axes(centers, jnp.asarray(grid_size_mm, center.dtype), first_bins)
+  lengths = limb_length if first_limb_length is None else first_limb_length
+  joints, energy = best_pose(axes, lengths, spacing=grid_size_mm / (first_bins - 1))
   sizes = _finer_sizes(grid_size_mm, first_bins, bins, depth, reference)
   pose = Pose(joints, energy, energy > -jnp.inf)
   return jax.lax.scan(refine, pose, jnp.asarray(sizes, center.dtype))[0]

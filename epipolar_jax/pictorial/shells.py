@@ -1,153 +1,150 @@
-"""The best places of all joints on one grid, for limb lengths that are known beforehand.
+"""On a grid that all joints share: the best place a limb's length away, without trying all pairs.
 
-Which steps of the grid are about as long as a limb is then known when the program is made. For
-every step to the left there is one to the right, so the largest value at any of them is found axis
-by axis, in maxima over slices of one long row.
+The steps that are as long as a limb fill a shell. For each step in x and y those in z are one run
+of neighbours, or two that mirror each other. The maximum over a run is that of two overlapping runs
+whose length is a power of two, and those are tabled: some 100 looks instead of 4096. A grid lies in
+one long row, so that every look is at a slice of that row.
 """
 
-import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from epipolar_jax import skeletons
-from epipolar_jax.pictorial import tree
+# Runs that are looked at together: the best so far is read and written once for all of them.
+_TOGETHER = 4
 
 
-def max_product(
-  values: jax.Array,
-  limb_length: np.ndarray,
-  *,
-  skeleton: skeletons.Skeleton,
-  spacing: float,
-  tolerance: float,
-  floor: float,
-) -> tuple[jax.Array, jax.Array]:
-  """What `tree.max_product` finds when all joints have the same grid, faster.
+class Layout(NamedTuple):
+  """How a grid lies in a row, with gaps so wide that no step leads to another line or plane.
 
-  Args:
-    values: [n³, j], of `unary.shared`; their logarithms are the scores.
-    limb_length: [l], mm.
-    skeleton: the tree.
-    spacing: of the grid, mm.
-    tolerance: mm.
-    floor: least value.
+  There are `reach` cells behind every line in z, as many lines behind every plane, and as many
+  planes and one more at both ends. A step down from the first place leads into the gap before.
 
-  Returns:
-    places: [j], int, in n³; of equals the first. 0 where nothing is possible.
-    energy: [], the sum; -inf where nothing is possible.
+  Attributes:
+    size: n, places along an axis.
+    reach: the longest step along an axis.
   """
-  size = round(len(values) ** (1 / 3))
-  allowed = [_steps(length, size, spacing=spacing, tolerance=tolerance) for length in limb_length]
-  reach = max(map(len, allowed)) - 1
-  places = _layout(size, reach)
-  strides = (size + reach) ** 2, size + reach, 1
-  energy = list(_rows(values, places, floor))
-  order = tree.leaves_first(skeleton)
-  for limb in order:
-    parent, child = skeleton.limbs[limb]
-    best = _best_at_steps(energy[child], allowed[limb], strides, reach)
-    energy[parent] = _add_inside(energy[parent], best)
-  total = jnp.max(energy[skeleton.root])
-  cells = {skeleton.root: jnp.argmax(energy[skeleton.root])}
-  for limb in reversed(order):
-    parent, child = skeleton.limbs[limb]
-    cells[child] = _best_cell(energy[child], allowed[limb], cells[parent], strides)
-  cells = jnp.stack([cells[joint] for joint in range(len(energy))])
-  # Where nothing is possible a cell may be in a gap.
-  return jnp.asarray(np.maximum(places, 0))[cells], total
+
+  size: int
+  reach: int
+
+  @property
+  def strides(self) -> np.ndarray:
+    """Cells from a place to the next in x, y, z."""
+    side = self.size + self.reach
+    return np.array([side * side, side, 1])
+
+  @property
+  def length(self) -> int:
+    """c, cells of the row."""
+    return (self.size + 2 * (self.reach + 1)) * int(self.strides[0])
+
+  @property
+  def edge(self) -> int:
+    """Cells at either end from which a step may lead out of the row; they are gaps."""
+    return self.reach * int(self.strides.sum())
+
+  @property
+  def places(self) -> np.ndarray:
+    """The place [c], in n³, in every cell; -1 in gaps."""
+    grid = np.arange(self.size**3).reshape(3 * (self.size,))
+    ends, behind = 2 * (self.reach + 1,), (0, self.reach)
+    return np.pad(grid, (ends, behind, behind), constant_values=-1).reshape(-1)
+
+  @property
+  def first(self) -> int:
+    """The cell of the first place."""
+    return (self.reach + 1) * int(self.strides[0])
+
+  def rows(self, grids: jax.Array) -> jax.Array:
+    """Grids [j, n, n, n] in rows [j, c]; -inf in gaps."""
+    places = self.places
+    values = grids.reshape(len(grids), -1)[:, np.maximum(places, 0)]
+    return jnp.where(jnp.asarray(places >= 0)[None, :], values, -jnp.inf)
 
 
-def _steps(length: float, size: int, *, spacing: float, tolerance: float) -> np.ndarray:
-  """Whether a step is as long as a limb, bool [m, m, m], by its parts without their signs.
+class Shell(NamedTuple):
+  """The steps of a length, in cells of a row.
 
-  m is as small as possible, and 1 if no step is allowed.
+  Attributes:
+    low, high: [], the least and the largest square of the length, in steps of the grid.
+    level: [m], logarithm to base 2 of the length of the two runs that make up a run.
+    first, second: [m], the steps to where those start. Runs that are not empty come first.
+    count: [], how many are not empty.
   """
-  low, high = (max(length + error, 0.0) / spacing for error in (-tolerance, tolerance))
-  part = np.square(np.arange(size))
-  squared = part[:, None, None] + part[:, None] + part
-  allowed = (squared >= low * low) & (squared <= high * high)
-  reach = max(np.nonzero(allowed)[0], default=0)
-  return allowed[: reach + 1, : reach + 1, : reach + 1]
+
+  low: jax.Array
+  high: jax.Array
+  level: jax.Array
+  first: jax.Array
+  second: jax.Array
+  count: jax.Array
 
 
-def _layout(size: int, reach: int) -> np.ndarray:
-  """The place, in n³, in every cell of a row that holds a grid; -1 in gaps.
+def shell(low: jax.Array, high: jax.Array, layout: Layout) -> Shell:
+  """The steps whose square is `low` to `high`, both []; made beforehand if these are NumPy's."""
+  xp = np if isinstance(low, (np.ndarray, np.generic)) else jnp
+  reach = layout.reach
+  steps = np.arange(-reach, reach + 1)
+  step_x, step_y = (x.reshape(-1) for x in np.meshgrid(steps, steps, indexing="ij"))
+  up = np.arange(reach + 1)
+  squared = step_x[:, None] ** 2 + step_y[:, None] ** 2 + up[None] ** 2
+  allowed = (squared >= low) & (squared <= high)
+  some = xp.any(allowed, axis=1)
+  nearest, farthest = xp.argmax(allowed, axis=1), reach - xp.argmax(allowed[:, ::-1], axis=1)
+  # One run through zero, or one above and one below.
+  start = xp.concatenate([xp.where(nearest == 0, -farthest, nearest), -farthest])
+  width = xp.concatenate([farthest, -nearest]) - start + 1
+  full = xp.concatenate([some, some & (nearest > 0)])
+  order = xp.argsort(~full, stable=True)
+  powers = 2 ** np.arange(_levels(layout))
+  level = xp.sum(width[:, None] >= powers[None, 1:], axis=1)
+  sideways = xp.asarray(np.tile(step_x * layout.strides[0] + step_y * layout.strides[1], 2))
+  first = sideways + start
+  second = first + width - xp.asarray(powers)[level]
+  return Shell(low, high, level[order], first[order], second[order], xp.sum(full))
 
-  The gaps are so wide that no step of up to `reach` along each axis leads to another line or plane:
-  `reach` cells behind every line in z, as many lines behind every plane, and one plane more than
-  that at both ends. A step down from a first place leads into the gap before.
+
+def best_of_all(row: jax.Array, shell: Shell, layout: Layout) -> jax.Array:
+  """The largest value of a row [c] at the steps of a shell from every cell, [c - 2 edge].
+
+  Cells of the edges are left out. In gaps it is anything, and only gaps get to see it.
   """
-  places = np.arange(size**3).reshape(size, size, size)
-  gaps = (reach + 1, reach + 1), (0, reach), (0, reach)
-  return np.pad(places, gaps, constant_values=-1).reshape(-1)
+  table = [row]
+  for level in range(_levels(layout) - 1):
+    # What is read beyond the end is not used: it is a gap, where no run starts.
+    table.append(jnp.maximum(table[-1], jnp.roll(table[-1], -(2**level))))
+  table = jnp.concatenate(table)
+  length = len(row) - 2 * layout.edge
+
+  def some_runs(i, best):
+    for run in range(_TOGETHER):
+      run = jnp.minimum(_TOGETHER * i + run, shell.count - 1)
+      for step in (shell.first[run], shell.second[run]):
+        start = shell.level[run] * len(row) + layout.edge + step
+        best = jnp.maximum(best, jax.lax.dynamic_slice(table, (start,), (length,)))
+    return best
+
+  nothing = jnp.full(length, -jnp.inf, row.dtype)
+  return jax.lax.fori_loop(0, (shell.count + _TOGETHER - 1) // _TOGETHER, some_runs, nothing)
 
 
-def _rows(values: jax.Array, places: np.ndarray, floor: float) -> jax.Array:
-  """Logarithms [j, c] of values [n³, j] in the cells of rows, -inf in gaps."""
-  scores = jnp.log(jnp.maximum(values, floor))
-  at = np.maximum(places, 0)[None, :], np.arange(values.shape[1])[:, None]
-  scores = scores.at[at].get(mode="promise_in_bounds")
-  return jnp.where(jnp.asarray(places >= 0)[None, :], scores, -jnp.inf)
+def best_of_one(row: jax.Array, shell: Shell, cell: jax.Array, layout: Layout) -> jax.Array:
+  """The cell with the largest value of a row at the steps of a shell from one place's cell.
 
-
-def _best_at_steps(
-  row: jax.Array, allowed: np.ndarray, strides: tuple[int, int, int], reach: int
-) -> jax.Array:
-  """The largest value at the allowed steps from every cell of a row but those at its ends.
-
-  In gaps it is anything, which only gaps get to see.
-
-  Args:
-    row: [c].
-    allowed: of `_steps`.
-    strides: cells from a place to the next in x, y, z.
-    reach: as many steps along every axis are cut off at each end.
+  Of equals the first, and that of the first place where there is nothing but -inf.
   """
-  edge = reach * sum(strides)
-  if not allowed.any():
-    return jnp.full(len(row) - 2 * edge, -jnp.inf, row.dtype)
-  parts = range(len(allowed))
-  spare = (reach - parts[-1]) * sum(strides)
-  row = jax.lax.slice(row, (spare,), (len(row) - spare,))
-
-  def both_ways(values, part, stride):
-    """Values at a step up or down, shorter by the longest such step at both ends."""
-    edge, length = parts[-1] * stride, len(values) - 2 * parts[-1] * stride
-    starts = {edge + part * stride, edge - part * stride}
-    return functools.reduce(
-      jnp.maximum, [jax.lax.slice(values, (start,), (start + length,)) for start in sorted(starts)]
-    )
-
-  # Many steps in x and y go with the same steps in z.
-  @functools.cache
-  def along_z(z_parts):
-    return functools.reduce(jnp.maximum, [both_ways(row, z, strides[2]) for z in z_parts])
-
-  along_x = []
-  for x in parts:
-    z_parts = {y: tuple(np.flatnonzero(allowed[x, y]).tolist()) for y in parts}
-    along_y = [both_ways(along_z(z), y, strides[1]) for y, z in z_parts.items() if z]
-    if along_y:
-      along_x.append(both_ways(functools.reduce(jnp.maximum, along_y), x, strides[0]))
-  return functools.reduce(jnp.maximum, along_x)
+  parts = np.indices(3 * (2 * layout.reach + 1,)).reshape(3, -1) - layout.reach
+  squared = jnp.asarray((parts**2).sum(axis=0))
+  cells = cell + jnp.asarray(layout.strides @ parts, cell.dtype)
+  allowed = (squared >= shell.low) & (squared <= shell.high)
+  values = jnp.where(allowed, row[cells], -jnp.inf)
+  best = jnp.argmax(values)
+  return jnp.where(values[best] > -jnp.inf, cells[best], layout.first)
 
 
-def _add_inside(row: jax.Array, more: jax.Array) -> jax.Array:
-  """A row with a shorter one added to its middle."""
-  start = (len(row) - len(more)) // 2
-  middle = jax.lax.slice(row, (start,), (start + len(more),))
-  return jax.lax.dynamic_update_slice(row, middle + more, (start,))
-
-
-def _best_cell(
-  row: jax.Array, allowed: np.ndarray, cell: jax.Array, strides: tuple[int, int, int]
-) -> jax.Array:
-  """The cell of the largest value at the allowed steps from a cell; of equals the first."""
-  if not allowed.any():
-    return jnp.zeros_like(cell)
-  parts = np.abs(np.arange(1 - len(allowed), len(allowed)))
-  steps = np.argwhere(allowed[np.ix_(parts, parts, parts)]) - (len(allowed) - 1)
-  cells = cell + jnp.asarray(steps @ np.array(strides), cell.dtype)
-  return cells[jnp.argmax(row[cells])]
+def _levels(layout: Layout) -> int:
+  """Powers of two up to the longest run."""
+  return (2 * layout.reach + 1).bit_length()

@@ -197,7 +197,7 @@ def _cubic(distance: jax.Array) -> jax.Array:
 
 
 def _read(pixels: jax.Array, first: jax.Array, taps: _Taps, width: int) -> jax.Array:
-  """Weighted sums of patches [..., c] that start at `first` [...] of pixels [n, c]; or without c."""
+  """Weighted sums [..., *c] of pixels [n, *c] in patches that start at `first` [...]."""
   shape = first.shape + pixels.shape[1:]
 
   def spread(x):
