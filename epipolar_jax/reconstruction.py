@@ -25,7 +25,7 @@ _SIGMA_PX = 2.0
 # The tolerance of a frame in medians of its own reprojection errors, and how often it is found.
 _MEDIANS, _ROUNDS = 5.0, 2
 # Frames that `rpsm` takes at a time.
-_BLOCK_CPU, _BLOCK = 8, 128
+_BLOCK_CPU, _BLOCK = 16, 128
 
 
 class Views(NamedTuple):
@@ -283,7 +283,7 @@ def _pictorial(
 
   def locate(views: Views) -> Joints:
     frames = views, triangulate(views)
-    if not isinstance(len(frames[1].points), int):  # any number, in an exported program
+    if not isinstance(views.joints_2d.shape[0], int):  # any number, in an exported program
       return jax.vmap(one_frame)(frames)
     return jax.lax.platform_dependent(*frames, cpu=in_blocks(_BLOCK_CPU), default=in_blocks(_BLOCK))
 

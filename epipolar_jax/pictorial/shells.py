@@ -60,9 +60,9 @@ class Layout(NamedTuple):
 
   def rows(self, grids: jax.Array) -> jax.Array:
     """Grids [j, n, n, n] in rows [j, c]; -inf in gaps."""
-    places = self.places
-    values = grids.reshape(len(grids), -1)[:, np.maximum(places, 0)]
-    return jnp.where(jnp.asarray(places >= 0)[None, :], values, -jnp.inf)
+    ends, behind = 2 * (self.reach + 1,), (0, self.reach)
+    gaps = (0, 0), ends, behind, behind
+    return jnp.pad(grids, gaps, constant_values=-jnp.inf).reshape(len(grids), -1)
 
 
 class Shell(NamedTuple):
