@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from epipolar_jax import skeletons
 from epipolar_jax.geometry import cameras, linalg, ransac, robust, triangulation
@@ -31,6 +32,8 @@ _TRUST, _FIRM, _MOST_TRUST = 0.5, 0.5, 4.0
 # Distance from the middle of a frame's joints that is nothing special, in medians.
 _REACH = 2.0
 _FEWEST = 5  # joints that tell where a frame's joints are
+# Frames that `rpsm` takes at a time.
+_BLOCK_CPU, _BLOCK = 16, 128
 
 
 class Views(NamedTuple):
@@ -130,7 +133,7 @@ def make(
         f"rpsm needs {len(skeleton.limbs)} limb lengths of {skeleton.name}, got {number}; "
         "learn them with python -m epipolar_jax.tools.limb_priors"
       )
-    method = _pictorial(skeleton, stride, jnp.asarray(limb_length, jnp.float32), tolerance_px)
+    method = _pictorial(skeleton, stride, np.asarray(limb_length, np.float32), tolerance_px)
   else:
     method = methods[name]
 
@@ -331,15 +334,17 @@ def _with_match(function, **options):
 
 
 def _pictorial(
-  skeleton: skeletons.Skeleton, stride: int, limb_length: jax.Array, tolerance_px: float
+  skeleton: skeletons.Skeleton, stride: int, limb_length: np.ndarray, tolerance_px: float
 ) -> Callable[[Views], Joints]:
   """The pictorial structure model; its grid stands around the root, or where the other joints are.
 
-  Not valid when no joint at all can be triangulated.
+  Not valid when no joint at all can be triangulated. Takes some frames at a time, a few megabytes
+  each: enough for all cores, few enough for their caches or for the accelerator's memory.
   """
   triangulate = _robust(tolerance_px)
 
-  def one_frame(frame: Views, found: Joints) -> Joints:
+  def one_frame(frame_and_found: tuple[Views, Joints]) -> Joints:
+    frame, found = frame_and_found
     number = jnp.maximum(jnp.sum(found.valid), 1)
     middle = jnp.sum(jnp.where(found.valid[:, None], found.points, 0.0), axis=0) / number
     root = jnp.where(found.valid[skeleton.root], found.points[skeleton.root], middle)
@@ -357,4 +362,13 @@ def _pictorial(
     valid = jnp.broadcast_to(pose.valid & placed, found.valid.shape)
     return Joints(jnp.where(valid[:, None], pose.joints, 0.0), valid)
 
-  return lambda views: jax.vmap(one_frame)(views, triangulate(views))
+  def in_blocks(size):
+    return lambda *frames: jax.lax.map(one_frame, frames, batch_size=size)
+
+  def locate(views: Views) -> Joints:
+    frames = views, triangulate(views)
+    if not isinstance(views.joints_2d.shape[0], int):  # any number, in an exported program
+      return jax.vmap(one_frame)(frames)
+    return jax.lax.platform_dependent(*frames, cpu=in_blocks(_BLOCK_CPU), default=in_blocks(_BLOCK))
+
+  return locate

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
 
 from epipolar_jax import heatmaps, reconstruction
 from epipolar_jax.tools import simulation
@@ -73,8 +74,9 @@ def test_robust_needs_no_body():
     np.testing.assert_allclose(found.points, scenes.joints[:, joints], atol=0.1)
 
 
-def test_rpsm_takes_heatmaps_and_finds_its_own_root():
+def test_rpsm_takes_heatmaps_and_finds_its_own_root(monkeypatch):
   """Sums of exact maps: within 3 mm; a joint that no view sees is where its limbs allow."""
+  monkeypatch.setattr(reconstruction, "_BLOCK_CPU", 1)
   scenes, views = _views()
   make = functools.partial(heatmaps.gaussian_target, size_hw=(64, 64), stride=4, sigma=8.0)
   maps = jax.vmap(jax.vmap(jax.vmap(make)))(jnp.asarray(scenes.uv))
@@ -86,6 +88,17 @@ def test_rpsm_takes_heatmaps_and_finds_its_own_root():
   seen = np.ones((2, 17), bool)
   seen[0, [4, 9]] = False
   assert error[seen].mean() < 3.0 and error[0, 9] < 350.0, error
+
+
+def test_rpsm_lowers_for_accelerators():
+  """Blocks of frames, and nothing is asked of the host."""
+  shapes = ((4, 17, 2), (4, 17), (4, 3, 3), (4, 3, 3), (4, 3))
+  given = [jax.ShapeDtypeStruct((1000, *shape), jnp.float32) for shape in shapes]
+  maps = jax.ShapeDtypeStruct((1000, 4, 17, 64, 64), jnp.float32)
+  locate = reconstruction.make("rpsm", limb_length=np.array(simulation.LIMB_MM))
+  views = reconstruction.Views(*given, heatmaps=maps)
+  text = export.export(locate, platforms=["cuda", "tpu"])(views).mlir_module()
+  assert "callback" not in text and "tensor<128x4x17x64x64xf32>" in text
 
 
 def test_what_is_missing_is_said():

@@ -7,7 +7,6 @@ skeleton's tree is found exactly (max-product); then every joint gets a finer gr
 Qiu et al., Cross View Fusion for 3D Human Pose Estimation, ICCV 2019, section 4.
 """
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -98,28 +97,19 @@ def rpsm(
     raise ValueError(f"needs bins >= {least} and first_bins >= 2, got {bins} and {first_bins}")
   views = heatmaps.shape[0]
   weight = jnp.ones(views, heatmaps.dtype) if weight is None else weight
-  look_up = functools.partial(
-    unary.unary, stride=stride, reference=reference, align_corners=align_corners
-  )
+  arguments = heatmaps, intrinsics, rotation, translation, weight
+  look_up = {"stride": stride, "reference": reference, "align_corners": align_corners}
 
-  def best_pose(centers, size, num_bins, lengths, first=False):
-    axes = unary.grid_axes(centers, size, num_bins)
-    values = look_up(
-      *(heatmaps, intrinsics, rotation, translation, weight, axes),
-      smooth=not (reference or first),
-      same_grid=first,
-    )
-    return tree.max_product(
-      jnp.log(jnp.maximum(values, floor)),
-      axes,
-      lengths,
-      skeleton=skeleton,
-      tolerance=tolerance_mm,
-      same_grid=first,
-    )
+  def best_pose(axes, lengths, smooth=False, **grid):
+    same_grid = bool(grid)
+    values = unary.unary(*arguments, axes, smooth=smooth, same_grid=same_grid, **look_up)
+    scores = jnp.log(jnp.maximum(values, floor))
+    limbs = {"skeleton": skeleton, "tolerance": tolerance_mm}
+    return tree.max_product(scores, axes, lengths, same_grid=same_grid, **limbs, **grid)
 
   def refine(pose, size):
-    joints, energy = best_pose(pose.joints, size, bins, limb_length)
+    axes = unary.grid_axes(pose.joints, size, bins)
+    joints, energy = best_pose(axes, limb_length, smooth=not reference)
     possible = energy > -jnp.inf
     if not reference:
       joints = jnp.where(possible, joints, pose.joints)
@@ -127,9 +117,9 @@ def rpsm(
     return Pose(joints, energy, pose.valid), None
 
   centers = jnp.tile(center[None, :], (skeleton.num_joints, 1))
+  axes = unary.grid_axes(centers, jnp.asarray(grid_size_mm, center.dtype), first_bins)
   lengths = limb_length if first_limb_length is None else first_limb_length
-  size = jnp.asarray(grid_size_mm, center.dtype)
-  joints, energy = best_pose(centers, size, first_bins, lengths, first=True)
+  joints, energy = best_pose(axes, lengths, spacing=grid_size_mm / (first_bins - 1))
   sizes = _finer_sizes(grid_size_mm, first_bins, bins, depth, reference)
   pose = Pose(joints, energy, energy > -jnp.inf)
   return jax.lax.scan(refine, pose, jnp.asarray(sizes, center.dtype))[0]

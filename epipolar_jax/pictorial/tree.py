@@ -5,16 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from epipolar_jax import skeletons
+from epipolar_jax.pictorial import shells
 
 
 def max_product(
   scores: jax.Array,
   axes: jax.Array,
-  limb_length: jax.Array,
+  limb_length: jax.Array | np.ndarray,
   *,
   skeleton: skeletons.Skeleton,
   tolerance: float,
   same_grid: bool = False,
+  spacing: float | None = None,
 ) -> tuple[jax.Array, jax.Array]:
   """The places, one per joint, with the largest sum of scores whose limbs are long as they should.
 
@@ -26,119 +28,99 @@ def max_product(
     tolerance: mm.
     same_grid: promises that all joints have the first one's grid. Then only places a limb's length
       away are looked at instead of all pairs; the result is the same.
+    spacing: of that grid, mm. If it is given and the lengths are a NumPy array, it is known when
+      the program is made how far a limb reaches, and how many places have to be looked at.
 
   Returns:
     joints: [j, 3], mm; of equals the first. Where nothing is possible, the first place.
     energy: [], the sum; -inf where nothing is possible.
   """
-  order = _leaves_first(skeleton)
-  parents, children = (np.array([skeleton.limbs[i][end] for i in order]) for end in (0, 1))
-  lengths = limb_length[np.array(order)]
-  low, high = jnp.square(jnp.maximum(lengths - tolerance, 0.0)), jnp.square(lengths + tolerance)
-  shape = scores.shape[1:]
-  steps = axes
+  known = same_grid and spacing is not None and isinstance(limb_length, np.ndarray)
+  lengths = limb_length if known else jnp.asarray(limb_length, scores.dtype)
+  shortest, longest = (lengths - tolerance).clip(0.0), lengths + tolerance
   if same_grid:
     # In steps of the grid all distances are whole: upward and downward agree to the last bit.
-    spacing = axes[0, 0, 1] - axes[0, 0, 0]
-    low, high = low / jnp.square(spacing), high / jnp.square(spacing)
-    steps = jnp.broadcast_to(jnp.arange(shape[0], dtype=axes.dtype), axes.shape)
-  limbs = jnp.asarray(parents), jnp.asarray(children), low, high
-
-  def upward(energy, limb):
-    parent, child, low, high = limb
-    if same_grid:
-      best = _best_in_shell(energy[child], low, high)
-    else:
-      # All pairs of places, [x y z of the parent, x y z of the child]; fused, never in memory.
-      squares = [jnp.square(steps[parent, i, :, None] - steps[child, i, None, :]) for i in range(3)]
-      possible = _shell(squares, low, high)
-      each = jnp.where(possible, energy[child][None, None, None], -jnp.inf)
-      best = jnp.max(each, axis=(3, 4, 5))
-    return energy.at[parent].add(best), None
-
-  energy, _ = jax.lax.scan(upward, scores, limbs)
-
-  def place(grid, state):
-    indices = jnp.stack(jnp.unravel_index(state, shape))
-    return jnp.take_along_axis(grid, indices[:, None], axis=1)[:, 0]
-
-  def downward(states, limb):
-    parent, child, low, high = limb
-    at = place(steps[parent], states[parent])
-    squares = [jnp.square(at[i] - steps[child, i])[None, :] for i in range(3)]
-    possible = _shell(squares, low, high)[0, 0, 0]
-    state = jnp.argmax(jnp.where(possible, energy[child], -jnp.inf))
-    return states.at[child].set(state), None
-
-  states = jnp.zeros(skeleton.num_joints, jnp.int32)
-  states = states.at[skeleton.root].set(jnp.argmax(energy[skeleton.root]))
-  states, _ = jax.lax.scan(downward, states, limbs, reverse=True)
-  return jax.vmap(place)(axes, states), jnp.max(energy[skeleton.root])
+    step = spacing if known else axes[0, 0, 1] - axes[0, 0, 0]
+    states, energy = _same_grid(scores, (shortest / step) ** 2, (longest / step) ** 2, skeleton)
+  else:
+    states, energy = _all_pairs(scores, axes, shortest**2, longest**2, skeleton)
+  indices = jnp.stack(jnp.unravel_index(states, scores.shape[1:]), axis=1)
+  return jnp.take_along_axis(axes, indices[:, :, None], axis=2)[:, :, 0], energy
 
 
-def _shell(squares: list[jax.Array], low: jax.Array, high: jax.Array) -> jax.Array:
-  """Whether squared distances, given per axis as [p, c], lie between two numbers; [p p p c c c]."""
-  x, y, z = squares
-  x, y, z = x[:, None, None, :, None, None], y[:, None, None, :, None], z[:, None, None, :]
-  squared = x + y[None] + z[None, None]
-  return (squared >= low) & (squared <= high)
-
-
-def _best_in_shell(energy: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
-  """For every place the largest energy at a squared distance of `low` to `high`, [n, n, n].
-
-  For each step in x and y the steps in z that are allowed are one run, or two that mirror each
-  other. The maximum over a run is that of two overlapping runs whose length is a power of two, and
-  those are tabled: so a slice of the grid is looked at some 100 times instead of 4096.
+def _all_pairs(
+  scores: jax.Array,
+  axes: jax.Array,
+  low: jax.Array,
+  high: jax.Array,
+  skeleton: skeletons.Skeleton,
+) -> tuple[jax.Array, jax.Array]:
+  """Numbers of the best places [j] and the energy []; limb by limb, every pair of places.
 
   Args:
-    energy: [n, n, n].
-    low, high: [], in squared steps of the grid.
+    scores, axes, skeleton: as in `max_product`.
+    low, high: [l], mm², squared lengths that are allowed.
   """
-  size = energy.shape[0]
-  step_x, step_y, start, width, count = _runs(size, low, high)
-  margin = size - 1
-  table = [jnp.pad(energy, margin, constant_values=-jnp.inf)]
-  for level in range(int(2 * size - 1).bit_length() - 1):
-    shifted = table[-1][:, :, 2**level :]
-    shifted = jnp.pad(shifted, ((0, 0), (0, 0), (0, 2**level)), constant_values=-jnp.inf)
-    table.append(jnp.maximum(table[-1], shifted))
-  table = jnp.stack(table)
-  powers = 2 ** jnp.arange(len(table))
-  level = jnp.sum(width[:, None] >= powers[None, 1:], axis=1)
-  second = start + width - powers[level]
+  joints, size = axes.shape[0], axes.shape[-1]
+  x, y, z = axes[:, 0, :, None, None], axes[:, 1, None, :, None], axes[:, 2, None, None, :]
+  points = [jnp.broadcast_to(x, scores.shape).reshape(joints, size**3) for x in (x, y, z)]
+  energy = list(scores.reshape(joints, size**3))
 
-  def one_run(i, best):
-    def run(z):
-      corner = level[i], margin + step_x[i], margin + step_y[i], margin + z
-      return jax.lax.dynamic_slice(table, corner, (1, size, size, size))[0]
+  def possible(limb, at):
+    """The child's energy where it is a limb's length from points [m], else -inf; [m, n³]."""
+    child = skeleton.limbs[limb][1]
+    squared = sum(jnp.square(a[:, None] - b[child][None]) for a, b in zip(at, points))
+    allowed = (squared >= low[limb]) & (squared <= high[limb])
+    return jnp.where(allowed, energy[child][None], -jnp.inf)
 
-    return jnp.maximum(best, jnp.maximum(run(start[i]), run(second[i])))
+  # Written out: a loop over limbs would cost more than what is done for one.
+  order = _leaves_first(skeleton)
+  for limb in order:
+    parent = skeleton.limbs[limb][0]
+    energy[parent] += jnp.max(possible(limb, [x[parent] for x in points]), axis=1)
+  states = {skeleton.root: jnp.argmax(energy[skeleton.root])}
+  for limb in reversed(order):
+    parent, child = skeleton.limbs[limb]
+    at = [x[parent, states[parent]][None] for x in points]
+    states[child] = jnp.argmax(possible(limb, at)[0])
+  return jnp.stack([states[j] for j in range(joints)]), jnp.max(energy[skeleton.root])
 
-  return jax.lax.fori_loop(0, count, one_run, jnp.full_like(energy, -jnp.inf))
 
+def _same_grid(
+  scores: jax.Array,
+  low: jax.Array | np.ndarray,
+  high: jax.Array | np.ndarray,
+  skeleton: skeletons.Skeleton,
+) -> tuple[jax.Array, jax.Array]:
+  """As `_all_pairs`, for one grid and in steps of it; NumPy's arrays are known beforehand."""
+  reach = scores.shape[1] - 1
+  if isinstance(high, np.ndarray):
+    reach = min(reach, int(np.sqrt(high.max())))
+  layout = shells.Layout(scores.shape[1], reach)
+  order = _leaves_first(skeleton)
+  parents, children = (jnp.asarray([skeleton.limbs[i][end] for i in order]) for end in (0, 1))
+  each = [shells.shell(low[limb], high[limb], layout) for limb in order]
+  limbs = parents, children, jax.tree.map(lambda *x: jnp.stack(x), *each)
+  inside = slice(layout.edge, layout.length - layout.edge)
 
-def _runs(size: int, low: jax.Array, high: jax.Array) -> tuple[jax.Array, ...]:
-  """Runs of steps in z at a squared distance of `low` to `high`, those that are not empty first.
+  def upward(rows, limb):
+    parent, child, shell = limb
+    best = shells.best_of_all(rows[child], shell, layout)
+    return rows.at[parent, inside].add(best), None
 
-  Returns:
-    step_x, step_y, start, width: [m], int.
-    count: [], how many are not empty.
-  """
-  steps = np.arange(1 - size, size)
-  step_x, step_y = (x.reshape(-1) for x in np.meshgrid(steps, steps, indexing="ij"))
-  up = np.arange(size)
-  squared = jnp.asarray(step_x[:, None] ** 2 + step_y[:, None] ** 2 + up[None] ** 2, low.dtype)
-  allowed = (squared >= low) & (squared <= high)
-  some = jnp.any(allowed, axis=1)
-  first, last = jnp.argmax(allowed, axis=1), size - 1 - jnp.argmax(allowed[:, ::-1], axis=1)
-  # One run through zero, or one above and one below.
-  start = jnp.concatenate([jnp.where(first == 0, -last, first), -last])
-  width = jnp.concatenate([last, -first]) - start + 1
-  full = jnp.concatenate([some, some & (first > 0)])
-  order = jnp.argsort(~full, stable=True)
-  both = (jnp.asarray(np.tile(x, 2)) for x in (step_x, step_y))
-  return *(x[order] for x in (*both, start, width)), jnp.sum(full)
+  rows, _ = jax.lax.scan(upward, layout.rows(scores), limbs)
+
+  def downward(cells, limb):
+    parent, child, shell = limb
+    cell = shells.best_of_one(rows[child], shell, cells[parent], layout)
+    return cells.at[child].set(cell), None
+
+  root = rows[skeleton.root]
+  energy = jnp.max(root)
+  cell = jnp.where(energy > -jnp.inf, jnp.argmax(root), layout.first)
+  cells = jnp.full(skeleton.num_joints, layout.first, cell.dtype).at[skeleton.root].set(cell)
+  cells, _ = jax.lax.scan(downward, cells, limbs, reverse=True)
+  return jnp.asarray(layout.places)[cells], energy
 
 
 def _leaves_first(skeleton: skeletons.Skeleton) -> list[int]:

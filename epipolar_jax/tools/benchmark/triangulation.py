@@ -3,6 +3,7 @@
 The loops are what one would write with numpy, OpenCV and SciPy: the same estimate, joint by joint.
 """
 
+import functools
 import itertools
 import time
 
@@ -17,8 +18,6 @@ from epipolar_jax.tools import simulation
 from epipolar_jax.tools.benchmark import timing
 
 _BATCHES = (1, 1024)
-# The pictorial structure model takes frame after frame.
-_RPSM_BATCHES = (1, 1024)
 # Methods against the loop that estimates the same.
 _LOOP_OF = {
   "dlt": "dlt",
@@ -30,6 +29,8 @@ _LOOP_OF = {
   "epipolar_dlt": "dlt",
   "rpsm": "rpsm",
 }
+# The pictorial structure model's first grid, in places along a side, and its side and tolerance.
+_BINS, _SIDE_MM, _TOLERANCE_MM = 16, 2000.0, 150.0
 _SIZE = f"4 views x {len(skeletons.H36M_17.joints)} joints"
 
 
@@ -46,14 +47,18 @@ def run(seconds: float, only: tuple[str, ...] = ()) -> list[timing.Row]:
   if not set(only) <= set(_LOOP_OF):
     raise ValueError(f"--only is {','.join(only)}; allowed: {', '.join(sorted(_LOOP_OF))}")
   names = only or tuple(_LOOP_OF)
-  scenes, views, maps = _frames(max(_BATCHES))
+  scenes, views = _frames(max(_BATCHES))
   wanted = dict.fromkeys(_LOOP_OF[name] for name in names)
-  rows = {name: _measure_loop(name, scenes, views, maps, seconds) for name in wanted}
+  rows = {name: _measure_loop(name, scenes, views, seconds) for name in wanted}
   result = list(rows.values())
   for name in names:
-    locate = _locator(name, maps)
-    for batch in _RPSM_BATCHES if name == "rpsm" else _BATCHES:
+    lengths = np.array(simulation.LIMB_MM) if reconstruction.needs_heatmaps(name) else None
+    locate = reconstruction.make(name, limb_length=lengths)
+    for batch in _BATCHES:
       part = jax.tree.map(lambda x, batch=batch: jnp.asarray(x[:batch]), views)
+      if reconstruction.needs_heatmaps(name):
+        # Ready, as for the loop: 1.1 GB for 1024 frames.
+        part = part._replace(heatmaps=_maps(part.joints_2d))
       row = timing.measure(
         name, locate, part, size=f"batch {batch}, {_SIZE}", frames=batch, seconds=seconds
       )
@@ -61,8 +66,8 @@ def run(seconds: float, only: tuple[str, ...] = ()) -> list[timing.Row]:
   return result
 
 
-def _frames(count: int) -> tuple[simulation.Scenes, reconstruction.Views, np.ndarray]:
-  """Noisy detections of simulated people; the heatmaps [v, j, h, w] of the first one."""
+def _frames(count: int) -> tuple[simulation.Scenes, reconstruction.Views]:
+  """Noisy detections of simulated people."""
   rng = np.random.default_rng(0)
   scenes = simulation.make_scenes(rng, count)
   uv = scenes.uv + rng.normal(0, 2, scenes.uv.shape).astype(np.float32)
@@ -70,48 +75,32 @@ def _frames(count: int) -> tuple[simulation.Scenes, reconstruction.Views, np.nda
   views = reconstruction.Views(
     uv, score, scenes.intrinsics, scenes.rotation, scenes.translation, uv, scenes.neighbour
   )
-  return scenes, views, np.asarray(jax.jit(_maps)(uv[0]))
+  return scenes, views
 
 
+@jax.jit
 def _maps(uv: jax.Array) -> jax.Array:
-  """Gaussians [v, j, h, w] at points [v, j, 2]."""
+  """Gaussians [b, v, j, h, w] at points [b, v, j, 2]."""
   side = simulation.SIZE // simulation.STRIDE
-
-  def one(uv):
-    size = {"size_hw": (side, side), "stride": simulation.STRIDE}
-    return heatmaps.gaussian_target(uv, sigma=8.0, **size)
-
-  return jax.vmap(jax.vmap(one))(uv)
+  make = functools.partial(
+    heatmaps.gaussian_target, size_hw=(side, side), stride=simulation.STRIDE, sigma=8.0
+  )
+  return jax.vmap(jax.vmap(jax.vmap(make)))(uv)
 
 
-def _locator(name: str, maps: np.ndarray):
-  """The jitted method; `rpsm` makes its frames' maps itself and takes them one after the other.
-
-  1024 frames of maps are 1.1 GB, which no network hands over at once either.
-  """
-  if name != "rpsm":
-    return reconstruction.make(name)
-  locate = reconstruction.make("rpsm", limb_length=np.array(simulation.LIMB_MM))
-
-  def one(views):
-    views = jax.tree.map(lambda x: x[None], views)
-    return locate(views._replace(heatmaps=_maps(views.joints_2d[0])[None]))
-
-  return jax.jit(lambda views: jax.lax.map(one, views))
-
-
-def _measure_loop(name, scenes, views, maps, seconds) -> timing.Row:
+def _measure_loop(name, scenes, views, seconds) -> timing.Row:
   """One loop over as many frames as the time allows, at least one."""
   function = LOOPS[name]
-  if name == "rpsm":
-    tables = _pair_tables()
+  tables = _pair_tables() if name == "rpsm" else None
   times: list[float] = []
   while len(times) < 3 or (sum(times) < seconds and len(times) < len(scenes.uv)):
     number = len(times)
     frame = jax.tree.map(lambda x, i=number: x[i], views)
+    if name == "rpsm":
+      maps = np.asarray(_maps(frame.joints_2d[None])[0])
     start = time.perf_counter()
     if name == "rpsm":
-      function(frame, maps, scenes.joints[0, 0], tables)
+      function(frame, maps, scenes.joints[number, 0], tables)
     else:
       for joint in range(frame.joints_2d.shape[1]):
         function(frame, joint)
@@ -186,33 +175,60 @@ def _robust(frame: reconstruction.Views, joint: int) -> np.ndarray:
   return optimize.least_squares(residuals, start, loss="arctan", method="trf", x_scale=100.0).x
 
 
+def _grid(side: float, bins: int) -> np.ndarray:
+  """Places [bins³, 3] of a cubic grid around 0."""
+  axis = np.linspace(-side / 2, side / 2, bins, dtype=np.float32)
+  return np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+
+
 def _pair_tables() -> list[np.ndarray]:
   """Which pairs of 16³ places each limb allows [4096, 4096]; made once, as the original does."""
-  axis = np.linspace(-1000.0, 1000.0, 16, dtype=np.float32)
-  places = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+  places = _grid(_SIDE_MM, _BINS)
   squared = np.sum(places * places, axis=1)
   squared = squared[:, None] + squared[None] - 2 * places @ places.T
   distance = np.sqrt(np.maximum(squared, 0.0))
-  return [np.abs(distance - length) <= 150.0 for length in simulation.LIMB_MM]
+  return [np.abs(distance - length) <= _TOLERANCE_MM for length in simulation.LIMB_MM]
 
 
-def _rpsm(frame: reconstruction.Views, maps: np.ndarray, root: np.ndarray, tables: list) -> None:
-  """The first grid of the pictorial structure model; its finer grids would come on top."""
-  axis = np.linspace(-1000.0, 1000.0, 16, dtype=np.float32)
-  places = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3) + root
-  energy = np.zeros((maps.shape[1], len(places)), np.float32)
+def _rpsm(
+  frame: reconstruction.Views, maps: np.ndarray, root: np.ndarray, tables: list[np.ndarray]
+) -> np.ndarray:
+  """The pictorial structure model, coarse to fine; [j, 3]."""
+  places = root + _grid(_SIDE_MM, _BINS)[None]
+  joints = _best_places(places, _look_up(frame, maps, places, cv2.INTER_LINEAR), tables)
+  spacing = _SIDE_MM / (_BINS - 1)
+  for level in range(8):
+    places = joints[:, None] + _grid(2 * spacing / 2**level, 3)
+    allowed = []
+    for (parent, child), length in zip(skeletons.H36M_17.limbs, simulation.LIMB_MM):
+      distance = np.linalg.norm(places[parent][:, None] - places[child][None], axis=-1)
+      allowed.append(np.abs(distance - length) <= _TOLERANCE_MM)
+    joints = _best_places(places, _look_up(frame, maps, places, cv2.INTER_CUBIC), allowed)
+  return joints
+
+
+def _look_up(frame, maps, places, interpolation) -> np.ndarray:
+  """Logarithms [j, p] of the maps [v, j, h, w], summed over views, at places [j or 1, p, 3]."""
+  energy = np.zeros((maps.shape[1], places.shape[1]), np.float32)
   for view, p in zip(maps, _projections(frame)):
     x = places @ p[:, :3].T.astype(np.float32) + p[:, 3].astype(np.float32)
-    at = ((x[:, :2] / x[:, 2:] - 1.5) / 4).astype(np.float32)
+    at = (x[..., :2] / x[..., 2:] - (simulation.STRIDE - 1) / 2) / simulation.STRIDE
+    at = np.broadcast_to(at, (len(view), *at.shape[1:]))
     for joint, heatmap in enumerate(view):
-      energy[joint] += cv2.remap(heatmap, at[None], None, cv2.INTER_LINEAR)[0]
-  energy = np.log(np.maximum(energy, 1e-6))
+      energy[joint] += cv2.remap(heatmap, at[joint][None], None, interpolation)[0]
+  return np.log(np.maximum(energy, 1e-6))
+
+
+def _best_places(places, energy, allowed) -> np.ndarray:
+  """The best [j, 3] of places [j or 1, p, 3] whose pairs [p, p] limbs allow; max-product."""
   limbs = skeletons.H36M_17.limbs
-  for number in reversed(range(len(limbs))):
-    parent, child = limbs[number]
-    best = np.where(tables[number], energy[child][None], -np.inf).max(axis=1)
-    energy[parent] += best
-  energy[0].argmax()
+  for (parent, child), possible in reversed(list(zip(limbs, allowed))):
+    energy[parent] += np.where(possible, energy[child][None], -np.inf).max(axis=1)
+  best = np.zeros(len(energy), int)
+  best[0] = energy[0].argmax()
+  for (parent, child), possible in zip(limbs, allowed):
+    best[child] = np.where(possible[best[parent]], energy[child], -np.inf).argmax()
+  return np.broadcast_to(places, (len(best), *places.shape[1:]))[np.arange(len(best)), best]
 
 
 LOOPS = {"dlt": _dlt, "consensus": _consensus, "robust": _robust, "rpsm": _rpsm}
