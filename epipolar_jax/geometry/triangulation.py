@@ -11,6 +11,8 @@ from epipolar_jax.geometry import symmetric3 as s3
 
 # Two rays meet in one point whatever their weights are; below this ratio float32 would lose it.
 _LEAST_WEIGHT = 0.01
+# A weight that counts as none, and the variance of what has no say: its squares are finite too.
+_NO_WEIGHT, _NO_SAY = 1e-15, 1e18
 # In camera distances; beyond it a point counts as at infinity.
 _FARTHEST = 1e6
 
@@ -52,23 +54,36 @@ def dlt(
   References:
     Hartley and Zisserman, Multiple View Geometry, 2nd ed., sections 4.4 and 12.2.
   """
-  used = (weight > 0) & jnp.isfinite(points[:, 0]) & jnp.isfinite(points[:, 1])
-  points, weight = jnp.where(used[:, None], points, 0.0), jnp.where(used, weight, 0.0)
-  share = weight / jnp.maximum(jnp.max(weight), 1e-30)
-  strength = jnp.where(used, jnp.square(jnp.maximum(share, _LEAST_WEIGHT)), 0.0)
   rig = centred_world(rotation, translation)
-  focal = jnp.mean(linalg.safe_norm(intrinsics[:, :2, :2].reshape(-1, 4)))
-  one = functools.partial(_equations, focal=focal)
-  equations = each_view(one, points, intrinsics, rotation, rig.shift, strength)
+  variances = _variances(points, weight)
+  equations = _equations(points, intrinsics, rotation, rig.shift, variances)
+  middle = tuple(m / rig.scale for m in rig.middle)
   zero = jnp.zeros_like(rig.scale)
-  origin = tuple(m / rig.scale for m in rig.middle) if world_norm else (zero, zero, zero)
-  unit = 1.0 / rig.scale if world_norm else zero + 1.0
+  origin, unit = (middle, 1.0 / rig.scale) if world_norm else ((zero,) * 3, zero + 1.0)
   x, least = _nearest_to_null(equations, origin, unit)
   # Two rays that do not cross leave a line of points: its eigenvalue is what rounding leaves.
-  determined = (jnp.sum(used) >= 2) & (least > 8 * jnp.finfo(least.dtype).eps)
-  valid = determined & (s3.dot(x, x) < _FARTHEST**2)
-  point = jnp.stack(s3.scaled_sum(rig.middle, rig.scale, x))
-  return jnp.where(valid, point, 0.0), valid
+  crossing = least > 8 * jnp.finfo(least.dtype).eps
+  used = sum((variance < _NO_SAY).astype(jnp.int32) for variance in variances)
+  valid = (used >= 2) & crossing & (s3.dot(x, x) < _FARTHEST**2)
+  point = [jnp.where(valid, rig.scale * (a + m), 0.0) for a, m in zip(x, middle)]
+  # Not jnp.stack: XLA would work out each number in a branch of its own.
+  axis = jnp.arange(3)
+  return jnp.where(axis == 0, point[0], jnp.where(axis == 1, point[1], point[2])), valid
+
+
+def _variances(points: jax.Array, weight: jax.Array) -> list[jax.Array]:
+  """1 / weight² of v views, 1 for the best, in v scalars; `_NO_SAY` where there is no point."""
+  deviations = []
+  for (x, y), w in zip(points, weight):
+    used = (w > 0) & jnp.isfinite(x) & jnp.isfinite(y)
+    deviations.append(1.0 / jnp.where(used, w, _NO_WEIGHT))
+  least = functools.reduce(jnp.minimum, deviations)
+
+  def one(deviation):
+    share = jnp.minimum(deviation / least, 1.0 / _LEAST_WEIGHT)
+    return jnp.where(deviation < 0.5 / _NO_WEIGHT, share * share, _NO_SAY)
+
+  return [one(deviation) for deviation in deviations]
 
 
 class Rig(NamedTuple):
@@ -87,52 +102,59 @@ class Rig(NamedTuple):
 
 def centred_world(rotation: jax.Array, translation: jax.Array) -> Rig:
   """Puts the middle of the cameras R_cw [v, 3, 3], t_cw [v, 3] at the origin, 1 from them."""
-  centers = each_view(_center, rotation, translation)
-  middle = tuple(jnp.mean(centers[:, i]) for i in range(3))
-  offsets = centers - jnp.stack(middle)[None]
-  spread = jnp.sqrt(jnp.sum(offsets * offsets) / len(offsets) + 1e-12)
+  count = len(rotation)
+  columns = [tuple(zip(*view)) for view in rotation]
+  centers = [[-s3.dot(c, t) for c in view] for view, t in zip(columns, translation)]
+  middle = tuple(sum(c) / count for c in zip(*centers))
+  offsets = [s3.scaled_sum(center, -1.0, middle) for center in centers]
+  spread = jnp.sqrt(sum(s3.dot(o, o) for o in offsets) / count + 1e-12)
   scale = jnp.where(spread > 1e-3, spread, 1.0)
-  turned = each_view(lambda r, o: jnp.stack([s3.dot(r[i], o) for i in range(3)]), rotation, offsets)
-  return Rig(middle, scale, -turned / scale)
-
-
-def _center(rotation: jax.Array, translation: jax.Array) -> jax.Array:
-  return -jnp.stack([s3.dot(rotation[:, i], translation) for i in range(3)])
+  near = tuple(m / scale for m in middle)
+  shift = [
+    [x / scale + s3.dot(r, near) for r, x in zip(*view)] for view in zip(rotation, translation)
+  ]
+  return Rig(middle, scale, jnp.array(shift))
 
 
 class _Equations(NamedTuple):
   """u (p3·X) - p1·X = 0 and v (p3·X) - p2·X = 0 of one view, divided by the mean focal length.
 
-  The image point comes in focal lengths from the principal point, and K's linear part is in the
-  lines: entries of order 1 and no cancellation.
+  The image point is relative to the principal point and K's linear part is in the lines: entries of
+  order 1 and no cancellation.
 
   Attributes:
-    image: 2 scalars.
-    depth: 4.
+    image: 2 scalars, px.
+    depth: 4, the depth in focal lengths of that mean, per px.
     lines: 2 times 4.
-    strength: [], weight², at least 0.
+    variance: [], 1 / weight², at least 1.
   """
 
   image: tuple[jax.Array, ...]
   depth: tuple[jax.Array, ...]
   lines: tuple[tuple[jax.Array, ...], ...]
-  strength: jax.Array
+  variance: jax.Array
 
 
-def _equations(point, intrinsics, rotation, shift, strength, *, focal) -> _Equations:
-  """Of one view's point [2], cameras and strength []."""
-  linear = intrinsics[:2, :2]
-  own = jnp.maximum(linalg.safe_norm(linear.reshape(4)), 1e-30)
-  focal = jnp.maximum(focal, 1e-30)
-  x, y, z = ((*rotation[i], shift[i]) for i in range(3))
-  return _Equations(
-    image=tuple((point[i] - intrinsics[i, 2]) / own for i in range(2)),
-    depth=tuple(d * own / focal for d in z),
-    lines=tuple(
-      tuple((linear[i, 0] * a + linear[i, 1] * b) / focal for a, b in zip(x, y)) for i in range(2)
-    ),
-    strength=strength,
-  )
+def _equations(points, intrinsics, rotation, shift, variances) -> list[_Equations]:
+  """Of v views: points [v, 2], cameras, v variances []."""
+  linear = [[tuple(k[i, :2]) for i in range(2)] for k in intrinsics]
+  lengths = [linalg.safe_sqrt(s3.dot((*k[0], *k[1]), (*k[0], *k[1]))) for k in linear]
+  focal = jnp.maximum(sum(lengths) / len(lengths), 1e-30)
+  equations = []
+  for number, variance in enumerate(variances):
+    x, y, z = ((*rotation[number, i], shift[number, i]) for i in range(3))
+    offset = [points[number, i] - intrinsics[number, i, 2] for i in range(2)]
+    equations.append(
+      _Equations(
+        image=tuple(jnp.where(variance < _NO_SAY, o, 0.0) for o in offset),
+        depth=tuple(d / focal for d in z),
+        lines=tuple(
+          tuple((row[0] * a + row[1] * b) / focal for a, b in zip(x, y)) for row in linear[number]
+        ),
+        variance=variance,
+      )
+    )
+  return equations
 
 
 def each_view(function, *views):
@@ -157,124 +179,179 @@ def sum_over_views(function, *views):
 
 @jax.custom_jvp
 def _nearest_to_null(
-  equations: _Equations, origin: s3.Vector, unit: jax.Array
+  equations: list[_Equations], origin: s3.Vector, unit: jax.Array
 ) -> tuple[s3.Vector, jax.Array]:
-  """The point x with the least Σ strength (row · (x, 1))² / (|x + origin|² + unit²).
+  """The point x with the least Σ (row · (x, 1))² / variance / (|x + origin|² + unit²).
 
   With origin 0 and unit 1 that is the last right singular vector of the rows; else the same in a
   world that lies elsewhere and has another scale, where float32 would not hold the equations.
 
   Args:
-    equations: of v views, [v] each.
+    equations: of v views.
     origin: 3 scalars.
     unit: [], above 0.
 
   Returns:
     x: 3 scalars; zeros when the rows leave a line of points.
-    share: [], the smallest over the largest eigenvalue of the equations for x; no gradient.
+    share: [], the smallest over the largest eigenvalue of the equations for x, exact where it is
+      small; no gradient.
   """
   x, share, _ = _solve(equations, origin, unit)
   return x, share
 
 
-def _solve(equations, origin, unit) -> tuple[s3.Vector, jax.Array, s3.Eigen]:
-  """The point, its share, and M - λ, the matrix to be inverted around it.
+class _Inverse(NamedTuple):
+  """adjugate / determinant, the inverse of a matrix that is not to be singular."""
 
-  M = AᵀA of the rows' first three columns, λ the quotient. The point solves (M - λ) (x - x₀) =
-  λ (x₀ + origin), x₀ the solution of the plain least squares; λ is the smallest root of a function
-  of itself (Golub and Van Loan, Matrix Computations, 4th ed., section 6.3).
+  adjugate: s3.Symmetric
+  determinant: jax.Array
+
+
+def _solve(equations, origin, unit) -> tuple[s3.Vector, jax.Array, _Inverse]:
+  """The point, its share, and the inverse of M - λ.
+
+  M = AᵀA of the rows' first three columns, λ the quotient. The point solves (M - λ) x = Aᵀb +
+  λ origin; λ is the smallest root of the characteristic polynomial (Golub and Van Loan, Matrix
+  Computations, 4th ed., section 6.3). Then the rows' own residuals correct it: M has lost what is
+  small beside its largest value, they have not.
+
+  All is arithmetic on whole batches, which XLA cuts into loops over all frames and joints. What it
+  does not store it works out again in every loop that needs it. It stores quotients and what a
+  `fori_loop` holds: so mean squares are divided by the sum of weights, and residuals by variances.
+  """
+  normal = _mean_squares(equations)
+  trace = jnp.maximum(normal.matrix.xx + normal.matrix.yy + normal.matrix.zz, 1e-30)
+  size = 1.0 / trace
+  matrix, right = jax.tree.map(lambda x: x * size, (normal.matrix, normal.right))
+  adjugate, determinant = s3.adjugate(matrix)
+  pairs = adjugate.xx + adjugate.yy + adjugate.zz
+  eps = jnp.finfo(pairs.dtype).eps
+  # Newton's first step towards the smallest eigenvalue; beside it, the others make a quadratic.
+  least = determinant / jnp.maximum(pairs, 1e-30)
+  share = least / (0.5 + 0.5 * jnp.sqrt(jnp.maximum(1.0 - 4.0 * pairs, 0.0)))
+  determined = least > eps
+  divisor = jnp.where(determined, determinant, 1.0)
+  x = tuple(a / divisor for a in s3.times(adjugate, right))
+  down, squared = _fall(x, equations)
+  all_weight = normal.weight / size
+  from_origin = s3.scaled_sum(x, 1.0, origin)
+  quotient = _least_root(matrix, squared / all_weight, from_origin, unit)
+  quotient = jnp.where(determined, quotient, 0.0)
+  inner = matrix._replace(xx=matrix.xx - quotient, yy=matrix.yy - quotient, zz=matrix.zz - quotient)
+  adjugate, determinant = s3.adjugate(inner)
+  rounding = eps * (adjugate.xx + adjugate.yy + adjugate.zz)
+  divisor = jnp.where(determined, jnp.maximum(determinant, rounding), 1.0)
+  inverse = _Inverse(adjugate, divisor * all_weight)
+  first = s3.scaled_sum(down, -quotient * all_weight, from_origin)
+  x = s3.scaled_sum(x, -1.0, _times(inverse, first))
+  x = s3.scaled_sum(x, -1.0, _times(inverse, _slope(x, equations, origin, unit)))
+  return tuple(jnp.where(determined, a, 0.0) for a in x), share, inverse
+
+
+class _Normal(NamedTuple):
+  """Weighted means over views of row rowᵀ: the first three columns, the fourth with them.
+
+  Attributes:
+    matrix: AᵀA.
+    right: Aᵀb, 3 scalars.
+    weight: [], sum of the weights.
   """
 
-  def normal_equations(view):
-    rows = [
-      [x * d - line for d, line in zip(view.depth, lines)]
-      for x, lines in zip(view.image, view.lines)
+  matrix: s3.Symmetric
+  right: s3.Vector
+  weight: jax.Array
+
+
+def _mean_squares(equations: list[_Equations]) -> _Normal:
+  rows, weights = [], []
+  for view in equations:
+    weights += [1.0 / view.variance] * 2
+    for image, line in zip(view.image, view.lines):
+      rows.append([image * d - side for d, side in zip(view.depth, line)])
+  total = sum(weights)
+  last = [weight * row[3] for weight, row in zip(weights, rows)]
+  columns = list(zip(*rows))
+  matrix = s3.gram([row[:3] for row in rows], weights)
+  return _Normal(
+    s3.Symmetric(*(x / total for x in matrix)),
+    tuple(-s3.dot(columns[i], last) / total for i in range(3)),
+    total,
+  )
+
+
+def _times(inverse: _Inverse, vector: s3.Vector) -> s3.Vector:
+  return s3.times(inverse.adjugate, tuple(x / inverse.determinant for x in vector))
+
+
+def _fall(x: s3.Vector, equations: list[_Equations]) -> tuple[s3.Vector, jax.Array]:
+  """Aᵀ residual, 3 scalars, and |residual|² [], weighted."""
+  down, squared = (0.0, 0.0, 0.0), 0.0
+  for view in equations:
+    depth = s3.dot(view.depth[:3], x) + view.depth[3]
+    residual = [
+      (image * depth - s3.dot(line[:3], x) - line[3]) / view.variance
+      for image, line in zip(view.image, view.lines)
     ]
-    weighted = [view.strength * row[3] for row in rows]
-    right = tuple(s3.dot([row[i] for row in rows], weighted) for i in range(3))
-    return s3.gram([row[:3] for row in rows], [view.strength, view.strength]), right
-
-  matrix, right = sum_over_views(normal_equations, equations)
-  values, vectors = s3.eigen(matrix)
-  least, most = (functools.reduce(f, values) for f in (jnp.minimum, jnp.maximum))
-  rounding = jnp.finfo(least.dtype).eps * jnp.maximum(most, 1e-30)
-  share = least / jnp.maximum(most, 1e-30)
-  determined = least > rounding
-  values = tuple(jnp.where(determined, jnp.maximum(x, rounding), 1.0) for x in values)
-
-  def step(x, by, gaps):
-    """x - (Σ v vᵀ / gap) by."""
-    for gap, vector in zip(gaps, vectors):
-      x = s3.scaled_sum(x, -s3.dot(vector, by) / gap, vector)
-    return x
-
-  x = step((jnp.zeros_like(least),) * 3, right, values)
-  down, squared = sum_over_views(functools.partial(_fall, x), equations)
-  from_origin = s3.scaled_sum(x, 1.0, origin)
-  shares = [s3.dot(vector, from_origin) for vector in vectors]
-  quotient = _least_root(squared, values, shares, unit)
-  gaps = tuple(jnp.maximum(value - quotient, rounding) for value in values)
-  # The rows' own residuals: M has lost what is small beside its largest value, they have not.
-  x = step(x, s3.scaled_sum(down, -quotient, from_origin), gaps)
-  x = step(x, _slope(x, equations, origin, unit), gaps)
-  x = tuple(jnp.where(determined, a, 0.0) for a in x)
-  return x, share, s3.Eigen(gaps, vectors)
+    squared = squared + view.variance * s3.dot(residual, residual)
+    down = s3.scaled_sum(down, s3.dot(view.image, residual), view.depth[:3])
+    for r, line in zip(residual, view.lines):
+      down = s3.scaled_sum(down, -r, line[:3])
+  return down, squared
 
 
-def _fall(x: s3.Vector, view: _Equations) -> tuple[s3.Vector, jax.Array]:
-  """Aᵀ residual, 3 scalars, and |residual|² of one view, weighted."""
-  depth = s3.dot(view.depth[:3], x) + view.depth[3]
-  sides = [s3.dot(line[:3], x) + line[3] for line in view.lines]
-  residual = [image * depth - side for image, side in zip(view.image, sides)]
-  weighted = [view.strength * r for r in residual]
-  along = s3.dot(view.image, weighted)
-  lines = list(zip(*view.lines))
-  down = tuple(view.depth[i] * along - s3.dot(lines[i], weighted) for i in range(3))
-  return down, s3.dot(residual, weighted)
-
-
-def _slope(x, equations, origin, unit) -> s3.Vector:
+def _slope(
+  x: s3.Vector, equations: list[_Equations], origin: s3.Vector, unit: jax.Array
+) -> s3.Vector:
   """What is zero at the least quotient: Aᵀ residual - λ (x + origin)."""
-  down, squared = sum_over_views(functools.partial(_fall, x), equations)
+  down, squared = _fall(x, equations)
   from_origin = s3.scaled_sum(x, 1.0, origin)
   quotient = squared / (s3.dot(from_origin, from_origin) + unit * unit)
   return s3.scaled_sum(down, -quotient, from_origin)
 
 
 def _least_root(
-  least_squares: jax.Array, values: s3.Vector, shares: list[jax.Array], unit: jax.Array
+  matrix: s3.Symmetric, squared: jax.Array, from_origin: s3.Vector, unit: jax.Array
 ) -> jax.Array:
-  """The λ below all values with λ (unit² + Σ value share² / (value - λ)) = least_squares, [].
+  """The smallest λ with squared - λ (unit² + |y|²) = λ² yᵀ (M - λ)⁻¹ y, [].
 
-  The term of the smallest value is kept, the others taken at the last λ: a quadratic equation.
+  Times the determinant of M - λ that is a polynomial with four real roots. Laguerre's iteration
+  from 0 rises to the smallest and never passes it (Wilkinson, The Algebraic Eigenvalue Problem,
+  1965, section 7.26).
+
+  Args:
+    matrix: M, of trace 1.
+    squared: [], mean squared residual at the point of the plain least squares.
+    from_origin: y, 3 scalars, that point plus the origin.
+    unit: [].
   """
-  parts = [(value, value * share * share) for value, share in zip(values, shares)]
-  for i, j in ((0, 1), (0, 2)):
-    (a, b), (c, d) = parts[i], parts[j]
-    first = a <= c
-    parts[i] = jnp.where(first, a, c), jnp.where(first, b, d)
-    parts[j] = jnp.where(first, c, a), jnp.where(first, d, b)
-  (smallest, own), *others = parts
-  root = jnp.zeros_like(smallest)
-  tiny = jnp.finfo(root.dtype).eps * smallest
-  for _ in range(5):
-    rest = unit * unit + sum(part / jnp.maximum(value - root, tiny) for value, part in others)
-    middle = rest * smallest + own + least_squares
-    under = jnp.maximum(middle * middle - 4.0 * rest * least_squares * smallest, 0.0)
-    root = 2.0 * least_squares * smallest / (middle + jnp.sqrt(under))
-  return jnp.minimum(root, smallest)
+  adjugate, determinant = s3.adjugate(matrix)
+  pairs = adjugate.xx + adjugate.yy + adjugate.zz
+  along = s3.dot(from_origin, s3.times(matrix, from_origin))
+  across = s3.dot(from_origin, s3.times(adjugate, from_origin))
+  length = s3.dot(from_origin, from_origin) + unit * unit
+  a = squared * determinant
+  b = -(squared * pairs + length * determinant)
+  c = squared + length * pairs - across
+  d = -(squared + unit * unit + along)
+  e = unit * unit
+  root = jnp.zeros_like(a)
+  for _ in range(4):
+    value = (((e * root + d) * root + c) * root + b) * root + a
+    slope = ((4.0 * e * root + 3.0 * d) * root + 2.0 * c) * root + b
+    bend = (12.0 * e * root + 6.0 * d) * root + 2.0 * c
+    under = jnp.maximum(9.0 * slope * slope - 12.0 * value * bend, 0.0)
+    fall = jnp.maximum(jnp.sqrt(under) - slope, 1e-30)
+    root = root + 4.0 * jnp.maximum(value, 0.0) / fall
+  return root
 
 
 @_nearest_to_null.defjvp
 def _nearest_to_null_jvp(primals, tangents):
   """dx = -(M - λ)⁻¹ d(slope): λ is least, so that it does not change with x."""
-  x, share, (gaps, vectors) = _solve(*primals)
+  x, share, inverse = _solve(*primals)
   _, change = jax.jvp(functools.partial(_slope, x), primals, tangents)
-  moved = (jnp.zeros_like(share),) * 3
-  for gap, vector in zip(gaps, vectors):
-    moved = s3.scaled_sum(moved, -s3.dot(vector, change) / gap, vector)
   determined = share > jnp.finfo(share.dtype).eps
-  moved = tuple(jnp.where(determined, m, 0.0) for m in moved)
+  moved = tuple(jnp.where(determined, -m, 0.0) for m in _times(inverse, change))
   return (x, share), (moved, jnp.zeros_like(share))
 
 
