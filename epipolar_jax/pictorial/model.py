@@ -68,7 +68,7 @@ def rpsm(
     rotation: [v, 3, 3], R_cw.
     translation: [v, 3], t_cw, mm.
     center: [3], world, mm, middle of the first grid: the triangulated root.
-    limb_length: [l], mm, in the order of `skeleton.limbs`. A NumPy array is best for the first grid:
+    limb_length: [l], mm, in the order of `skeleton.limbs`. A NumPy array makes the first grid fast:
       how far limbs reach is then known when the program is made.
     skeleton: the tree.
     stride: image pixels per map pixel.
