@@ -38,11 +38,11 @@ def rpsm(
   translation: jax.Array,
   *,
   center: jax.Array,
-  limb_length: jax.Array,
+  limb_length: jax.Array | np.ndarray,
   skeleton: skeletons.Skeleton,
   stride: int,
   weight: jax.Array | None = None,
-  first_limb_length: jax.Array | None = None,
+  first_limb_length: jax.Array | np.ndarray | None = None,
   grid_size_mm: float = 2000.0,
   first_bins: int = 16,
   bins: int = 3,
@@ -62,12 +62,14 @@ def rpsm(
   and the true limb lengths as `limb_length`.
 
   Args:
-    heatmaps: [v, j, h, w], at least 0; what a joint gets is their sum over the views.
+    heatmaps: [v, j, h, w], at least 0, 4 x 4 pixels or more; what a joint gets is their sum over
+      the views.
     intrinsics: [v, 3, 3], K of the image pixels the maps were made from.
     rotation: [v, 3, 3], R_cw.
     translation: [v, 3], t_cw, mm.
     center: [3], world, mm, middle of the first grid: the triangulated root.
-    limb_length: [l], mm, in the order of `skeleton.limbs`.
+    limb_length: [l], mm, in the order of `skeleton.limbs`. A NumPy array makes the first grid fast:
+      how far limbs reach is then known when the program is made.
     skeleton: the tree.
     stride: image pixels per map pixel.
     weight: [v], at least 0, factor of each view's maps; 0 for a view that is missing. None: ones.

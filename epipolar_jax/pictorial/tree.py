@@ -36,7 +36,7 @@ def max_product(
     energy: [], the sum; -inf where nothing is possible.
   """
   known = same_grid and spacing is not None and isinstance(limb_length, np.ndarray)
-  lengths = limb_length if known else jnp.asarray(limb_length, scores.dtype)
+  lengths = (np if known else jnp).asarray(limb_length, scores.dtype)
   shortest, longest = (lengths - tolerance).clip(0.0), lengths + tolerance
   if same_grid:
     # In steps of the grid all distances are whole: upward and downward agree to the last bit.
