@@ -168,7 +168,8 @@ def _each_joint(one: Callable[..., tuple[jax.Array, jax.Array]]) -> Callable[...
     each_joint = jax.vmap(each_frame, in_axes=of_joint_axes + of_frame_axes)
     points, valid = each_joint(*of_joint, *of_frame)
     number = len(score)
-    return Joints(jnp.moveaxis(points, -1, 0)[:number], jnp.moveaxis(valid, -1, 0)[:number])
+    points, valid = points[..., :number], valid[..., :number]
+    return Joints(jnp.moveaxis(points, -1, 0), jnp.moveaxis(valid, -1, 0))
 
   return locate
 
