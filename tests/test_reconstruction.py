@@ -74,6 +74,20 @@ def test_robust_needs_no_body():
     np.testing.assert_allclose(found.points, scenes.joints[:, joints], atol=0.1)
 
 
+@pytest.mark.parametrize("name", ["dlt", "pymvg"])
+def test_a_frame_is_the_same_in_batches_of_any_size(name):
+  """Large ones get more frames inside, so that no two arrays share their places in the cache."""
+  views = jax.tree.map(lambda x: np.repeat(x, 128, axis=0), _views()[1])
+  views = views._replace(joints_2d=views.joints_2d + np.linspace(0, 1, 256)[:, None, None, None])
+  locate = reconstruction.make(name)
+  together = locate(views)
+  assert together.points.shape == (256, 17, 3) and together.valid.shape == (256, 17)
+  for part in (slice(0, 1), slice(253, 256)):
+    alone = locate(jax.tree.map(lambda x, part=part: x[part], views))
+    np.testing.assert_array_equal(together.valid[part], alone.valid)
+    np.testing.assert_allclose(together.points[part], alone.points, atol=0.01)
+
+
 def test_rpsm_takes_heatmaps_and_finds_its_own_root(monkeypatch):
   """Sums of exact maps: within 3 mm; a joint that no view sees is where its limbs allow."""
   monkeypatch.setattr(reconstruction, "_BLOCK_CPU", 1)

@@ -11,8 +11,8 @@ from epipolar_jax.geometry import symmetric3 as s3
 
 # Two rays meet in one point whatever their weights are; below this ratio float32 would lose it.
 _LEAST_WEIGHT = 0.01
-# A weight that counts as none, and the variance of what has no say: its squares are finite too.
-_NO_WEIGHT, _NO_SAY = 1e-15, 1e18
+# What stands for no weight, and the variance of a view without a say: their squares are finite too.
+_NO_WEIGHT, _NO_SAY = 1e-18, 1e18
 # In camera distances; beyond it a point counts as at infinity.
 _FARTHEST = 1e6
 
@@ -28,8 +28,9 @@ def dlt(
 ) -> tuple[jax.Array, jax.Array]:
   """Triangulates one point linearly, weighted, from any number of views.
 
-  Image points are taken in focal lengths and the world is centred and scaled on the cameras before
-  the homogeneous least squares; in raw px and mm float32 would be off by 230 mm. The error that is
+  Image points are taken from the principal point, in focal lengths, and the world is centred and
+  scaled on the cameras before the homogeneous least squares; in raw px and mm float32 would be off
+  by 230 mm. The error that is
   minimised is the usual algebraic one, in pixels times depth. Written for a single joint; vmap it,
   frames inside and joints outside (see `symmetric3`).
 
@@ -210,14 +211,14 @@ class _Inverse(NamedTuple):
 def _solve(equations, origin, unit) -> tuple[s3.Vector, jax.Array, _Inverse]:
   """The point, its share, and the inverse of M - λ.
 
-  M = AᵀA of the rows' first three columns, λ the quotient. The point solves (M - λ) x = Aᵀb +
-  λ origin; λ is the smallest root of the characteristic polynomial (Golub and Van Loan, Matrix
-  Computations, 4th ed., section 6.3). Then the rows' own residuals correct it: M has lost what is
-  small beside its largest value, they have not.
+  M = AᵀA of the rows' first three columns, λ the quotient. The point solves (M - λ) (x - x₀) =
+  λ (x₀ + origin), x₀ the solution of the plain least squares; λ is the smallest root of a function
+  of itself (Golub and Van Loan, Matrix Computations, 4th ed., section 6.3). Both steps from x₀ take
+  the rows' own residuals: M has lost what is small beside its largest value, they have not.
 
-  All is arithmetic on whole batches, which XLA cuts into loops over all frames and joints. What it
-  does not store it works out again in every loop that needs it. It stores quotients and what a
-  `fori_loop` holds: so mean squares are divided by the sum of weights, and residuals by variances.
+  XLA cuts this into loops over all frames and joints, with one result each, and in each works out
+  again what it has not stored. It stores what is expensive, as quotients are: so squares are
+  divided by the sum of the weights, residuals by variances, right sides by the determinant.
   """
   normal = _mean_squares(equations)
   trace = jnp.maximum(normal.matrix.xx + normal.matrix.yy + normal.matrix.zz, 1e-30)
@@ -315,8 +316,8 @@ def _least_root(
   """The smallest λ with squared - λ (unit² + |y|²) = λ² yᵀ (M - λ)⁻¹ y, [].
 
   Times the determinant of M - λ that is a polynomial with four real roots. Laguerre's iteration
-  from 0 rises to the smallest and never passes it (Wilkinson, The Algebraic Eigenvalue Problem,
-  1965, section 7.26).
+  from 0 rises to the smallest and never passes it (Press et al., Numerical Recipes, 3rd ed.,
+  section 9.5).
 
   Args:
     matrix: M, of trace 1.
@@ -335,6 +336,7 @@ def _least_root(
   d = -(squared + unit * unit + along)
   e = unit * unit
   root = jnp.zeros_like(a)
+  # It triples the digits: four are enough where the next root is close, rays that contradict.
   for _ in range(4):
     value = (((e * root + d) * root + c) * root + b) * root + a
     slope = ((4.0 * e * root + 3.0 * d) * root + 2.0 * c) * root + b
