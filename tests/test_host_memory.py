@@ -16,13 +16,15 @@ jax.config.update("jax_platforms", "cpu")
 # 64 MB between two products, which nothing can fuse away.
 f = jax.jit(lambda x, k: jnp.sum((jnp.sin(x @ k) @ k.T)))
 args = jnp.ones((16384, 16)), jnp.ones((16, 1024))
-# The first calls leave holes in the memory, until one is large enough.
-for _ in range(12):
-  f(*args).block_until_ready()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+# Calls leave holes in the memory, until one is large enough: seldom one asks again.
 for _ in range(5):
   f(*args).block_until_ready()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+faults = []
+for _ in range(15):
+  before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+  f(*args).block_until_ready()
+  faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(sorted(faults)[7])
 """
 
 
@@ -44,8 +46,8 @@ def test_pages_are_not_asked_for_again():
   assert kept
   not_kept, usual = _run("leave")
   assert not not_kept
-  # 5 calls by 64 MB in pages of 4 KB (or of 2 MB, where the system gives huge ones).
-  assert usual > 100
+  # Half of the calls take 64 MB in pages of 4 KB (or of 2 MB, where the system gives huge ones).
+  assert usual > 20
   assert faults < usual / 10
 
 

@@ -21,7 +21,10 @@ from epipolar_jax import heatmaps, reconstruction
 from epipolar_jax.tools import simulation
 from epipolar_jax.visualize import dot_plot, predictions
 
-METHODS = ("dlt", "dlt_unweighted", "pymvg", "naive", "refine", "epipolar", "robust", "rpsm")
+METHODS = (
+  *("dlt", "dlt_unweighted", "pymvg", "naive", "refine", "epipolar", "epipolar_dlt"),
+  *("robust", "rpsm"),
+)
 # Lens of a Human3.6M camera: radial k1 k2 k3, tangential p1 p2.
 _RADIAL = (-0.2076, 0.2478, -0.0031)
 _TANGENTIAL = (-0.0010, -0.0014)
