@@ -168,17 +168,17 @@ def _each_joint(one: Callable[..., tuple[jax.Array, jax.Array]]) -> Callable[...
   """
 
   def locate(views: Views, of_frame: tuple = (), of_joint: tuple = ()) -> Joints:
-    # A peak may be below zero in the parity decoder; such a view does not count.
-    score = jnp.maximum(views.score, 0.0)
     match = jnp.zeros_like(views.joints_2d) if views.match is None else views.match
     frame = views._replace(joints_2d=None, score=None, match=None, heatmaps=None, root=None)
-    here = jax.tree.map(_frames_last, (views.joints_2d, score, match))
+    joints_2d, score, match = jax.tree.map(_frames_last, (views.joints_2d, views.score, match))
+    # A peak may be below zero in the parity decoder; such a view does not count.
+    here = joints_2d, jnp.maximum(score, 0.0), match
     shared = jax.tree.map(_frames_last, (frame, *of_frame))
     own = jax.tree.map(_frames_last, of_joint)
     axes = (*(1 for _ in here), *(None for _ in shared), *(0 for _ in own))
     each_frame = jax.vmap(one, in_axes=-1, out_axes=-1)
     points, valid = jax.vmap(each_frame, in_axes=axes)(*here, *shared, *own)
-    number = score.shape[0]
+    number = views.score.shape[0]
     points, valid = points[..., :number], valid[..., :number]
     return Joints(jnp.moveaxis(points, -1, 0), jnp.moveaxis(valid, -1, 0))
 

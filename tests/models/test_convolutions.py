@@ -76,3 +76,16 @@ def test_of_equal_maxima_the_first_gets_the_gradient():
   np.testing.assert_array_equal(gradient, want)
   x[0, 3, 3] = np.nan
   assert np.isnan(convolutions.max_pool_3x3(x)[0, 1, 1, 0])
+
+
+def test_both_ways_to_the_gradients_of_the_deconvolution_agree():
+  """CPUs take the products; what everything else takes would not run here."""
+  rng = np.random.default_rng(0)
+  x, kernel, gradient = (
+    rng.normal(size=shape).astype(np.float32)
+    for shape in ((2, 3, 5, 4), (4, 4, 4, 6), (2, 6, 10, 6))
+  )
+  by_products = convolutions._gradients_by_products(x, kernel, gradient)
+  by_parities = convolutions._gradients_by_parities(x, kernel, gradient)
+  for products, parities in zip(by_products, by_parities, strict=True):
+    np.testing.assert_allclose(products, parities, atol=5e-5)

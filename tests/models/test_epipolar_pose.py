@@ -387,7 +387,7 @@ def test_two_view_network_in_train_mode_equals_golden_forward():
   got = np.asarray(run(variables)).transpose(0, 3, 1, 2)[:, :, ::2, ::2]
   error = np.abs(got - golden["heatmaps"])
   assert np.median(error) < 4e-5  # measured 2.1e-5; it depends on the processor
-  assert error.max() < 8e-4  # measured 4.1e-4 of values up to 30
+  assert error.max() < 6e-4  # measured 4.1e-4 of values up to 30
 
 
 def test_trunk_is_the_torchvision_one():

@@ -121,12 +121,12 @@ def test_golden_heatmaps_and_joints_on_its_lines(golden, outputs_on_golden_lines
   """With the reference's float32 pseudo-inverse all that is left is the order of summation."""
   ours = outputs_on_golden_lines["heatmaps"][0].transpose(2, 0, 1)[:, ::2, ::2]
   error = np.abs(ours - golden["heatmaps"])  # values up to 9.3
-  assert np.quantile(error, 0.999) < 1e-4  # measured: median 1e-6, 99 % 9e-6, 2e-4 of them above
-  assert error.max() < 3e-4  # measured 1.6e-4, 1.7e-5 of the largest value
+  assert np.quantile(error, 0.999) < 4e-5  # measured 9e-6, median 1e-6
+  assert error.max() < 1e-4  # measured 3.3e-5
   uv, score, off = _joints(golden, outputs_on_golden_lines)
-  np.testing.assert_allclose(uv, golden["batch_locs"], atol=0.01)  # measured 6e-4
-  np.testing.assert_allclose(score, golden["score_pred"], atol=2e-3)  # measured 1e-3
-  assert off.max() < 0.05  # measured 0.028
+  np.testing.assert_allclose(uv, golden["batch_locs"], atol=1e-4)  # measured 1.6e-5
+  np.testing.assert_allclose(score, golden["score_pred"], atol=1e-4)  # measured 1.3e-5
+  assert off.max() < 0.01  # measured 0.0014
 
 
 def test_golden_joints(golden, outputs):
