@@ -36,6 +36,13 @@ def _views():
   )
 
 
+def _views_with_maps():
+  scenes, views = _views()
+  make = functools.partial(heatmaps.gaussian_target, size_hw=(64, 64), stride=4, sigma=8.0)
+  maps = jax.vmap(jax.vmap(jax.vmap(make)))(jnp.asarray(scenes.uv))
+  return scenes, views._replace(heatmaps=maps * views.score[..., None, None])
+
+
 @pytest.mark.parametrize("name", _POINTS)
 def test_exact_views_give_the_joints_and_what_is_not_seen_is_not_valid(name):
   scenes, views = _views()
@@ -91,17 +98,26 @@ def test_a_frame_is_the_same_in_batches_of_any_size(name):
 def test_rpsm_takes_heatmaps_and_finds_its_own_root(monkeypatch):
   """Sums of exact maps: within 3 mm; a joint that no view sees is where its limbs allow."""
   monkeypatch.setattr(reconstruction, "_BLOCK_CPU", 1)
-  scenes, views = _views()
-  make = functools.partial(heatmaps.gaussian_target, size_hw=(64, 64), stride=4, sigma=8.0)
-  maps = jax.vmap(jax.vmap(jax.vmap(make)))(jnp.asarray(scenes.uv))
-  views = views._replace(heatmaps=maps * views.score[..., None, None])
-  limb_length = np.array(simulation.LIMB_MM)
-  found = reconstruction.make("rpsm", limb_length=limb_length)(views)
+  scenes, views = _views_with_maps()
+  found = reconstruction.make("rpsm", limb_length=np.array(simulation.LIMB_MM))(views)
   assert found.valid.all()
   error = np.linalg.norm(found.points - scenes.joints, axis=-1)
   seen = np.ones((2, 17), bool)
   seen[0, [4, 9]] = False
   assert error[seen].mean() < 3.0 and error[0, 9] < 350.0, error
+
+
+@pytest.mark.parametrize("name", ["robust", "rpsm"])
+def test_an_exported_method_takes_any_number_of_frames(name):
+  _, views = _views_with_maps()
+  lengths = np.array(simulation.LIMB_MM) if reconstruction.needs_heatmaps(name) else None
+  locate = reconstruction.make(name, limb_length=lengths)
+  (frames,) = export.symbolic_shape("frames")
+  given = jax.tree.map(lambda x: jax.ShapeDtypeStruct((frames, *x.shape[1:]), x.dtype), views)
+  exported = export.export(locate, platforms=["cpu", "cuda", "tpu"])(given)
+  found, want = exported.call(views), locate(views)
+  np.testing.assert_array_equal(found.valid, want.valid)
+  np.testing.assert_allclose(found.points, want.points, atol=0.01)
 
 
 def test_rpsm_lowers_for_accelerators():

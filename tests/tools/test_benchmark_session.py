@@ -1,7 +1,10 @@
 """A session of benchmarks: what it plans, and that one suite's failure costs no other's numbers."""
 
 import pathlib
+import signal
+import subprocess
 import sys
+import time
 
 import pytest
 
@@ -74,6 +77,35 @@ def test_a_suite_that_hangs_is_ended(tmp_path):
   hanging = _step("hanging", "import time; time.sleep(600)", needs_s=0.1)
   assert session.run([hanging], tmp_path, minutes=0.01) == ["hanging"]
   assert "it ran out of time" in (tmp_path / "tables.md").read_text()
+
+
+_KILLED = """
+import pathlib, sys
+from epipolar_jax.tools.benchmark import __main__ as benchmark
+from epipolar_jax.tools.benchmark import probe, session
+folder = pathlib.Path(sys.argv[1])
+beat = "import sys, time\\nwhile True: open(sys.argv[1], 'a').write('.'); time.sleep(0.05)"
+step = session.Step("beating", ((sys.executable, "-c", beat, str(folder / "beats")),), 1.0)
+probe.look = lambda: probe.Surroundings("cpu", 1, "")
+session.plan = lambda *_, **__: [step]
+benchmark.main(["all", "--output", str(folder)])
+"""
+
+
+def test_ending_a_session_ends_the_suite_that_runs(tmp_path):
+  beats = tmp_path / "beats"
+  process = subprocess.Popen([sys.executable, "-c", _KILLED, str(tmp_path)])
+  try:
+    while not beats.exists():
+      assert process.poll() is None
+      time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 128 + signal.SIGTERM
+  finally:
+    process.kill()
+  before = beats.stat().st_size
+  time.sleep(0.5)
+  assert beats.stat().st_size == before
 
 
 def test_probe_says_what_there_is(monkeypatch):

@@ -9,6 +9,7 @@ python -m epipolar_jax.tools.benchmark all --output runs/benchmark [--minutes 30
 import argparse
 import json
 import pathlib
+import signal
 import sys
 import time
 
@@ -56,6 +57,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def _run_all(arguments: argparse.Namespace, only: tuple[str, ...]) -> None:
+  # As Ctrl-C does, so that the suite that is running ends too.
+  signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
   start = time.monotonic()
   around = probe.look()
   head = f"\n{around.devices} x {around.platform}, `--seconds {arguments.seconds:g}`."
