@@ -46,10 +46,12 @@ def draw(rows: dict[str, dict[str, float | None]], *, title: str, width: int = 1
     cv2.line(canvas, (across(tick), _TOP), (across(tick), bottom), (225, 225, 225), 1)
     _write(canvas, f"{tick:g}", (across(tick) - 10, bottom + 20))
   _write(canvas, title, (12, 24), scale=0.55)
-  step = (width - 24) // len(columns)
+  lengths = [cv2.getTextSize(name, _FONT, 0.42, 1)[0][0] for name in columns]
+  gap = (width - 24 - sum(lengths)) // len(columns)
   for i, name in enumerate(columns):
-    _dot(canvas, (20 + i * step, 52), _COLORS[i])
-    _write(canvas, name, (30 + i * step, 57), scale=0.42)
+    x = 20 + sum(lengths[:i]) + i * gap
+    _dot(canvas, (x, 52), _COLORS[i])
+    _write(canvas, name, (x + 10, 57), scale=0.42)
   for n, (name, row) in enumerate(rows.items()):
     y = _TOP + _ROW * n + _ROW // 2
     cv2.line(canvas, (_LEFT, y), (width - _RIGHT, y), (235, 235, 235), 1)
