@@ -1,6 +1,8 @@
-"""Skeletons: joint names, the tree they form, and which joints swap when an image is mirrored."""
+"""Skeletons: joint names, the tree they form, mirror pairs and the size of such a body."""
 
 import dataclasses
+import pathlib
+import tomllib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,17 +14,28 @@ class Skeleton:
     joints: one name per joint, in array order.
     parents: index of each joint's parent, -1 for the one root; a parent may come after its child.
     flip_pairs: (right, left) indices that change places when the image is mirrored.
+    size_mm: length of such a body at full stretch; thresholds, grids and drawings are in shares of
+      it.
 
   Raises:
-    ValueError: the parents are not a tree over the joints.
+    ValueError: the parents are not a tree over the joints, a pair names a joint that is not there
+      or one joint twice, or the size is not a positive number.
   """
 
   name: str
   joints: tuple[str, ...]
   parents: tuple[int, ...]
   flip_pairs: tuple[tuple[int, int], ...] = ()
+  size_mm: float = 2000.0
 
   def __post_init__(self):
+    paired = [joint for pair in self.flip_pairs for joint in pair]
+    if len(set(paired)) != len(paired) or not set(paired) <= set(range(len(self.joints))):
+      raise ValueError(
+        f"{self.name}: each joint is in one flip pair at most, got {self.flip_pairs}"
+      )
+    if not 0 < self.size_mm < float("inf"):
+      raise ValueError(f"{self.name}: size_mm must be above 0, got {self.size_mm}")
     if len(self.joints) != len(self.parents) or len(set(self.joints)) != len(self.joints):
       raise ValueError(f"{self.name}: needs one parent per joint and distinct joint names")
     if self.parents.count(-1) != 1:
@@ -66,7 +79,9 @@ class Skeleton:
     return self.joints.index(name)
 
 
-def _skeleton(name: str, tree: tuple[tuple[str, str | None], ...], sides: bool) -> Skeleton:
+def _skeleton(
+  name: str, tree: tuple[tuple[str, str | None], ...], sides: bool, size_mm: float = 2000.0
+) -> Skeleton:
   """Builds from (joint, parent name) rows; with sides, "r..." and "l..." twins are flip pairs."""
   joints = tuple(joint for joint, _ in tree)
   parents = tuple(-1 if parent is None else joints.index(parent) for _, parent in tree)
@@ -75,7 +90,7 @@ def _skeleton(name: str, tree: tuple[tuple[str, str | None], ...], sides: bool) 
     for i, joint in enumerate(joints)
     if sides and joint.startswith("r") and "l" + joint[1:] in joints
   )
-  return Skeleton(name, joints, parents, pairs)
+  return Skeleton(name, joints, parents, pairs, size_mm)
 
 
 _LEGS = (
@@ -136,7 +151,186 @@ RHD_21 = _skeleton(
     ),
   ),
   sides=False,
+  size_mm=200.0,
 )
+
+# COCO's keypoints in their order, named as above; the tree is for drawing, its root the nose.
+COCO_17 = _skeleton(
+  "coco_17",
+  (
+    ("nose", None),
+    ("leye", "nose"),
+    ("reye", "nose"),
+    ("lear", "leye"),
+    ("rear", "reye"),
+    ("lsho", "nose"),
+    ("rsho", "nose"),
+    ("lelb", "lsho"),
+    ("relb", "rsho"),
+    ("lwri", "lelb"),
+    ("rwri", "relb"),
+    ("lhip", "lsho"),
+    ("rhip", "rsho"),
+    ("lkne", "lhip"),
+    ("rkne", "rhip"),
+    ("lank", "lkne"),
+    ("rank", "rkne"),
+  ),
+  sides=True,
+)
+
+# OpenPose's BODY_25; its files do not name the model, so 25 joints may also be BODY_25B's.
+BODY_25 = _skeleton(
+  "body_25",
+  (
+    ("nose", "neck"),
+    ("neck", "root"),
+    ("rsho", "neck"),
+    ("relb", "rsho"),
+    ("rwri", "relb"),
+    ("lsho", "neck"),
+    ("lelb", "lsho"),
+    ("lwri", "lelb"),
+    ("root", None),
+    ("rhip", "root"),
+    ("rkne", "rhip"),
+    ("rank", "rkne"),
+    ("lhip", "root"),
+    ("lkne", "lhip"),
+    ("lank", "lkne"),
+    ("reye", "nose"),
+    ("leye", "nose"),
+    ("rear", "reye"),
+    ("lear", "leye"),
+    ("lbigtoe", "lank"),
+    ("lsmalltoe", "lbigtoe"),
+    ("lheel", "lank"),
+    ("rbigtoe", "rank"),
+    ("rsmalltoe", "rbigtoe"),
+    ("rheel", "rank"),
+  ),
+  sides=True,
+)
+
+# OpenPose's BODY_25B, which Pose2Sim's demo files hold: COCO's 17, upper neck, head top, six feet.
+BODY_25B = _skeleton(
+  "body_25b",
+  (
+    ("nose", "upper_neck"),
+    ("leye", "nose"),
+    ("reye", "nose"),
+    ("lear", "leye"),
+    ("rear", "reye"),
+    ("lsho", "upper_neck"),
+    ("rsho", "upper_neck"),
+    ("lelb", "lsho"),
+    ("relb", "rsho"),
+    ("lwri", "lelb"),
+    ("rwri", "relb"),
+    ("lhip", "lsho"),
+    ("rhip", "rsho"),
+    ("lkne", "lhip"),
+    ("rkne", "rhip"),
+    ("lank", "lkne"),
+    ("rank", "rkne"),
+    ("upper_neck", None),
+    ("head_top", "nose"),
+    ("lbigtoe", "lank"),
+    ("lsmalltoe", "lbigtoe"),
+    ("lheel", "lank"),
+    ("rbigtoe", "rank"),
+    ("rsmalltoe", "rbigtoe"),
+    ("rheel", "rank"),
+  ),
+  sides=True,
+)
+
+SKELETONS = {s.name: s for s in (H36M_17, UNION_20, RHD_21, COCO_17, BODY_25, BODY_25B)}
+
+
+def read(name_or_path: str | pathlib.Path) -> Skeleton:
+  """A skeleton of this file by name, or one's own from a TOML file.
+
+    name = "mouse"
+    size_mm = 90
+    joints = ["nose", "left_ear", "right_ear", "tail_base"]
+    parents = ["tail_base", "nose", "nose", ""]
+    flip_pairs = [["right_ear", "left_ear"]]
+
+  Args:
+    name_or_path: one of `SKELETONS`, or a path that ends in .toml.
+
+  Raises:
+    ValueError: no such name, or what is wrong in the file and which fields it should have.
+    FileNotFoundError: no such file.
+  """
+  if str(name_or_path) in SKELETONS:
+    return SKELETONS[str(name_or_path)]
+  if not str(name_or_path).endswith(".toml"):
+    raise ValueError(
+      f"no skeleton {str(name_or_path)!r}; there are {', '.join(SKELETONS)}, or give a .toml file"
+    )
+  path = pathlib.Path(name_or_path)
+  try:
+    fields = tomllib.loads(path.read_text(encoding="utf-8"))
+  except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    raise ValueError(f"{path}: not a TOML file: {error}") from error
+  return from_dict(fields, where=str(path))
+
+
+def from_dict(fields: dict, *, where: str) -> Skeleton:
+  """The skeleton of `to_dict` or of a TOML file's fields.
+
+  Raises:
+    ValueError: a field is missing, unknown or wrong; the message begins with `where`.
+  """
+  needed, optional = ("name", "size_mm", "joints", "parents"), ("flip_pairs",)
+  missing = [name for name in needed if name not in fields]
+  unknown = sorted(set(fields) - {*needed, *optional})
+  if missing or unknown:
+    raise ValueError(
+      f"{where}: a skeleton has the fields {', '.join(needed)} and perhaps flip_pairs; "
+      f"missing: {', '.join(missing) or 'none'}; unknown: {', '.join(unknown) or 'none'}"
+    )
+  joints, size = fields["joints"], fields["size_mm"]
+  names = isinstance(joints, list) and joints and all(isinstance(j, str) and j for j in joints)
+  if not names or len(set(joints)) != len(joints):
+    raise ValueError(f"{where}: joints should be a list of distinct names, got {joints!r}")
+  if isinstance(size, bool) or not isinstance(size, int | float):
+    raise ValueError(f"{where}: size_mm should be a number, got {size!r}")
+
+  def index(joint, field):
+    if joint not in joints:
+      raise ValueError(f"{where}: {field} names {joint!r}; the joints are {', '.join(joints)}")
+    return joints.index(joint)
+
+  parents, pairs = fields["parents"], fields.get("flip_pairs", [])
+  if not isinstance(parents, list) or len(parents) != len(joints):
+    raise ValueError(
+      f"{where}: parents should hold a name for each of {len(joints)} joints, "
+      f'"" for the root; got {parents!r}'
+    )
+  if not isinstance(pairs, list) or not all(isinstance(p, list) and len(p) == 2 for p in pairs):
+    raise ValueError(f"{where}: flip_pairs should be a list of [right, left], got {pairs!r}")
+  return Skeleton(
+    name=str(fields["name"]),
+    joints=tuple(joints),
+    parents=tuple(-1 if parent == "" else index(parent, "parents") for parent in parents),
+    flip_pairs=tuple((index(r, "flip_pairs"), index(l, "flip_pairs")) for r, l in pairs),
+    size_mm=float(size),
+  )
+
+
+def to_dict(skeleton: Skeleton) -> dict:
+  """JSON-like, by names: what `from_dict` reads."""
+  joints = skeleton.joints
+  return {
+    "name": skeleton.name,
+    "size_mm": skeleton.size_mm,
+    "joints": list(joints),
+    "parents": ["" if parent < 0 else joints[parent] for parent in skeleton.parents],
+    "flip_pairs": [[joints[r], joints[l]] for r, l in skeleton.flip_pairs],
+  }
 
 
 def by_num_joints(num_joints: int) -> Skeleton:

@@ -1,42 +1,173 @@
-"""Pinhole cameras: world (mm) to pixels and back, crops of images, lens distortion.
+"""Pinhole cameras: world (mm) to pixels and back, crops and scaled images, lens distortion.
 
 x_c = R_cw x_w + t_cw; uv = K x_c after division by depth. Pixels are OpenCV's: integers are pixel
 centres. K may be that of a rotated crop: any [[A, b], [0, 0, 1]] with an invertible A, not only an
-upper triangle. Functions with `...` are plain products and broadcast; everything else is for one
-item.
+upper triangle.
 """
+
+import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from epipolar_jax.geometry import linalg
 
 
-def to_camera(points: jax.Array, rotation: jax.Array, translation: jax.Array) -> jax.Array:
-  """World points [..., 3] (mm) in the camera's frame: R x + t, [..., 3] mm."""
-  turned = linalg.einsum("ij,...j->...i", rotation, points)
-  return turned + jnp.broadcast_to(translation, turned.shape)
+@jax.tree_util.register_pytree_with_keys_class
+@dataclasses.dataclass(frozen=True, eq=False)
+class Cameras:
+  """One pinhole camera, v of them, or v in each of b frames: a pytree of three arrays.
 
+  Index it as an array: `cameras[0]` is the first camera of a rig, `cameras[:, view]` one camera of
+  all frames. With leading axes [..., v] the methods take one set of points per leading entry and
+  return it once per view; one camera takes and returns points of any shape.
 
-def depth(points: jax.Array, rotation: jax.Array, translation: jax.Array) -> jax.Array:
-  """Depth [...] in mm of world points [..., 3]; negative behind the camera."""
-  return to_camera(points, rotation, translation)[..., 2]
+  Attributes:
+    intrinsics: [..., v, 3, 3], K, px; the last row is 0, 0, 1.
+    rotation: [..., v, 3, 3], R_cw.
+    translation: [..., v, 3], t_cw, mm. OpenCV's [..., v, 3, 1] is accepted.
 
+  Raises:
+    ValueError: the shapes do not belong together.
 
-def center(rotation: jax.Array, translation: jax.Array) -> jax.Array:
-  """The camera's centre in the world, -Rᵀ t, [3] mm."""
-  return -linalg.einsum("ij,i->j", rotation, translation)
+  References:
+    Hartley and Zisserman, Multiple View Geometry, 2nd ed., section 6.1.
+  """
 
+  intrinsics: jax.Array
+  rotation: jax.Array
+  translation: jax.Array
 
-def projection_matrix(
-  intrinsics: jax.Array, rotation: jax.Array, translation: jax.Array
-) -> jax.Array:
-  """K [R | t], [3, 4]: homogeneous world points (mm) to homogeneous pixels."""
-  return linalg.matmul(intrinsics, jnp.concatenate([rotation, translation[:, None]], axis=1))
+  def __post_init__(self):
+    arrays = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+    arrays = {k: x if hasattr(x, "ndim") else np.asarray(x) for k, x in arrays.items()}
+    lead = arrays["rotation"].shape[:-2]
+    if arrays["translation"].shape == (*lead, 3, 1):
+      arrays["translation"] = arrays["translation"][..., 0]
+    wanted = {"intrinsics": (3, 3), "rotation": (3, 3), "translation": (3,)}
+    for name, tail in wanted.items():
+      if arrays[name].shape != (*lead, *tail):
+        shapes = ", ".join(f"{k} {list(x.shape)}" for k, x in arrays.items())
+        raise ValueError(
+          f"cameras: {name} should be {[*lead, *tail]} beside rotation "
+          f"{list(arrays['rotation'].shape)}; got {shapes}. A rig of v cameras has intrinsics "
+          "[v, 3, 3], rotation [v, 3, 3] (matrices: cv2.Rodrigues makes them of vectors) and "
+          "translation [v, 3]"
+        )
+      object.__setattr__(self, name, arrays[name])
+
+  def tree_flatten_with_keys(self) -> tuple[tuple[tuple[Any, Any], ...], None]:
+    """Children by name, for `jax.tree_util`."""
+    key = jax.tree_util.GetAttrKey
+    return tuple((key(f.name), getattr(self, f.name)) for f in dataclasses.fields(self)), None
+
+  @classmethod
+  def tree_unflatten(cls, _, children):
+    """Without checks: transformations put axes, shapes and other objects where arrays were."""
+    new = object.__new__(cls)
+    for field, child in zip(dataclasses.fields(cls), children):
+      object.__setattr__(new, field.name, child)
+    return new
+
+  def __getitem__(self, index) -> "Cameras":
+    return jax.tree.map(lambda x: x[index], self)
+
+  @property
+  def shape(self) -> tuple[int, ...]:
+    """Of the leading axes: () for one camera, (v,) for a rig, (b, v) for b frames of it."""
+    return self.rotation.shape[:-2]
+
+  def centre(self) -> jax.Array:
+    """The cameras' centres in the world, -Rᵀ t, [..., v, 3] mm."""
+    return -linalg.einsum("...ij,...i->...j", self.rotation, self.translation)
+
+  def to_camera(self, points: jax.Array) -> jax.Array:
+    """World points in the frame of every camera, R x + t.
+
+    Args:
+      points: [..., n, 3] mm with one entry per leading axis before v; any [..., 3] for one camera.
+
+    Returns:
+      [..., v, n, 3] mm; [..., 3] for one camera.
+    """
+    if not self.shape:
+      turned = linalg.einsum("ij,...j->...i", self.rotation, points)
+      return turned + jnp.broadcast_to(self.translation, turned.shape)
+    turned = linalg.einsum("...vij,...nj->...vni", self.rotation, points)
+    return turned + jnp.broadcast_to(self.translation[..., None, :], turned.shape)
+
+  def depth(self, points: jax.Array) -> jax.Array:
+    """Depth in mm of world points, as `to_camera` without the last axis; negative behind."""
+    return self.to_camera(points)[..., 2]
+
+  def project(self, points: jax.Array) -> jax.Array:
+    """World points in pixels of every view.
+
+    Args:
+      points: mm, as for `to_camera`.
+
+    Returns:
+      [..., v, n, 2] px; [..., 2] for one camera. Points behind the camera get the pixel the formula
+      gives (ask `depth`); on the plane of the centre (depth 0) the principal point.
+    """
+    x_c = self.to_camera(points)
+    xy = linalg.safe_divide(x_c[..., :2], x_c[..., 2:])
+    if not self.shape:
+      return from_normalized(xy, self.intrinsics)
+    uv = linalg.einsum("...vij,...vnj->...vni", self.intrinsics[..., :2, :2], xy)
+    return uv + jnp.broadcast_to(self.intrinsics[..., None, :2, 2], uv.shape)
+
+  def projection_matrix(self) -> jax.Array:
+    """K [R | t], [..., v, 3, 4]: homogeneous world points (mm) to homogeneous pixels."""
+    pose = jnp.concatenate([self.rotation, self.translation[..., None]], axis=-1)
+    return linalg.einsum("...ij,...jk->...ik", self.intrinsics, pose)
+
+  def ray(self, uv: jax.Array) -> jax.Array:
+    """Unit directions in the world of the rays through pixels, looking out.
+
+    Args:
+      uv: [..., v, n, 2] px, or any [..., 2] for one camera.
+
+    Returns:
+      The same with 3 for 2.
+    """
+    if self.shape:
+      each = Cameras.ray
+      for _ in self.shape:
+        each = jax.vmap(each)
+      return each(self, uv)
+    xy = to_normalized(uv, self.intrinsics)
+    x_c = jnp.concatenate([xy, jnp.ones_like(xy[..., :1])], axis=-1)
+    x_c = x_c / jnp.sqrt(jnp.sum(x_c * x_c, axis=-1, keepdims=True))  # at least 1 long
+    return linalg.einsum("ji,...j->...i", self.rotation, x_c)
+
+  def crop(self, transform: jax.Array) -> "Cameras":
+    """The cameras of affine crops of the images.
+
+    Args:
+      transform: [..., v, 2, 3], pixels of the whole image to pixels of the crop.
+    """
+    bottom = jnp.broadcast_to(jnp.array([0.0, 0.0, 1.0]), (*transform.shape[:-2], 1, 3))
+    whole = jnp.concatenate([transform, bottom.astype(transform.dtype)], axis=-2)
+    intrinsics = linalg.einsum("...ij,...jk->...ik", whole, self.intrinsics)
+    return dataclasses.replace(self, intrinsics=intrinsics)
+
+  def scale(self, factor: float) -> "Cameras":
+    """The cameras of images resized by a factor, whose index i is pixel (i + 1/2) / factor - 1/2.
+
+    That is what cv2.resize does; with `1 / stride` it is a feature map of that stride, where index
+    i lies at s·i + (s - 1)/2.
+    """
+    offset = (factor - 1) / 2
+    matrix = jnp.array([[factor, 0.0, offset], [0.0, factor, offset], [0.0, 0.0, 1.0]])
+    intrinsics = linalg.einsum("ij,...jk->...ik", matrix, jnp.asarray(self.intrinsics))
+    return dataclasses.replace(self, intrinsics=intrinsics)
 
 
 def from_normalized(xy: jax.Array, intrinsics: jax.Array) -> jax.Array:
-  """Pixels [..., 2] of normalised image points x/z, y/z [..., 2]."""
+  """Pixels [..., 2] of normalised image points x/z, y/z [..., 2]; K [3, 3] of one camera."""
   uv = linalg.einsum("ij,...j->...i", intrinsics[:2, :2], xy)
   return uv + jnp.broadcast_to(intrinsics[:2, 2], uv.shape)
 
@@ -46,92 +177,3 @@ def to_normalized(uv: jax.Array, intrinsics: jax.Array) -> jax.Array:
   a, b, c, d = intrinsics[0, 0], intrinsics[0, 1], intrinsics[1, 0], intrinsics[1, 1]
   inverse = linalg.safe_divide(jnp.array([[d, -b], [-c, a]]), a * d - b * c)
   return linalg.einsum("ij,...j->...i", inverse, uv - jnp.broadcast_to(intrinsics[:2, 2], uv.shape))
-
-
-def project(
-  points: jax.Array, intrinsics: jax.Array, rotation: jax.Array, translation: jax.Array
-) -> jax.Array:
-  """Projects world points.
-
-  Args:
-    points: [..., 3], world, mm.
-    intrinsics: [3, 3], K.
-    rotation: [3, 3], R_cw.
-    translation: [3], t_cw, mm.
-
-  Returns:
-    [..., 2], px. Points behind the camera get the pixel the formula gives (ask `depth`); on the
-    plane of the centre (depth 0) the principal point.
-  """
-  x_c = to_camera(points, rotation, translation)
-  return from_normalized(linalg.safe_divide(x_c[..., :2], x_c[..., 2:]), intrinsics)
-
-
-def ray(uv: jax.Array, intrinsics: jax.Array, rotation: jax.Array) -> jax.Array:
-  """Unit directions [..., 3] in the world of the rays through pixels [..., 2], looking out."""
-  xy = to_normalized(uv, intrinsics)
-  x_c = jnp.concatenate([xy, jnp.ones_like(xy[..., :1])], axis=-1)
-  x_c = x_c / jnp.sqrt(jnp.sum(x_c * x_c, axis=-1, keepdims=True))  # at least 1 long
-  return linalg.einsum("ji,...j->...i", rotation, x_c)
-
-
-def crop_intrinsics(crop: jax.Array, intrinsics: jax.Array) -> jax.Array:
-  """K after an affine crop: [crop; 0 0 1] K, [3, 3].
-
-  Args:
-    crop: [2, 3], pixels of the whole image to pixels of the crop.
-    intrinsics: [3, 3], K of the whole image.
-  """
-  bottom = jnp.array([[0.0, 0.0, 1.0]], dtype=crop.dtype)
-  return linalg.matmul(jnp.concatenate([crop, bottom]), intrinsics)
-
-
-def distort(xy: jax.Array, distortion: jax.Array) -> jax.Array:
-  """Applies lens distortion to normalised image points.
-
-  Args:
-    xy: [..., 2], ideal x/z, y/z.
-    distortion: [5], (k0, k1, p0, p1, k2), OpenCV's order: radial, radial, tangential, tangential,
-      radial.
-
-  Returns:
-    [..., 2], distorted normalised points; pixels by `from_normalized`.
-  """
-  gain, shift = _distortion(xy, distortion)
-  return xy * gain + shift
-
-
-def undistort(
-  uv: jax.Array, intrinsics: jax.Array, distortion: jax.Array, *, num_iterations: int = 5
-) -> jax.Array:
-  """Pixels an ideal lens would have given, with the same K.
-
-  Fixed-point iteration, as cv2.undistortPoints(..., P=K) does. Its 5 rounds end within
-  1e-5 px of the limit for Human3.6M's lenses; stronger ones need more.
-
-  Args:
-    uv: [..., 2], distorted pixels.
-    intrinsics: [3, 3], K.
-    distortion: [5], (k0, k1, p0, p1, k2).
-    num_iterations: rounds; 5 is OpenCV's and the reference's number.
-
-  Returns:
-    [..., 2], px; finite, meaningful where the distortion is invertible.
-  """
-  distorted = to_normalized(uv, intrinsics)
-  xy = distorted
-  for _ in range(num_iterations):
-    gain, shift = _distortion(xy, distortion)
-    xy = linalg.safe_divide(distorted - shift, gain)
-  return from_normalized(xy, intrinsics)
-
-
-def _distortion(xy: jax.Array, distortion: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Radial gain [..., 1] and tangential shift [..., 2] at normalised points [..., 2]."""
-  k0, k1, p0, p1, k2 = distortion
-  x, y = xy[..., :1], xy[..., 1:]
-  r2 = x * x + y * y
-  gain = 1.0 + r2 * (k0 + r2 * (k1 + r2 * k2))
-  shift_x = 2.0 * p0 * x * y + p1 * (r2 + 2.0 * x * x)
-  shift_y = p0 * (r2 + 2.0 * y * y) + 2.0 * p1 * x * y
-  return gain, jnp.concatenate([shift_x, shift_y], axis=-1)

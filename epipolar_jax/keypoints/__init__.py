@@ -1,0 +1,1 @@
+"""2D keypoints of other tools."""

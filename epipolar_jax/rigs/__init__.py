@@ -1,0 +1,1 @@
+"""Rigs: what calibration files say."""
