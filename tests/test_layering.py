@@ -11,8 +11,8 @@ _PACKAGE = "epipolar_jax"
 _LAYERS = (
   {"skeletons"},
   {"geometry"},
-  {"heatmaps", "losses", "metrics", "limb_priors", "pictorial"},
-  {"reconstruction"},
+  {"heatmaps", "losses", "metrics", "rigs", "keypoints"},
+  {"triangulation", "motion"},
   {"models"},
   {
     "inputs",
@@ -22,7 +22,7 @@ _LAYERS = (
     "processes",
     "compilation_cache",
     "host_memory",
-    "interop",
+    "original",
     "visualize",
   },
   {"tasks"},
@@ -46,6 +46,8 @@ def _imports(path: pathlib.Path) -> set[str]:
 
 
 def _layer(path: pathlib.Path) -> str:
+  if path.parent.name == "original" and path.name in ("convert_torch.py", "export_torch.py"):
+    return "tools"  # commands
   return path.relative_to(_ROOT / _PACKAGE).parts[0].removesuffix(".py")
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from epipolar_jax import heatmaps, metrics
-from epipolar_jax.geometry import ransac, triangulation
+from epipolar_jax.geometry.cameras import Cameras
+from epipolar_jax.triangulation import consensus, linear
 from tests import golden_files
 
 # One ray passes pair (0, 2) at 34.72 mm, just inside the 35 mm of an inlier. The reference's rays
@@ -29,11 +30,11 @@ def test_golden_decoding_and_triangulate_pymvg(golden):
   """Float32 as in production: 8e-6 px, 0.0009 mm."""
   maps = jnp.asarray(golden["heatmaps_q"] / 256, jnp.float32)
   decode = functools.partial(heatmaps.decode_peak, radius=8.0, stride=4)
-  k, r, t = _cameras(golden, jnp.float32)
+  cameras = Cameras(*_cameras(golden, jnp.float32))
 
   def pymvg(uv, score):
-    weight = triangulation.select_views(score, threshold=0.05).astype(jnp.float32)
-    return triangulation.dlt(uv, k, r, t, weight=weight, world_norm=True)
+    weight = linear.select_views(score, threshold=0.05).astype(jnp.float32)
+    return linear.dlt(uv, cameras, weight=weight, world_norm=True)
 
   uv, score = jax.jit(jax.vmap(jax.vmap(decode)))(maps)
   np.testing.assert_allclose(uv, golden["batch_locs"], atol=1e-3)
@@ -46,7 +47,7 @@ def test_golden_decoding_and_triangulate_pymvg(golden):
 def test_golden_consensus_modes(golden):
   """Float64 of its float32 cameras and points, with its draws: 0.0008 mm."""
   with jax.enable_x64(True):
-    cameras = tuple(_cameras(golden, jnp.float64))
+    cameras = Cameras(*_cameras(golden, jnp.float64))
     uv, score, match = (
       jnp.asarray(golden[name], jnp.float64) for name in ("batch_locs", "score_pred", "match")
     )
@@ -59,10 +60,10 @@ def test_golden_consensus_modes(golden):
       seen = {"score": score, "match": match, "neighbour": neighbour, "confidence": 0.55}
       seen["world_norm"] = True
       return {
-        "naive": ransac.naive(uv, *cameras, draws=draws["naive"], **usable).point,
-        "refine": ransac.refine(uv, *cameras, draws=draws["refine"], **usable).point,
-        "epipolar": ransac.epipolar(uv, *cameras, draws=draws["epipolar"], **seen).point,
-        "epipolar_dlt": ransac.epipolar_dlt(uv, *cameras, **seen).point,
+        "naive": consensus.naive(uv, cameras, draws=draws["naive"], **usable).point,
+        "refine": consensus.refine(uv, cameras, draws=draws["refine"], **usable).point,
+        "epipolar": consensus.epipolar(uv, cameras, draws=draws["epipolar"], **seen).point,
+        "epipolar_dlt": consensus.epipolar_dlt(uv, cameras, **seen).point,
       }
 
     draws = {

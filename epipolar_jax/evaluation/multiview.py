@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from epipolar_jax import heatmaps, metrics, models, reconstruction, skeletons
+from epipolar_jax import heatmaps, metrics, models, skeletons, triangulation
 from epipolar_jax.evaluation import camera_sets, pose_errors, problem
 from epipolar_jax.evaluation import protocol as protocols
-from epipolar_jax.geometry import cameras
+from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.visualize import film, predictions
 
 _COLUMNS = {
@@ -39,7 +39,7 @@ _PCK_3D_MM = (50.0, 100.0, 150.0)
 _PCK_2D_PX = (2.0, 5.0, 10.0)
 _AUC_2D_PX = 20.0
 # The original's triangulation: of what the network found, and of the true 2D joints.
-_original = reconstruction.make("pymvg")
+_original = triangulation.make("pymvg")
 
 
 def build(config: ml_collections.ConfigDict) -> problem.Problem:
@@ -159,7 +159,7 @@ def summarize(
   every = _cameras(labels)
   original = predicted["methods"].get("pymvg") or _triangulate(predicted, labels, config)
   true_2d = _to_network(labels["crop"], labels["joints_2d"])
-  again = _original(reconstruction.Views(true_2d, np.ones(true_2d.shape[:3], np.float32), *every))
+  again = _original(triangulation.Views(true_2d, np.ones(true_2d.shape[:3], np.float32), every))
   labels = labels | {
     "labelled": labels.get("labelled", np.ones(labels["joints_3d"].shape[:2], bool)),
     "retriangulated": np.asarray(again.points),
@@ -185,10 +185,10 @@ def summarize(
   return summary
 
 
-def _cameras(labels: problem.Arrays) -> tuple[jax.Array, np.ndarray, np.ndarray]:
-  crop_intrinsics = jax.vmap(jax.vmap(cameras.crop_intrinsics))
-  intrinsics = crop_intrinsics(jnp.asarray(labels["crop"]), jnp.asarray(labels["intrinsics"]))
-  return intrinsics, labels["rotation"], labels["translation"]
+def _cameras(labels: problem.Arrays) -> Cameras:
+  """[n v], of the network inputs."""
+  names = ("intrinsics", "rotation", "translation")
+  return Cameras(*(labels[name] for name in names)).crop(jnp.asarray(labels["crop"]))
 
 
 def _to_network(crop: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -200,8 +200,8 @@ def _to_network(crop: np.ndarray, points: np.ndarray) -> np.ndarray:
 def _triangulate(predicted, labels, config) -> problem.Arrays:
   """The original's triangulation of what the network found."""
   main = camera_sets.parse(config.eval.views, labels["crop"].shape[1]).main
-  views = reconstruction.Views(
-    predicted["joints_2d"], predicted["score"], *_cameras(_of_cameras(labels, main))
+  views = triangulation.Views(
+    predicted["joints_2d"], predicted["score"], _cameras(_of_cameras(labels, main))
   )
   found = _original(views)
   return {"joints_3d": np.asarray(found.points), "joint_valid": np.asarray(found.valid)}

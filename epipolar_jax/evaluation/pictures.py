@@ -10,6 +10,7 @@ import numpy as np
 
 from epipolar_jax import models, tasks
 from epipolar_jax.geometry import sampling
+from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.inputs import batches as inputs
 from epipolar_jax.inputs import multiview
 from epipolar_jax.visualize import panels, predictions
@@ -78,7 +79,7 @@ def _attention(batch: multiview.Batch, seen: dict[str, np.ndarray], num_samples:
     seen["joints_2d"][0][:, _JOINT],
     weigh,
     source,
-    (intrinsics, batch["rotation"][0], batch["translation"][0]),
+    Cameras(intrinsics, batch["rotation"][0], batch["translation"][0]),
     num_samples=num_samples,
     stride=models.STRIDE,
   )

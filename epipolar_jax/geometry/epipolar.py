@@ -4,37 +4,22 @@ import jax
 import jax.numpy as jnp
 
 from epipolar_jax.geometry import linalg
+from epipolar_jax.geometry.cameras import Cameras
 
 # A line may run along the border of the map: rounding must not cut it. The clip is done this far
 # outside, and the samples are then brought back on the map.
 _SLACK_PX = 1e-4
 
 
-def to_map(intrinsics: jax.Array, stride: int) -> jax.Array:
-  """K [3, 3] of an image to K of its feature map, where index i is image pixel s·i + (s - 1)/2."""
-  offset = (stride - 1) / (2 * stride)
-  scale = jnp.array(
-    [[1 / stride, 0.0, -offset], [0.0, 1 / stride, -offset], [0.0, 0.0, 1.0]], intrinsics.dtype
-  )
-  return linalg.matmul(scale, intrinsics)
+def fundamental(reference: Cameras, source: Cameras) -> jax.Array:
+  """The fundamental matrix from one camera to another: x_sᵀ F x_r = 0, l_s = F x_r.
 
-
-def fundamental(
-  intrinsics1: jax.Array,
-  rotation1: jax.Array,
-  translation1: jax.Array,
-  intrinsics2: jax.Array,
-  rotation2: jax.Array,
-  translation2: jax.Array,
-) -> jax.Array:
-  """The fundamental matrix from view 1 to view 2: x2ᵀ F x1 = 0, l2 = F x1.
-
-  Built from the relative pose, K2⁻ᵀ [t]× R K1⁻¹, so no pseudo-inverse of a projection in px and
-  mm. Use the K of the pixels the lines are wanted in (`to_map`).
+  Built from the relative pose, K_s⁻ᵀ [t]× R K_r⁻¹, so no pseudo-inverse of a projection in px and
+  mm. Use the cameras of the pixels the lines are wanted in (`Cameras.scale`).
 
   Args:
-    intrinsics1, rotation1, translation1: [3, 3], [3, 3], [3] (mm): reference view.
-    intrinsics2, rotation2, translation2: the same of the source view.
+    reference: one camera, t_cw in mm.
+    source: one camera, likewise.
 
   Returns:
     [3, 3], unit Frobenius norm; zeros when the centres coincide (to float precision) and there are
@@ -43,34 +28,31 @@ def fundamental(
   References:
     Hartley and Zisserman, Multiple View Geometry, 2nd ed., section 9.6.
   """
-  rotation = linalg.matmul(rotation2, rotation1.T)
-  baseline = translation2 - linalg.matmul(rotation, translation1)
+  rotation = linalg.matmul(source.rotation, reference.rotation.T)
+  baseline = source.translation - linalg.matmul(rotation, reference.translation)
   length = linalg.safe_norm(baseline)
-  reach = linalg.safe_norm(translation1) + linalg.safe_norm(translation2)
+  reach = linalg.safe_norm(reference.translation) + linalg.safe_norm(source.translation)
   apart = length > 16.0 * jnp.finfo(length.dtype).eps * reach
   direction = linalg.safe_divide(baseline, length)
   essential = linalg.matmul(linalg.cross_matrix(direction), rotation)
-  f = linalg.matmul(_inverse(intrinsics2).T, linalg.matmul(essential, _inverse(intrinsics1)))
+  k_r, k_s = _inverse(reference.intrinsics), _inverse(source.intrinsics)
+  f = linalg.matmul(k_s.T, linalg.matmul(essential, k_r))
   f = linalg.safe_divide(f, linalg.safe_norm(f.reshape(9)))
   return jnp.where(apart, f, 0.0)
 
 
-def epipole(
-  intrinsics2: jax.Array,
-  rotation2: jax.Array,
-  translation2: jax.Array,
-  center1: jax.Array,
-) -> jax.Array:
-  """The image of camera 1's centre in view 2, homogeneous; parallel cameras have it at infinity.
+def epipole(camera: Cameras, centre: jax.Array) -> jax.Array:
+  """The image of another camera's centre, homogeneous; parallel cameras have it at infinity.
 
   Args:
-    intrinsics2, rotation2, translation2: [3, 3], [3, 3], [3] (mm): the view the epipole lies in.
-    center1: [3], the other camera's centre in the world, mm.
+    camera: the one camera in whose image the epipole lies.
+    centre: [3], the other camera's centre in the world, mm.
 
   Returns:
     [3], unit norm; zeros when the centres coincide.
   """
-  e = linalg.matmul(intrinsics2, linalg.matmul(rotation2, center1) + translation2)
+  turned = linalg.matmul(camera.rotation, centre) + camera.translation
+  e = linalg.matmul(camera.intrinsics, turned)
   return linalg.safe_divide(e, linalg.safe_norm(e))
 
 
@@ -148,7 +130,7 @@ def _clip_slab(
   return jnp.where(hit, start, 0.0), jnp.where(hit, end, 0.0), hit
 
 
-def sample_line_reference(
+def sample_line_original(
   point: jax.Array,
   fundamental: jax.Array,
   *,
@@ -156,7 +138,7 @@ def sample_line_reference(
   num_samples: int,
   stride: int = 4,
 ) -> tuple[jax.Array, jax.Array]:
-  """The PyTorch reference's samples, to agree with it in numbers; `sample_line` is the right one.
+  """The PyTorch code's samples, to agree with it in numbers; `sample_line` is the right one.
 
   Differences to `sample_line`: the order of the ends (the first two hits among bottom, left,
   right, top, in that order), a line through two opposite corners counts as a miss, and so does

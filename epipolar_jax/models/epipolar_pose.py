@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from epipolar_jax.geometry import epipolar
+from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.models import attention, fusion, joint_fusion, pose_resnet
 
 STRIDE = 4
@@ -54,9 +54,7 @@ class EpipolarPose(nn.Module):
   def __call__(
     self,
     images: jax.Array,
-    intrinsics: jax.Array,
-    rotation: jax.Array,
-    translation: jax.Array,
+    cameras: Cameras,
     source: jax.Array | None = None,
     *,
     train: bool,
@@ -65,9 +63,7 @@ class EpipolarPose(nn.Module):
 
     Args:
       images: [b, v, h, w, 3], normalised; h and w multiples of 32.
-      intrinsics: [b, v, 3, 3], K in pixels of these images.
-      rotation: [b, v, 3, 3], R_cw.
-      translation: [b, v, 3], t_cw in mm.
+      cameras: [b, v], of these images, t_cw in mm.
       source: [b, v, m], the views each view looks at (`fusion.choose_sources`); what it finds in
         them is averaged. None: the nearest.
       train: normalise by batch statistics.
@@ -93,14 +89,13 @@ class EpipolarPose(nn.Module):
     early = self.backbone.early(pixels, train=train)
     if last is None:
       return {"heatmaps": self._heatmaps(self.backbone.late(early, train=train), b)}
-    cameras = [x.astype(jnp.float32) for x in (intrinsics, rotation, translation)]
+    cameras = jax.tree.map(lambda x: x.astype(jnp.float32), cameras)
     if source is None:
-      source = jax.vmap(functools.partial(fusion.choose_sources, rule="nearest"))(*cameras[1:])
+      source = jax.vmap(functools.partial(fusion.choose_sources, rule="nearest"))(cameras)
     out = {"source": source}
     if last is self.heatmap_fusion:
       maps = self._heatmaps(self.backbone.late(early, train=train), b)
-      rescale = jax.vmap(jax.vmap(functools.partial(epipolar.to_map, stride=STRIDE)))
-      return out | {"heatmaps": last(maps, rescale(cameras[0]), *cameras[1:], source)}
+      return out | {"heatmaps": last(maps, cameras.scale(1 / STRIDE), source)}
     lines = self._lines(cameras, source, (h // STRIDE, w // STRIDE), last.num_samples)
     fuse = functools.partial(self._fuse, pixels=pixels, lines=lines, train=train)
     early_seen, late_seen = self._unfused(pixels, early, train)
@@ -141,7 +136,7 @@ class EpipolarPose(nn.Module):
 
   def _lines(self, cameras, source, size_hw, num_samples) -> _Lines:
     find = functools.partial(fusion.fundamentals, stride=STRIDE)
-    fundamental = jax.vmap(find)(*cameras, source)
+    fundamental = jax.vmap(find)(cameras, source)
     sample = functools.partial(
       fusion.sample_lines, size_hw=size_hw, num_samples=num_samples, lines=self.lines
     )

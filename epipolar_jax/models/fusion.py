@@ -6,7 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from epipolar_jax.geometry import cameras, epipolar, sampling
+from epipolar_jax.geometry import epipolar, sampling
+from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.models import attention, layers
 from epipolar_jax.models.attention import weighing
 
@@ -248,14 +249,11 @@ def misplace(samples: jax.Array, size_hw: tuple[int, int], sampling: str) -> jax
   raise ValueError(f"sampling {sampling!r} is not one of {SAMPLINGS}")
 
 
-def choose_sources(
-  rotation: jax.Array, translation: jax.Array, *, rule: str, key: jax.Array | None = None
-) -> jax.Array:
+def choose_sources(cameras: Cameras, *, rule: str, key: jax.Array | None = None) -> jax.Array:
   """Indices [v, m] of the views that each view of a frame looks at, nearest camera first.
 
   Args:
-    rotation: [v, 3, 3], R_cw.
-    translation: [v, 3], t_cw in mm.
+    cameras: [v].
     rule: "nearest" (the original's TOPK 1), "two_nearest" (TOPK 2) or "any" (TOPK 3): one view, the
       last two drawn at random; "all": all others, m = v - 1. A view is never its own source.
     key: of the draw; None, as in evaluation: the nearest view instead.
@@ -265,9 +263,9 @@ def choose_sources(
   """
   if rule not in SOURCES:
     raise ValueError(f"model.fusion.sources {rule!r} is not one of {SOURCES}")
-  centers = jax.vmap(cameras.center)(rotation, translation)
-  distance = jnp.sum(jnp.square(centers[:, None] - centers[None]), axis=-1)
-  distance = jnp.where(jnp.eye(centers.shape[0], dtype=bool), jnp.inf, distance)
+  centres = cameras.centre()
+  distance = jnp.sum(jnp.square(centres[:, None] - centres[None]), axis=-1)
+  distance = jnp.where(jnp.eye(centres.shape[0], dtype=bool), jnp.inf, distance)
   ranked = jnp.argsort(distance, axis=-1)[:, :-1]
   if rule == "all":
     return ranked
@@ -278,29 +276,18 @@ def choose_sources(
   return jnp.take_along_axis(choices, drawn, axis=1)
 
 
-def fundamentals(
-  intrinsics: jax.Array,
-  rotation: jax.Array,
-  translation: jax.Array,
-  source: jax.Array,
-  *,
-  stride: int,
-) -> jax.Array:
+def fundamentals(cameras: Cameras, source: jax.Array, *, stride: int) -> jax.Array:
   """Fundamental matrices [v, m, 3, 3] between each view of a frame and its source views.
 
   Args:
-    intrinsics: [v, 3, 3], K in pixels of the image the network saw.
-    rotation: [v, 3, 3], R_cw.
-    translation: [v, 3], t_cw in mm.
-    source: [v, m], indices of the views that each view looks at.
+    cameras: [v], of the images the network was given.
+    source: [v, m], indices of the views that each view attends to.
     stride: image pixels per feature pixel; the matrices are for feature pixels.
   """
-  mapped = jax.vmap(lambda k: epipolar.to_map(k, stride=stride))(intrinsics)
+  mapped = cameras.scale(1 / stride)
 
   def to_sources(own, others):
-    camera = (mapped[own], rotation[own], translation[own])
-    other = (mapped[others], rotation[others], translation[others])
-    return jax.vmap(lambda *second: epipolar.fundamental(*camera, *second))(*other)
+    return jax.vmap(epipolar.fundamental, (None, 0))(mapped[own], mapped[others])
 
   return jax.vmap(to_sources)(jnp.arange(len(source)), source)
 
@@ -314,7 +301,7 @@ def sample_lines(
     fundamental: [3, 3], of feature pixels.
     size_hw: (height, width) of the feature maps.
     num_samples: k.
-    lines: "exact", or "original" (parity): `epipolar.sample_line_reference`.
+    lines: "exact", or "original" (parity): `epipolar.sample_line_original`.
 
   Returns:
     samples: [p, k, 2], (u, v) in feature pixels of the source view, p in row order.
@@ -325,7 +312,7 @@ def sample_lines(
   """
   if lines not in LINES:
     raise ValueError(f"lines {lines!r} is not one of {LINES}")
-  sample = epipolar.sample_line if lines == "exact" else epipolar.sample_line_reference
+  sample = epipolar.sample_line if lines == "exact" else epipolar.sample_line_original
   h, w = size_hw
   v, u = jnp.meshgrid(
     jnp.arange(h, dtype=jnp.float32), jnp.arange(w, dtype=jnp.float32), indexing="ij"

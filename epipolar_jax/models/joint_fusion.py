@@ -7,7 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from epipolar_jax.geometry import cameras, epipolar, pencil, sampling
+from epipolar_jax.geometry import epipolar, pencil, sampling
+from epipolar_jax.geometry.cameras import Cameras
 
 # Evidence starts this far below an even spread, in nats: e^-3 of it and less counts as nothing.
 _FLOOR = 3.0
@@ -46,18 +47,14 @@ class JointFusion(nn.Module):
   def __call__(
     self,
     heatmaps: jax.Array,
-    intrinsics: jax.Array,
-    rotation: jax.Array,
-    translation: jax.Array,
+    cameras: Cameras,
     source: jax.Array,
   ) -> jax.Array:
     """Fuses the heatmaps of all views.
 
     Args:
       heatmaps: [b, v, h, w, j], logits over the pixels of each map.
-      intrinsics: [b, v, 3, 3], K in map pixels.
-      rotation: [b, v, 3, 3], R_cw.
-      translation: [b, v, 3], t_cw in mm.
+      cameras: [b, v], of the maps (`Cameras.scale`), t_cw in mm.
       source: [b, v, m], indices of the views that each view looks at.
 
     Returns:
@@ -69,12 +66,7 @@ class JointFusion(nn.Module):
     b, v, m = source.shape
     frame = jnp.arange(b).reshape(b, 1, 1)
     view = jnp.broadcast_to(jnp.arange(v).reshape(1, v, 1), source.shape)
-    camera = (intrinsics, rotation, translation)
-    pairs = (
-      own[frame, source],
-      [x[frame, view] for x in camera],
-      [x[frame, source] for x in camera],
-    )
+    pairs = own[frame, source], cameras[frame, view], cameras[frame, source]
     pairs = jax.tree.map(lambda x: x.reshape(b * v * m, *x.shape[3:]), pairs)
 
     found = _look(pairs, self.sharpness, num_samples=self.num_samples)
@@ -116,8 +108,8 @@ def _look(pairs: Any, sharpness: jax.Array, *, num_samples: int) -> jax.Array:
 
 def look_along_lines(
   evidence: jax.Array,
-  reference: list[jax.Array],
-  source: list[jax.Array],
+  reference: Cameras,
+  source: Cameras,
   sharpness: jax.Array,
   *,
   num_samples: int,
@@ -130,7 +122,7 @@ def look_along_lines(
 
   Args:
     evidence: [h, w, j] of the source view.
-    reference: K in map pixels [3, 3], R_cw [3, 3] and t_cw [3] of the reference view.
+    reference: the one camera of the reference view's map.
     source: the same of the source view.
     sharpness: [j], 0 takes the plain mean of a line, a large one the maximum.
     num_samples: k, samples on a line.
@@ -140,8 +132,8 @@ def look_along_lines(
     [h, w, j]; 0 where the line misses the source map.
   """
   h, w, j = evidence.shape
-  matrix = epipolar.fundamental(*reference, *source)
-  pole = epipolar.epipole(*reference, cameras.center(*source[1:]))
+  matrix = epipolar.fundamental(reference, source)
+  pole = epipolar.epipole(reference, source.centre())
   read = sampling.bilinear_products if products else sampling.bilinear
 
   def along(point):

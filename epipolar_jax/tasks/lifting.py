@@ -42,8 +42,8 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
 
   def truth(batch: task.Batch, seen: lifting_views.Seen) -> lifting_poses.Truth:
     points = jnp.repeat(batch["joints_3d"], batch["rotation"].shape[1], axis=0)
-    cameras = lifting_views.flat(batch["rotation"]), lifting_views.flat(batch["translation"])
-    found = jax.vmap(label)(points, *cameras)
+    cameras = jax.tree.map(lifting_views.flat, task.cameras(batch))
+    found = jax.vmap(label)(points, cameras)
     return found._replace(canonical=mirrored(found.canonical, seen))
 
   def mirrored(poses: jax.Array, seen: lifting_views.Seen) -> jax.Array:

@@ -122,7 +122,7 @@ def make_forward(config: ml_collections.ConfigDict, kind: Kind) -> Callable[...,
       maps = network.backbone.heatmaps(features)
     elif kind.sees == "fused":
       maps = lifting_views.flat(
-        network.backbone(seen.images, *seen.cameras, train=train)["heatmaps"]
+        network.backbone(seen.images, seen.cameras, train=train)["heatmaps"]
       )
     if not residual:
       shown = jax.vmap(draw)(seen.uv, seen.visible) if maps is None else maps
@@ -134,7 +134,7 @@ def make_forward(config: ml_collections.ConfigDict, kind: Kind) -> Callable[...,
       # both losses.
       uv, weight = jax.vmap(jax.vmap(decode))(jax.lax.stop_gradient(jnp.moveaxis(maps, -1, 1)))
     read = functools.partial(lifting_views.normalise, size=size)
-    shown, turn = jax.vmap(read)(uv, weight, lifting_views.flat(seen.cameras[0]))
+    shown, turn = jax.vmap(read)(uv, weight, lifting_views.flat(seen.cameras.intrinsics))
     if features is not None:
       at = heatmaps.image_to_map(uv, stride=models.STRIDE)
       looks = jax.vmap(sampling.bilinear)(features, at).reshape(len(shown), -1)

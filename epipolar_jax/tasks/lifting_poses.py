@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from epipolar_jax import skeletons
-from epipolar_jax.geometry import cameras, canonical, linalg
+from epipolar_jax.geometry import canonical, linalg
+from epipolar_jax.geometry.cameras import Cameras
 
 
 class Frame(NamedTuple):
@@ -47,18 +48,15 @@ def frame_of(skeleton: skeletons.Skeleton) -> Frame:
   return Frame(skeleton.root, (neck, skeleton.root), neck, skeleton.index("lhip"))
 
 
-def describe(
-  points: jax.Array, rotation: jax.Array, translation: jax.Array, *, frame: Frame
-) -> Truth:
+def describe(points: jax.Array, camera: Cameras, *, frame: Frame) -> Truth:
   """The labels of one pose in one camera.
 
   Args:
     points: [j, 3] mm, world.
-    rotation: [3, 3], R_cw.
-    translation: [3] mm, t_cw.
+    camera: one, t_cw in mm.
     frame: of the skeleton.
   """
-  x_c = cameras.to_camera(points, rotation, translation)
+  x_c = camera.to_camera(points)
   relative = x_c - x_c[frame.root][None]
   scale = linalg.safe_norm(x_c[frame.bone[0]] - x_c[frame.bone[1]])
   unit = linalg.safe_divide(relative, scale)

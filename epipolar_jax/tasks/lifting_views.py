@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from epipolar_jax import heatmaps
-from epipolar_jax.geometry import affine, cameras, canonical, linalg
+from epipolar_jax.geometry import affine, canonical, linalg
+from epipolar_jax.geometry import cameras as cameras_lib
+from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.tasks import task
 
 
@@ -19,14 +21,14 @@ class Seen(NamedTuple):
     visible: [n, j] bool.
     side: [n], 1 for a right hand.
     images: [b, v, h, w, 3], normalised.
-    cameras: K of the network input [b, v, 3, 3], R [b, v, 3, 3], t [b, v, 3].
+    cameras: [b, v], of the network inputs.
   """
 
   uv: jax.Array
   visible: jax.Array
   side: jax.Array | None
   images: jax.Array | None
-  cameras: tuple[jax.Array, jax.Array, jax.Array]
+  cameras: Cameras
 
 
 def look(batch: task.Batch, *, size: int, hands: bool, images: bool, bgr: bool) -> Seen:
@@ -39,7 +41,6 @@ def look(batch: task.Batch, *, size: int, hands: bool, images: bool, bgr: bool) 
     images: whether the network looks at them.
     bgr: parity, of `task.normalize_images`.
   """
-  intrinsics = jax.vmap(jax.vmap(cameras.crop_intrinsics))(batch["crop"], batch["intrinsics"])
   uv = jax.vmap(jax.vmap(affine.apply))(batch["crop"], batch["joints_2d"])
   inside = jnp.all((uv >= 0) & (uv < size), -1)
   return Seen(
@@ -47,7 +48,7 @@ def look(batch: task.Batch, *, size: int, hands: bool, images: bool, bgr: bool) 
     visible=flat(inside & batch["visible"]),
     side=jnp.repeat(batch["hand_side"], uv.shape[1]) if hands else None,
     images=task.normalize_images(batch["image"], bgr=bgr) if images else None,
-    cameras=(intrinsics, batch["rotation"], batch["translation"]),
+    cameras=task.crop_cameras(batch),
   )
 
 
@@ -113,10 +114,10 @@ def normalise(
     turn: [3, 3], the turned camera's axes seen from the camera: x_turned = turn x_c.
   """
   middle = jnp.array([[0.5, 0.5], [1.0, 0.5]], uv.dtype) * (size - 1)
-  center, edge = cameras.to_normalized(middle, intrinsics)
+  center, edge = cameras_lib.to_normalized(middle, intrinsics)
   turn = canonical.turn_to(jnp.append(center, 1.0))
   half = linalg.safe_norm(edge - center)
-  xy = cameras.to_normalized(uv, intrinsics)
+  xy = cameras_lib.to_normalized(uv, intrinsics)
   rays = linalg.einsum("ij,nj->ni", turn, jnp.append(xy, jnp.ones_like(xy[:, :1]), axis=1))
   plane = linalg.safe_divide(linalg.safe_divide(rays[:, :2], rays[:, 2:]), half)
   # Not the product: a doubtful joint is no nearer to the middle.

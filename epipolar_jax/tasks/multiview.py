@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from epipolar_jax import heatmaps, limb_priors, losses, models, reconstruction, skeletons
-from epipolar_jax.geometry import affine, cameras, ransac
+from epipolar_jax import heatmaps, losses, models, skeletons, triangulation
+from epipolar_jax.geometry import affine
+from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.models import fusion
 from epipolar_jax.tasks import task
+from epipolar_jax.triangulation import consensus, limb_priors
 
 
 def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task:
@@ -36,15 +38,14 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
   def choose_sources(batch: task.Batch, rule: str, keys: jax.Array | None = None):
     """The views [b v m] that each view looks at; None without fusion."""
     choose = functools.partial(fusion.choose_sources, rule=rule)
-    frames = (batch["rotation"], batch["translation"])
     if not fuses:
       return None
     if keys is None:
-      return jax.vmap(choose)(*frames)
-    return jax.vmap(lambda r, t, key: choose(r, t, key=key))(*frames, keys)
+      return jax.vmap(choose)(task.cameras(batch))
+    return jax.vmap(lambda frame, key: choose(frame, key=key))(task.cameras(batch), keys)
 
   def look(variables: task.Variables, batch: task.Batch, source: jax.Array | None):
-    return model.apply(variables, normalize(batch), *_crop_cameras(batch), source, train=False)
+    return model.apply(variables, normalize(batch), task.crop_cameras(batch), source, train=False)
 
   def apply(variables: task.Variables, batch: task.Batch) -> dict[str, jax.Array]:
     outputs = look(variables, batch, choose_sources(batch, config.model.fusion.sources))
@@ -60,15 +61,15 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
     # Two views: the parameters do not depend on their number.
     images = jnp.zeros((1, 2, size, size, 3))
     eye = jnp.broadcast_to(jnp.eye(3), (1, 2, 3, 3))
-    translation = jnp.array([[[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]])
-    return dict(model.init(key, images, eye, eye, translation, train=False))
+    apart = Cameras(eye, eye, jnp.array([[[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]]))
+    return dict(model.init(key, images, apart, train=False))
 
   def loss(variables: task.Variables, batch: task.Batch, key: jax.Array):
     keys = task.frame_keys(key, len(batch["valid"]), axis_name=axis_name)
     outputs, updated = model.clone(consistency=consistency_loss is not None).apply(
       variables,
       normalize(batch),
-      *_crop_cameras(batch),
+      task.crop_cameras(batch),
       choose_sources(batch, config.model.fusion.sources, keys),
       train=True,
       mutable=["batch_stats"],
@@ -95,8 +96,8 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
     found = {"joints_2d": uv, "score": score, "peak": _map_joints(_peak)(maps)}
     if "match" in outputs:
       found |= _matches(outputs, uv)
-    views = reconstruction.Views(
-      uv, score, *_crop_cameras(batch), found.get("match"), found.get("neighbour")
+    views = triangulation.Views(
+      uv, score, task.crop_cameras(batch), found.get("match"), found.get("neighbour")
     )
     return found | reconstruct(views, maps, batch)
 
@@ -114,7 +115,7 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
     _, left = model.apply(
       variables,
       normalize(batch),
-      *_crop_cameras(batch),
+      task.crop_cameras(batch),
       shown,
       train=False,
       mutable=["intermediates"],
@@ -153,12 +154,6 @@ def _describe(config: ml_collections.ConfigDict) -> dict[str, Any]:
     del group["compare"]
   used = {name: True for name in ("bgr", "lost_lines") if parity[name]}
   return {"task": config.task, "model": model} | ({"parity": used} if used else {})
-
-
-def _crop_cameras(batch: task.Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """K of the network input [b v 3 3], R [b v 3 3], t [b v 3]."""
-  intrinsics = jax.vmap(jax.vmap(cameras.crop_intrinsics))(batch["crop"], batch["intrinsics"])
-  return intrinsics, batch["rotation"], batch["translation"]
 
 
 def _crop_joints(batch: task.Batch) -> jax.Array:
@@ -262,7 +257,7 @@ def _peak(heatmap: jax.Array) -> jax.Array:
 
 def _matches(outputs: dict[str, jax.Array], uv: jax.Array) -> dict[str, jax.Array]:
   """Where the nearest view saw what is at uv [b v j 2]: match [b v j 2] px, neighbour [b v]."""
-  look_up = functools.partial(ransac.look_up_match, stride=models.STRIDE)
+  look_up = functools.partial(consensus.look_up_match, stride=models.STRIDE)
   each_view = jax.vmap(jax.vmap(jax.vmap(look_up, (None, 0))))
   return {"match": each_view(outputs["match"][:, :, 0], uv), "neighbour": outputs["source"][..., 0]}
 
@@ -286,8 +281,8 @@ def _reconstructor(config: ml_collections.ConfigDict) -> Callable[..., dict[str,
   choices = {"triangulated": False, "truth": True}
   true_root = task.choose(choices, config.eval.rpsm_root, "eval.rpsm_root")
 
-  def reconstruct(views: reconstruction.Views, maps: jax.Array, batch: task.Batch):
-    if any(map(reconstruction.needs_heatmaps, names)):
+  def reconstruct(views: triangulation.Views, maps: jax.Array, batch: task.Batch):
+    if any(triangulation.METHODS[name].needs_heatmaps for name in names):
       views = views._replace(heatmaps=_positive(maps, views.score, config.heatmap.decode))
       if true_root:
         root = skeletons.by_num_joints(config.model.num_joints).root
@@ -299,16 +294,16 @@ def _reconstructor(config: ml_collections.ConfigDict) -> Callable[..., dict[str,
   return reconstruct
 
 
-def _method(config: ml_collections.ConfigDict, name: str) -> Callable[..., reconstruction.Joints]:
+def _method(config: ml_collections.ConfigDict, name: str) -> Callable[..., triangulation.Joints]:
   """One method of `eval.triangulation`, with the options of the config."""
   merge = config.model.fusion.merge
-  if reconstruction.needs_match(name) and merge in ("none", "heatmaps"):
+  if triangulation.METHODS[name].needs_match and merge in ("none", "heatmaps"):
     raise ValueError(
       f"eval.triangulation {name!r} uses matches of features, which model.fusion.merge {merge!r} "
       "does not have: choose dlt, robust, pymvg, naive or refine"
     )
   skeleton, lengths = skeletons.by_num_joints(config.model.num_joints), None
-  if reconstruction.needs_heatmaps(name):
+  if triangulation.METHODS[name].needs_heatmaps:
     if not config.eval.limb_priors:
       raise ValueError(
         f"eval.triangulation {name!r} needs limb lengths: set eval.limb_priors to a file that "
@@ -316,7 +311,7 @@ def _method(config: ml_collections.ConfigDict, name: str) -> Callable[..., recon
       )
     lengths = limb_priors.read(config.eval.limb_priors, skeleton).mean_mm
   try:
-    return reconstruction.make(
+    return triangulation.make(
       name,
       skeleton=skeleton,
       stride=models.STRIDE,

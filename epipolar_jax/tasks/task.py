@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from epipolar_jax.geometry.cameras import Cameras
+
 Variables = dict[str, Any]
 Batch = dict[str, jax.Array]
 
@@ -38,6 +40,16 @@ class Task(NamedTuple):
   predict: Callable[[Variables, Batch], dict[str, jax.Array]]
   meta: dict[str, Any]
   inspect: Callable[[Variables, Batch], dict[str, jax.Array]] | None = None
+
+
+def cameras(batch: Batch) -> Cameras:
+  """The cameras [b, v] of the stored images."""
+  return Cameras(batch["intrinsics"], batch["rotation"], batch["translation"])
+
+
+def crop_cameras(batch: Batch) -> Cameras:
+  """The cameras [b, v] of the network's inputs."""
+  return cameras(batch).crop(batch["crop"])
 
 
 def normalize_images(image: jax.Array, *, bgr: bool) -> jax.Array:

@@ -14,9 +14,10 @@ import numpy as np
 from absl import app, flags
 from ml_collections import config_flags
 
-from epipolar_jax import limb_priors, skeletons
+from epipolar_jax import skeletons
 from epipolar_jax.inputs import datasets
-from epipolar_jax.interop import pairwise_pickle
+from epipolar_jax.original import pairwise_pickle
+from epipolar_jax.triangulation import limb_priors
 
 
 def learn(config, output: pathlib.Path, *, max_frames: int) -> limb_priors.LimbPriors:

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.spatial import transform
 
-from epipolar_jax import heatmaps, reconstruction
+from epipolar_jax import heatmaps, triangulation
+from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.tools import simulation
 from epipolar_jax.visualize import dot_plot, predictions
 
@@ -75,7 +76,7 @@ TROUBLES = {
 
 def detect(
   rng: np.random.Generator, scenes: simulation.Scenes, trouble: Trouble
-) -> reconstruction.Views:
+) -> triangulation.Views:
   """What a detector and a calibration with these troubles say of the scenes.
 
   Epipolar matches lie in the nearest of the views that are there, with twice the noise of its own
@@ -98,7 +99,7 @@ def detect(
   score = np.where(missing, 0.0, score)
   frame = np.arange(n)[:, None]
   present = ~missing[..., 0]
-  neighbour = simulation.nearest_view(scenes.rotation, scenes.translation, present)
+  neighbour = simulation.nearest_view(scenes.cameras, present)
   guessed = hidden | hidden[frame, neighbour]
   sigma_match = np.where(guessed, 25.0, 2.0 * trouble.noise_px)[..., None]
   match = uv[frame, neighbour] + sigma_match * rng.normal(size=uv.shape)
@@ -107,16 +108,18 @@ def detect(
   turn = transform.Rotation.from_rotvec(
     np.radians(trouble.turn_deg) * rng.normal(size=(n * v, 3))
   ).as_matrix()
-  intrinsics = scenes.intrinsics.copy()
+  intrinsics = scenes.cameras.intrinsics.copy()
   intrinsics[..., :2, 2] += trouble.shift_px * rng.normal(size=(n, v, 2))
   # The camera's centre stays: R x + t turns as a whole.
   turn = turn.reshape(n, v, 3, 3)
-  return reconstruction.Views(
+  return triangulation.Views(
     joints_2d=found.astype(np.float32),
     score=score.astype(np.float32),
-    intrinsics=intrinsics.astype(np.float32),
-    rotation=(turn @ scenes.rotation).astype(np.float32),
-    translation=np.einsum("nvab,nvb->nva", turn, scenes.translation).astype(np.float32),
+    cameras=Cameras(
+      intrinsics.astype(np.float32),
+      (turn @ scenes.cameras.rotation).astype(np.float32),
+      np.einsum("nvab,nvb->nva", turn, scenes.cameras.translation).astype(np.float32),
+    ),
     match=match.astype(np.float32),
     neighbour=neighbour,
   )
@@ -128,8 +131,8 @@ def _distorted(scenes: simulation.Scenes) -> np.ndarray:
   The person stands off the middle of a whole picture as it would in the original data, 0.2 focal
   lengths to the side; what is wrong at that place anyway, the crop's position, is taken out.
   """
-  focal = scenes.intrinsics[..., None, :1, 0]
-  middle = scenes.intrinsics[..., None, :2, 2]
+  focal = scenes.cameras.intrinsics[..., None, :1, 0]
+  middle = scenes.cameras.intrinsics[..., None, :2, 2]
   aside = np.array([0.2, 0.0])
   xy = (scenes.uv - middle) / focal
   return (_through_lens(xy + aside) - _through_lens(aside)) * focal + middle
@@ -148,7 +151,7 @@ def _through_lens(xy: np.ndarray) -> np.ndarray:
 
 def make_locators(names: tuple[str, ...]) -> dict[str, Any]:
   """Every method of `reconstruction`; `rpsm` gets Gaussian maps around the detections."""
-  locators = {name: reconstruction.make(name) for name in names if name != "rpsm"}
+  locators = {name: triangulation.make(name) for name in names if name != "rpsm"}
   if "rpsm" in names:
     locators["rpsm"] = _rpsm()
   return {name: locators[name] for name in names}
@@ -156,7 +159,7 @@ def make_locators(names: tuple[str, ...]) -> dict[str, Any]:
 
 def _rpsm():
   limb_length = np.array(simulation.LIMB_MM)
-  locate = reconstruction.make("rpsm", limb_length=limb_length)
+  locate = triangulation.make("rpsm", limb_length=limb_length)
   side = simulation.SIZE // simulation.STRIDE
 
   def one_map(uv, score):
@@ -191,7 +194,7 @@ def compare(names: tuple[str, ...], *, frames: int, seed: int) -> dict[str, dict
   return results
 
 
-def _errors(found: reconstruction.Joints, truth: np.ndarray) -> dict[str, float]:
+def _errors(found: triangulation.Joints, truth: np.ndarray) -> dict[str, float]:
   valid = np.asarray(found.valid)
   distance = np.linalg.norm(np.asarray(found.points) - truth, axis=-1)[valid]
   if not len(distance):

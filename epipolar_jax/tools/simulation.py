@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from epipolar_jax import skeletons
+from epipolar_jax.geometry.cameras import Cameras
 
 SIZE = 256  # side of the crops, px
 STRIDE = 4  # crop px per heatmap px
@@ -21,17 +22,13 @@ class Scenes(NamedTuple):
 
   Attributes:
     joints: [n, j, 3], world, mm.
-    intrinsics: [n, v, 3, 3], K of the crops.
-    rotation: [n, v, 3, 3], R_cw.
-    translation: [n, v, 3], t_cw, mm.
+    cameras: [n, v], of the crops, t_cw in mm.
     uv: [n, v, j, 2], exact projections, px.
     neighbour: [n, v], the view with the nearest camera.
   """
 
   joints: np.ndarray
-  intrinsics: np.ndarray
-  rotation: np.ndarray
-  translation: np.ndarray
+  cameras: Cameras
   uv: np.ndarray
   neighbour: np.ndarray
 
@@ -43,17 +40,16 @@ def make_scenes(rng: np.random.Generator, count: int, *, num_views: int = 4) -> 
   """
   made = [_scene(rng, num_views) for _ in range(count)]
   joints, k, r, t, uv = (np.stack(parts) for parts in zip(*made))
-  return Scenes(joints, k, r, t, uv, nearest_view(r, t))
+  cameras = Cameras(k, r, t)
+  return Scenes(joints, cameras, uv, nearest_view(cameras))
 
 
-def nearest_view(
-  rotation: np.ndarray, translation: np.ndarray, present: np.ndarray | None = None
-) -> np.ndarray:
+def nearest_view(cameras: Cameras, present: np.ndarray | None = None) -> np.ndarray:
   """The other view with the nearest camera [n, v] int32, of those present [n, v]; None: of all.
 
   Where no other is present it is the nearest of the absent.
   """
-  center = -np.einsum("nvba,nvb->nva", rotation, translation)
+  center = -np.einsum("nvba,nvb->nva", cameras.rotation, cameras.translation)
   gap = np.linalg.norm(center[:, :, None] - center[:, None], axis=-1)
   gap[:, np.eye(gap.shape[1], dtype=bool)] = np.inf
   if present is not None:
@@ -63,9 +59,7 @@ def nearest_view(
 
 def project(joints: np.ndarray, scenes: Scenes) -> np.ndarray:
   """Joints [n, j, 3] to pixels [n, v, j, 2], by the cameras of the scenes."""
-  x_c = np.einsum("nvab,njb->nvja", scenes.rotation, joints) + scenes.translation[:, :, None]
-  uv = np.einsum("nvab,nvjb->nvja", scenes.intrinsics, x_c)
-  return uv[..., :2] / uv[..., 2:]
+  return np.asarray(scenes.cameras.project(joints))
 
 
 def _scene(rng: np.random.Generator, num_views: int) -> tuple[np.ndarray, ...]:

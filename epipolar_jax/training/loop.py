@@ -17,7 +17,7 @@ import tqdm
 from epipolar_jax import checkpointing, metric_writer, parallel, processes, tasks
 from epipolar_jax.evaluation import driver, pictures
 from epipolar_jax.inputs import batches as inputs
-from epipolar_jax.interop import pretrained
+from epipolar_jax.original import pretrained
 from epipolar_jax.training import schedules
 from epipolar_jax.training import state as train_state
 from epipolar_jax.training import step as train_step

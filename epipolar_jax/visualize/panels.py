@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from epipolar_jax.geometry import epipolar
+from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.visualize import palette
 
 _SIDE = 256  # of one drawn view, px
@@ -39,7 +40,7 @@ def attention_row(
   points: np.ndarray,
   weigh: Callable[[int, np.ndarray, np.ndarray], np.ndarray],
   source: np.ndarray,
-  cameras: tuple[np.ndarray, np.ndarray, np.ndarray],
+  cameras: Cameras,
   *,
   num_samples: int,
   stride: int,
@@ -52,7 +53,7 @@ def attention_row(
     weigh: from a view, a feature pixel (u, v) of it and the samples [k 2] on its line in the source
       view, in feature pixels, to their weights [k].
     source: [v], the view each view looks at.
-    cameras: K [v 3 3] of the network inputs, R [v 3 3], t [v 3] mm.
+    cameras: [v], of the network inputs, t_cw in mm.
     num_samples: k.
     stride: image pixels per feature pixel.
 
@@ -82,11 +83,8 @@ def attention_row(
 
 def _samples(cell, reference, source, cameras, size_wh, num_samples, stride):
   """Samples [k, 2] in feature pixels of the source, and whether the line meets it."""
-  pair = [
-    (epipolar.to_map(jnp.float32(k), stride), jnp.float32(r), jnp.float32(t))
-    for k, r, t in ([x[v] for x in cameras] for v in (reference, source))
-  ]
-  fundamental = epipolar.fundamental(*pair[0], *pair[1])
+  cameras = jax.tree.map(jnp.float32, cameras).scale(1 / stride)
+  fundamental = epipolar.fundamental(cameras[reference], cameras[source])
   samples, valid = epipolar.sample_line(
     jnp.float32(cell), fundamental, size_wh=size_wh, num_samples=num_samples
   )

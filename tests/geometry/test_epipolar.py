@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from epipolar_jax.geometry import epipolar
+from epipolar_jax.geometry.cameras import Cameras
 from tests import golden_files, reference, scenes
 
 
@@ -33,8 +34,13 @@ def _golden_fundamental(p1, p2, dtype):
 
 
 @jax.jit
+def _fundamental(k1, r1, t1, k2, r2, t2):
+  return epipolar.fundamental(Cameras(k1, r1, t1), Cameras(k2, r2, t2))
+
+
+@jax.jit
 def _map_fundamental(k1, r1, t1, k2, r2, t2):
-  return epipolar.fundamental(epipolar.to_map(k1, 4), r1, t1, epipolar.to_map(k2, 4), r2, t2)
+  return epipolar.fundamental(Cameras(k1, r1, t1).scale(1 / 4), Cameras(k2, r2, t2).scale(1 / 4))
 
 
 def _pixels(height, width):
@@ -56,11 +62,10 @@ def _sample_all(sampler, points, matrix, *sizes):
 
 
 def test_fundamental_law_and_oracle():
-  fundamental = jax.jit(epipolar.fundamental)
   for seed in range(5):
     scene = scenes.make_scene(seed)
     pair = _pair(scene, 0, 1)
-    f = np.asarray(fundamental(*_float32(*pair)), np.float64)
+    f = np.asarray(_fundamental(*_float32(*pair)), np.float64)
     oracle = reference.fundamental(*pair)
     # At 256 px most of the unit norm sits in f[2, 2]: compare lines, in px, not entries.
     ones = np.ones((17, 1))
@@ -73,11 +78,10 @@ def test_fundamental_law_and_oracle():
 
 def test_fundamental_golden_find_fundamental_mat():
   g = golden_files.load("geometry")
-  fundamental = jax.jit(epipolar.fundamental)
   with jax.enable_x64(True):
     for (i, j), expected in zip(g["F_pairs"], g["F_torch64"]):
       cameras = [(g["cropK"][n], g["RT"][n, :, :3], g["RT"][n, :, 3]) for n in (i, j)]
-      f = np.asarray(fundamental(*map(jnp.asarray, cameras[0] + cameras[1])))
+      f = np.asarray(_fundamental(*map(jnp.asarray, cameras[0] + cameras[1])))
       expected = expected / np.linalg.norm(expected)
       f = f * np.sign(np.sum(f * expected))
       np.testing.assert_allclose(f, expected, atol=1e-9)
@@ -87,11 +91,11 @@ def test_epipole_is_on_every_line_and_at_infinity_for_parallel_cameras():
   scene = scenes.make_scene(1)
   pair = _float32(*_pair(scene, 0, 2))
   center = -pair[1].T @ pair[2]
-  e = epipolar.epipole(*pair[3:], center)
-  f = epipolar.fundamental(*pair)
+  e = epipolar.epipole(Cameras(*pair[3:]), center)
+  f = _fundamental(*pair)
   np.testing.assert_allclose(f.T @ e, 0, atol=1e-6)
   eye, shift = jnp.eye(3), jnp.array([100.0, 0.0, 0.0])
-  assert epipolar.epipole(pair[3], eye, jnp.zeros(3), shift)[2] == 0
+  assert epipolar.epipole(Cameras(pair[3], eye, jnp.zeros(3)), shift)[2] == 0
 
 
 @pytest.mark.parametrize("size_hw", [(64, 64), (24, 40)])
@@ -164,7 +168,7 @@ def test_samples_golden_grid2sample_locs(name):
   with jax.enable_x64(True):
     matrix = _golden_fundamental(g[name + ".P1"], g[name + ".P2"], jnp.float64)
     args = (points, matrix, height, width, num_samples)
-    samples, valid = _sample_all(epipolar.sample_line_reference, *args)
+    samples, valid = _sample_all(epipolar.sample_line_original, *args)
     ours, ours_valid = _sample_all(epipolar.sample_line, *args)
   np.testing.assert_array_equal(valid, hit)
   np.testing.assert_array_equal(ours_valid, hit)
@@ -185,7 +189,7 @@ def test_parallel_cameras_look_along_rows(x64):
   with jax.enable_x64(x64):
     k = jnp.array([[90.0, 0, 31.5], [0, 90, 31.5], [0, 0, 1]])
     eye = jnp.eye(3)
-    matrix = epipolar.fundamental(k, eye, jnp.zeros(3), k, eye, jnp.array([-300.0, 0, 0]))
+    matrix = _fundamental(k, eye, jnp.zeros(3), k, eye, jnp.array([-300.0, 0, 0]))
     points = _pixels(64, 64)
     samples, valid = _sample_all(epipolar.sample_line, points, matrix, 64, 64, 64)
     assert valid.all()  # border rows included
@@ -201,7 +205,7 @@ def test_line_through_two_corners_is_a_hit_and_a_miss_in_the_reference():
   assert valid
   expected = np.array([[0.0, 0], [15.5, 15.5], [31, 31]])
   np.testing.assert_allclose(np.sort(samples[0], axis=0), expected, atol=1e-3)
-  samples, valid = _sample_all(epipolar.sample_line_reference, jnp.zeros((1, 2)), matrix, 32, 32, 3)
+  samples, valid = _sample_all(epipolar.sample_line_original, jnp.zeros((1, 2)), matrix, 32, 32, 3)
   assert not valid
   assert np.all(samples < -1000)
 
@@ -237,8 +241,7 @@ def test_gradient_equals_finite_differences():
 
     @jax.jit
     def samples(point, t2):
-      k1, k2 = (epipolar.to_map(pair[i], 4) for i in (0, 3))
-      matrix = epipolar.fundamental(k1, pair[1], pair[2], k2, pair[4], t2)
+      matrix = _map_fundamental(*pair[:5], t2)
       return epipolar.sample_line(point, matrix, size_wh=(64, 64), num_samples=3)[0]
 
     args = (jnp.array([30.0, 20.0]), pair[5])

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from epipolar_jax.geometry import cameras, epipolar, pencil
+from epipolar_jax.geometry import epipolar, pencil
+from epipolar_jax.geometry.cameras import Cameras
 from tests import scenes
 
 _SIZE_WH = (24, 16)
@@ -54,9 +55,11 @@ def test_the_border_point_lies_on_the_line_and_beyond_the_point(pole):
 
 def test_pixels_of_neighbouring_lines_share_what_the_other_view_holds():
   scene = scenes.make_scene(3, size=64)
-  camera, other = ([jnp.asarray(x[i], jnp.float32) for x in scene.cameras] for i in (0, 1))
-  matrix = epipolar.fundamental(*camera, *other)
-  pole = epipolar.epipole(*camera, cameras.center(*other[1:]))
+  camera, other = (
+    Cameras(*(jnp.asarray(x[i], jnp.float32) for x in scene.cameras)) for i in (0, 1)
+  )
+  matrix = epipolar.fundamental(camera, other)
+  pole = epipolar.epipole(camera, other.centre())
   points = _pixels()
   border = _at(_coordinates(points, pole))
   one = np.append(points, np.ones((len(points), 1)), 1) @ np.asarray(matrix, np.float64).T

@@ -11,8 +11,9 @@ import pytest
 
 from configs import h36m
 from epipolar_jax import models
-from epipolar_jax.interop import torch_names
+from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.models import epipolar_pose, fusion, pose_resnet, resnet
+from epipolar_jax.original import torch_names
 from tests import golden_files, reference, scenes
 from tests.models import weights
 
@@ -50,7 +51,12 @@ def _views_only(merge="late", **fields):
 
 def _sources(inputs, rule):
   choose = functools.partial(fusion.choose_sources, rule=rule)
-  return jax.vmap(choose)(*inputs[2:])
+  return jax.vmap(choose)(inputs[1])
+
+
+def _stacked(pairs):
+  """The `Cameras` of frames of K, R, t."""
+  return Cameras(*(np.array([[c[i] for c in p] for p in pairs], np.float32) for i in range(3)))
 
 
 def _inputs(batch, views, size=32, seed=0):
@@ -58,7 +64,7 @@ def _inputs(batch, views, size=32, seed=0):
   cameras = [np.stack([s.cameras[i] for s in found]).astype(np.float32) for i in range(3)]
   rng = np.random.default_rng(seed)
   images = rng.normal(size=(batch, views, size, size, 3)).astype(np.float32)
-  return images, *cameras
+  return images, Cameras(*cameras)
 
 
 def _random_variables(model, inputs):
@@ -141,17 +147,17 @@ def test_at_the_start_a_view_gains_what_attention_saw():
 
 def test_gradients_are_finite_with_degenerate_cameras():
   model = _views_only("both")
-  images, intrinsics, rotation, translation = _inputs(1, 4)
+  images, cameras = _inputs(1, 4)
   # View 1 has view 0's centre, view 3 is parallel to view 2 and looks along the baseline.
+  rotation, translation = cameras.rotation, cameras.translation
   translation[0, 1] = rotation[0, 1] @ rotation[0, 0].T @ translation[0, 0]
   rotation[0, 3] = rotation[0, 2]
   translation[0, 3] = translation[0, 2] + np.array([0.0, 0.0, 300.0])
-  cameras = intrinsics, rotation, translation
-  variables = _random_variables(model, (images, *cameras))
+  variables = _random_variables(model, (images, cameras))
 
   def loss(params, images):
     state = {"params": params, "batch_stats": variables["batch_stats"]}
-    out, updates = model.apply(state, images, *cameras, train=True, mutable=["batch_stats"])
+    out, updates = model.apply(state, images, cameras, train=True, mutable=["batch_stats"])
     return jnp.sum(jnp.sin(out["heatmaps"])), updates
 
   differentiate = jax.jit(jax.grad(loss, (0, 1), has_aux=True))
@@ -325,13 +331,13 @@ def test_two_view_network_equals_golden_forward(depth, merge, name, monkeypatch)
   images = np.stack([_nhwc(given["img"]), _nhwc(given["other_img"])], axis=1)
   pairs = np.stack([given["KRT"], given["other_KRT"]], axis=1)
   cameras = [[_cameras(p) for p in pair] for pair in pairs]
-  cameras = [np.array([[c[i] for c in pair] for pair in cameras], np.float32) for i in range(3)]
-  variables = _load(model, given[f"keys/{name}"], images, *cameras)
+  cameras = _stacked(cameras)
+  variables = _load(model, given[f"keys/{name}"], images, cameras)
 
   run = _run_on_lines(model, monkeypatch)
 
   def heatmaps(samples, valid):
-    return run(variables, (images, *cameras), jnp.asarray(samples, jnp.float32), valid)
+    return run(variables, (images, cameras), jnp.asarray(samples, jnp.float32), valid)
 
   golden_lines = _golden_lines(given, np.float32)
   # The reference reads misses too, far outside: no line is skipped.
@@ -344,7 +350,7 @@ def test_two_view_network_equals_golden_forward(depth, merge, name, monkeypatch)
   np.testing.assert_allclose(match, golden[f"epipolarpose{name}_match"], atol=1e-3)
   right, _ = heatmaps(_golden_lines(given, np.float64)[0], every)
   fundamental = jax.vmap(functools.partial(fusion.fundamentals, stride=4))(
-    *map(jnp.asarray, cameras), jnp.array([[[1], [0]]] * 2)
+    jax.tree.map(jnp.asarray, cameras), jnp.array([[[1], [0]]] * 2)
   )
   sample = functools.partial(fusion.sample_lines, size_hw=(32, 32), num_samples=64)
   ours, _ = heatmaps(*jax.vmap(sample)(fundamental[:, 0, 0]))
@@ -362,8 +368,8 @@ def test_two_view_network_in_train_mode_equals_golden_forward():
   both = _build(backbone_depth=18, parity__zero_means_outside=True)
   images, others = _nhwc(given["img"]), _nhwc(given["other_img"])
   cameras = [[_cameras(p) for p in pair] for pair in zip(given["KRT"], given["other_KRT"])]
-  cameras = [np.array([[c[i] for c in pair] for pair in cameras], np.float32) for i in range(3)]
-  variables = _load(both, given["keys/R18_late"], np.stack([images, others], axis=1), *cameras)
+  cameras = _stacked(cameras)
+  variables = _load(both, given["keys/R18_late"], np.stack([images, others], axis=1), cameras)
   samples = jnp.asarray(_golden_lines(given, np.float32)[0], jnp.float32)
 
   @jax.jit

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from epipolar_jax.geometry import epipolar, sampling
+from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.models import fusion, joint_fusion
 from tests import scenes
 
@@ -15,8 +16,7 @@ _K = 32
 
 
 def _cameras(scene):
-  intrinsics = np.stack([epipolar.to_map(jnp.asarray(k, jnp.float32), 4) for k in scene.intrinsics])
-  return [jnp.asarray(x, jnp.float32) for x in (intrinsics, *scene.cameras[1:])]
+  return Cameras(*(jnp.asarray(x, jnp.float32) for x in scene.cameras)).scale(1 / 4)
 
 
 def _bumps(scene, width=1.5):
@@ -31,20 +31,20 @@ def _bumps(scene, width=1.5):
 
 def _fuse(logits, cameras, gain=1.0, sharpness=2.0):
   module = joint_fusion.JointFusion(num_joints=logits.shape[-1], num_samples=_K)
-  source = fusion.choose_sources(*cameras[1:], rule="all")
+  source = fusion.choose_sources(cameras, rule="all")
   joints = logits.shape[-1]
   params = {"gain": jnp.full(joints, gain), "sharpness": jnp.full(joints, sharpness)}
-  inputs = [jnp.asarray(x)[None] for x in (logits, *cameras, source)]
+  inputs = jax.tree.map(lambda x: jnp.asarray(x)[None], (logits, cameras, source))
   return jax.jit(module.apply)({"params": params}, *inputs)[0]
 
 
 def test_equals_one_line_per_pixel():
   scene = scenes.make_scene(1, num_views=2, num_joints=3, size=4 * _SIZE)
-  one, other = ([x[i] for x in _cameras(scene)] for i in (0, 1))
+  one, other = _cameras(scene)[0], _cameras(scene)[1]
   seen = joint_fusion.evidence(jnp.asarray(_bumps(scene)[1]))
   sharpness = jnp.array([0.0, 1.0, 4.0])
   found = joint_fusion.look_along_lines(seen, one, other, sharpness, num_samples=_K)
-  matrix = epipolar.fundamental(*one, *other)
+  matrix = epipolar.fundamental(one, other)
   size_wh = (_SIZE, _SIZE)
 
   def pixel(point):
@@ -64,7 +64,7 @@ def test_equals_one_line_per_pixel():
 
 def test_products_equal_gathers():
   scene = scenes.make_scene(3, num_views=2, num_joints=3, size=4 * _SIZE)
-  one, other = ([x[i] for x in _cameras(scene)] for i in (0, 1))
+  one, other = _cameras(scene)[0], _cameras(scene)[1]
   seen = joint_fusion.evidence(jnp.asarray(_bumps(scene)[1]))
   sharpness = jnp.array([0.0, 1.0, 4.0])
 
@@ -120,14 +120,14 @@ def test_gain_zero_leaves_the_view_alone():
 def test_gradients_are_finite_with_the_epipole_in_the_map():
   scene = scenes.make_scene(5, num_views=2, num_joints=2, size=4 * _SIZE)
   # The second camera stands on the first one's optical axis, behind the person.
-  intrinsics, rotation, translation = _cameras(scene)
-  axis = rotation[0][2]
-  center = -rotation[0].T @ translation[0] + 9000.0 * axis
-  turned = jnp.diag(jnp.array([-1.0, 1.0, -1.0])) @ rotation[0]
-  cameras = (
-    jnp.stack([intrinsics[0], intrinsics[0]]),
-    jnp.stack([rotation[0], turned]),
-    jnp.stack([translation[0], -turned @ center]),
+  first = _cameras(scene)[0]
+  rotation, translation = first.rotation, first.translation
+  centre = first.centre() + 9000.0 * rotation[2]
+  turned = jnp.diag(jnp.array([-1.0, 1.0, -1.0])) @ rotation
+  cameras = Cameras(
+    jnp.stack([first.intrinsics, first.intrinsics]),
+    jnp.stack([rotation, turned]),
+    jnp.stack([translation, -turned @ centre]),
   )
   logits = jnp.asarray(_bumps(scene))
   value, slope = jax.value_and_grad(lambda x: jnp.sum(jnp.sin(_fuse(x, cameras))))(logits)

@@ -9,6 +9,7 @@ import pytest
 
 from epipolar_jax import losses
 from epipolar_jax.geometry import epipolar
+from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.models import attention, fusion
 from tests import golden_files, scenes
 
@@ -186,10 +187,10 @@ def test_a_pixel_that_finds_itself_costs_nothing():
 
 def test_sources_are_ranked_by_distance_and_drawn_by_key():
   scene = scenes.make_scene(3, num_views=5, size=64)
-  rotation, translation = (jnp.asarray(x, jnp.float32) for x in scene.cameras[1:])
-  choose = functools.partial(fusion.choose_sources, rotation, translation)
+  cameras = Cameras(*(jnp.asarray(x, jnp.float32) for x in scene.cameras))
+  choose = functools.partial(fusion.choose_sources, cameras)
   every = np.asarray(choose(rule="all"))
-  centers = -np.einsum("vij,vi->vj", rotation, translation)
+  centers = -np.einsum("vij,vi->vj", cameras.rotation, cameras.translation)
   distance = np.linalg.norm(centers[:, None] - centers, axis=-1)
   np.testing.assert_array_equal(every, np.argsort(distance, -1)[:, 1:])
   keys = jax.random.split(jax.random.key(0), 200)
@@ -218,7 +219,7 @@ def test_parity_lines_lose_corners_and_parallel_cameras():
     f = f / jnp.linalg.norm(f)
     sizes = {"size_wh": (8, 8), "num_samples": 8}
     assert epipolar.sample_line(point, f, **sizes)[1]
-    samples, valid = epipolar.sample_line_reference(point, f, **sizes)
+    samples, valid = epipolar.sample_line_original(point, f, **sizes)
     assert valid == found
     assert found or np.all(samples < -100), "a miss lies far outside"
 

@@ -9,9 +9,10 @@ import pytest
 
 from configs import h36m
 from epipolar_jax import heatmaps, models
-from epipolar_jax.geometry import triangulation
-from epipolar_jax.interop import torch_names
+from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.models import epipolar_pose
+from epipolar_jax.original import torch_names
+from epipolar_jax.triangulation import linear
 from tests import golden_files, reference
 from tests.models import weights
 
@@ -150,8 +151,8 @@ def _joints(golden, outputs):
   @jax.jit
   @functools.partial(jax.vmap, in_axes=(1, 1))
   def pymvg(uv, score):
-    weight = triangulation.select_views(score, threshold=0.05).astype(jnp.float32)
-    return triangulation.dlt(uv, *cameras, weight=weight, world_norm=True)[0]
+    weight = linear.select_views(score, threshold=0.05).astype(jnp.float32)
+    return linear.dlt(uv, Cameras(*cameras), weight=weight, world_norm=True)[0]
 
   points = pymvg(uv, score)
   expected = pymvg(*(jnp.asarray(golden[name]) for name in ("batch_locs", "score_pred")))

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from epipolar_jax import reconstruction
+from epipolar_jax import triangulation
 from epipolar_jax.tools import simulation
 from epipolar_jax.tools.benchmark import __main__ as benchmark
-from epipolar_jax.tools.benchmark import ceilings, memory, report, timing, triangulation
+from epipolar_jax.tools.benchmark import ceilings, memory, report, timing
+from epipolar_jax.tools.benchmark import triangulation as suite
 
 
 def test_rows_by_hand(monkeypatch):
@@ -64,24 +65,22 @@ def test_arguments_that_make_no_sense(words, message, capsys):
 def test_loops_find_the_joint():
   """Exact detections: every loop gives the point."""
   scenes = simulation.make_scenes(np.random.default_rng(0), 1)
-  views = triangulation.reconstruction.Views(
-    *(scenes.uv[0], None, scenes.intrinsics[0], scenes.rotation[0], scenes.translation[0])
-  )
+  views = triangulation.Views(*(scenes.uv[0], None, scenes.cameras[0]))
   for name in ("dlt", "consensus", "robust"):
-    found = triangulation.LOOPS[name](views, 5)
+    found = suite.LOOPS[name](views, 5)
     np.testing.assert_allclose(found, scenes.joints[0, 5], atol=1.0, err_msg=name)
 
 
 def test_loop_of_the_pictorial_model_finds_its_pose():
   """Measured 3.9 mm, at most 9: OpenCV looks up at 1/32 of a map pixel, and has other weights."""
-  scenes, views = triangulation._frames(2)
-  maps = triangulation._maps(jnp.asarray(views.joints_2d))
-  locate = reconstruction.make("rpsm", limb_length=np.array(simulation.LIMB_MM))
+  scenes, views = suite._frames(2)
+  maps = suite._maps(jnp.asarray(views.joints_2d))
+  locate = triangulation.make("rpsm", limb_length=np.array(simulation.LIMB_MM))
   found = locate(jax.tree.map(jnp.asarray, views._replace(heatmaps=maps, root=scenes.joints[:, 0])))
-  tables = triangulation._pair_tables()
+  tables = suite._pair_tables()
   for number in range(2):
     frame = jax.tree.map(lambda x, i=number: x[i], views)
     root = scenes.joints[number, 0]
-    joints = triangulation.LOOPS["rpsm"](frame, np.asarray(maps[number]), root, tables)
+    joints = suite.LOOPS["rpsm"](frame, np.asarray(maps[number]), root, tables)
     apart = np.linalg.norm(joints - found.points[number], axis=-1)
     assert apart.mean() < 6.0 and apart.max() < 15.0, apart

@@ -10,7 +10,6 @@ import pytest
 from jax import export as jax_export
 
 from epipolar_jax import checkpointing, skeletons, tasks
-from epipolar_jax.geometry import cameras
 from epipolar_jax.inputs import multiview
 from epipolar_jax.tools import export
 from tests import dots
@@ -56,7 +55,7 @@ def made(tmp_path_factory):
   batch = next(multiview.eval_batches(dots.frames(3), size=32, batch_size=3, num_threads=1))
   batch = multiview.device_part(batch)
   found = jax.device_get(jax.jit(task.predict)(weights, batch))
-  intrinsics = jax.vmap(jax.vmap(cameras.crop_intrinsics))(batch["crop"], batch["intrinsics"])
+  intrinsics = task.crop_cameras(batch).intrinsics
   given = {k: batch[k] for k in ("image", "rotation", "translation")}
   np.savez(folder / "inputs.npz", intrinsics=intrinsics, **given)
   return folder, config, found

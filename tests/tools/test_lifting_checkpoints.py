@@ -8,8 +8,7 @@ import pytest
 
 from configs import lifting_direct_h36m
 from epipolar_jax import checkpointing, tasks
-from epipolar_jax.interop import lifting_names, pth
-from epipolar_jax.tools import convert_torch, export_torch
+from epipolar_jax.original import convert_torch, export_torch, lifting_names, pth
 from tests import golden_files
 
 

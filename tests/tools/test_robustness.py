@@ -1,10 +1,10 @@
 """The robustness table: simulated detections do what their troubles say; table and picture."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from epipolar_jax.geometry import cameras
 from epipolar_jax.tools import robustness, simulation
 from epipolar_jax.visualize import dot_plot
 
@@ -17,10 +17,10 @@ def _detect(**trouble):
 
 def test_scenes_are_people_in_crops():
   """Projected by our camera model; limbs within 5 % (three sigma: 15) of the average person's."""
-  flat = [jnp.asarray(x[0]) for x in (_SCENES.intrinsics, _SCENES.rotation, _SCENES.translation)]
+  flat = jax.tree.map(lambda x: jnp.asarray(x[0]), _SCENES.cameras)
   for view in range(4):
     for joint in (0, 3, 16):
-      uv = cameras.project(jnp.asarray(_SCENES.joints[0, joint]), *(x[view] for x in flat))
+      uv = flat[view].project(jnp.asarray(_SCENES.joints[0, joint]))
       np.testing.assert_allclose(uv, _SCENES.uv[0, view, joint], atol=1e-2)
   limbs = np.array(simulation.skeletons.H36M_17.limbs)
   ends = _SCENES.joints[:, limbs]
@@ -43,16 +43,16 @@ def test_troubles_are_what_they_say():
   assert far.mean() == pytest.approx(0.2, abs=0.03) and wrong.score.min() > 0.5
   assert ((_detect(missing=1).score == 0).all(axis=2).sum(axis=1) == 1).all()
   turned = _detect(turn_deg=1.0)
-  cos = np.einsum("nvab,nvab->nv", turned.rotation, _SCENES.rotation)
+  cos = np.einsum("nvab,nvab->nv", turned.cameras.rotation, _SCENES.cameras.rotation)
   angle = np.degrees(np.arccos(np.clip((cos - 1) / 2, -1, 1)))
   # The length of three Gaussians of one degree.
   assert angle.mean() == pytest.approx(1.6, abs=0.2)
   for views in (turned, _SCENES):
-    centers = -np.einsum("nvba,nvb->nva", views.rotation, views.translation)
+    centers = -np.einsum("nvba,nvb->nva", views.cameras.rotation, views.cameras.translation)
     assert np.linalg.norm(centers[..., :2], axis=-1).min() > 2000
-  moved = -np.einsum("nvba,nvb->nva", turned.rotation, turned.translation) - centers
+  moved = -np.einsum("nvba,nvb->nva", turned.cameras.rotation, turned.cameras.translation) - centers
   assert np.abs(moved).max() < 5.0
-  shifted = _detect(shift_px=3.0).intrinsics - _SCENES.intrinsics
+  shifted = _detect(shift_px=3.0).cameras.intrinsics - _SCENES.cameras.intrinsics
   assert shifted[..., :2, 2].std() == pytest.approx(3.0, rel=0.1)
   lens = _detect(lens=True, noise_px=0.0).joints_2d - _SCENES.uv
   assert 0.2 < np.abs(lens).mean() < 5.0
@@ -60,9 +60,9 @@ def test_troubles_are_what_they_say():
 
 def test_neighbours_are_the_nearest_cameras():
   """Of 40 rigs of a ring: by slow search, also among those that are left."""
-  centers = -np.einsum("nvba,nvb->nva", _SCENES.rotation, _SCENES.translation)
+  centers = -np.einsum("nvba,nvb->nva", _SCENES.cameras.rotation, _SCENES.cameras.translation)
   present = np.random.default_rng(2).permuted(np.tile([True, True, True, False], (40, 1)), axis=1)
-  among = simulation.nearest_view(_SCENES.rotation, _SCENES.translation, present)
+  among = simulation.nearest_view(_SCENES.cameras, present)
   for frame, allowed, found in (
     *((n, range(4), _SCENES.neighbour[n]) for n in range(40)),
     *((n, np.flatnonzero(present[n]), among[n]) for n in range(40)),
@@ -97,7 +97,7 @@ def test_robust_tells_a_bad_calibration_from_outliers():
   """
   errors = {}
   for name in ("dlt", "robust"):
-    locate = robustness.reconstruction.make(name)
+    locate = robustness.triangulation.make(name)
     for trouble in ({"turn_deg": 1.0}, {"outliers": 0.1}):
       off = np.asarray(locate(_detect(**trouble)).points) - _SCENES.joints
       errors[name, *trouble] = np.linalg.norm(off, axis=-1).mean()
@@ -106,7 +106,7 @@ def test_robust_tells_a_bad_calibration_from_outliers():
 
 
 def _mean_error(name, views):
-  found = robustness.reconstruction.make(name)(views)
+  found = robustness.triangulation.make(name)(views)
   assert found.valid.all()
   return np.linalg.norm(np.asarray(found.points) - _SCENES.joints, axis=-1).mean()
 

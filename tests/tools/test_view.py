@@ -12,7 +12,8 @@ import pytest
 
 from data.h36m import builder
 from epipolar_jax import tasks
-from epipolar_jax.geometry import cameras, epipolar, sampling
+from epipolar_jax.geometry import epipolar, sampling
+from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.tools import view
 from epipolar_jax.visualize import viewer
 from tests import dots, pages
@@ -97,16 +98,11 @@ class _Opened:
 def _line(example, config, point, reference, source):
   """Samples [k, 2] in image px of the source view, by `geometry.epipolar`."""
   truth = view._geometry(view._unaugmented(config, example))
-  camera = [
-    (
-      epipolar.to_map(jnp.float32(truth["intrinsics"][v]), 4),
-      *(jnp.float32(truth[k][v]) for k in ("rotation", "translation")),
-    )
-    for v in (reference, source)
-  ]
+  names = ("intrinsics", "rotation", "translation")
+  cameras = Cameras(*(jnp.float32(truth[name]) for name in names)).scale(1 / 4)
   samples, valid = epipolar.sample_line(
     jnp.float32(point),
-    epipolar.fundamental(*camera[0], *camera[1]),
+    epipolar.fundamental(cameras[reference], cameras[source]),
     size_wh=(16, 16),
     num_samples=config.model.fusion.num_samples,
   )
@@ -344,7 +340,7 @@ def test_network_input_stage_has_targets_on_its_joints(config):
   shifted = np.array(stages[2]["joints_2d"]) - np.array(stages[1]["joints_2d"])
   assert np.abs(shifted).max() > 0.5  # the config of the dots augments
   camera = [np.array(stages[2][k][0]) for k in ("intrinsics", "rotation", "translation")]
-  projected = cameras.project(jnp.float32(stages[2]["joints_3d"]), *map(jnp.float32, camera))
+  projected = Cameras(*map(jnp.float32, camera)).project(jnp.float32(stages[2]["joints_3d"]))
   np.testing.assert_allclose(projected, stages[2]["joints_2d"][0], atol=5e-3)
 
 

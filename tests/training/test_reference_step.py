@@ -9,8 +9,9 @@ import optax
 
 from configs import h36m
 from epipolar_jax import heatmaps, losses, models
-from epipolar_jax.interop import torch_names
+from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.models import pose_resnet
+from epipolar_jax.original import torch_names
 from tests import golden_files, reference
 from tests.models import weights
 
@@ -110,9 +111,9 @@ def test_golden_train_step_of_the_two_view_network():
     return jnp.mean(each)
 
   state = weights.state_dict(golden_files.load("models_inputs")["keys/R18_late"])
-  camera = [np.zeros((1, 2, 3, 3)), np.zeros((1, 2, 3, 3)), np.zeros((1, 2, 3))]
+  cameras = Cameras(np.zeros((1, 2, 3, 3)), np.zeros((1, 2, 3, 3)), np.zeros((1, 2, 3)))
   init = functools.partial(model.init, train=False)
-  like = jax.eval_shape(init, jax.random.key(0), np.zeros((1, 2, 256, 256, 3)), *camera)
+  like = jax.eval_shape(init, jax.random.key(0), np.zeros((1, 2, 256, 256, 3)), cameras)
   variables = torch_names.to_flax(state, like)
   adam = optax.adam(1e-3)
 

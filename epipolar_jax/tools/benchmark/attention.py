@@ -62,10 +62,9 @@ def problem() -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
   """Features [h, w, c] of two neighbouring views of a simulated rig; samples and valid lines."""
   rng = np.random.default_rng(0)
   scenes = simulation.make_scenes(rng, 1)
-  camera = (scenes.intrinsics[0], scenes.rotation[0], scenes.translation[0])
   stride = simulation.SIZE // _SIDE
   matrices = fusion.fundamentals(
-    *map(jnp.asarray, camera), jnp.asarray(scenes.neighbour[0])[:, None], stride=stride
+    scenes.cameras[0], jnp.asarray(scenes.neighbour[0])[:, None], stride=stride
   )
   samples, valid = jax.jit(
     lambda matrix: fusion.sample_lines(matrix, size_hw=(_SIDE, _SIDE), num_samples=_SAMPLES)

@@ -14,6 +14,7 @@ import numpy as np
 
 from configs import h36m
 from epipolar_jax import heatmaps, models, tasks
+from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.models import fusion
 from epipolar_jax.tasks import task as task_lib
 from epipolar_jax.tools import model_size, simulation
@@ -100,9 +101,9 @@ def make_batch(frames: int) -> dict[str, np.ndarray]:
   return {
     "image": rng.integers(0, 256, (frames, VIEWS, side, side, 3), np.uint8),
     "crop": np.tile(np.eye(2, 3, dtype=np.float32), (frames, VIEWS, 1, 1)),
-    "intrinsics": scenes.intrinsics,
-    "rotation": scenes.rotation,
-    "translation": scenes.translation,
+    "intrinsics": scenes.cameras.intrinsics,
+    "rotation": scenes.cameras.rotation,
+    "translation": scenes.cameras.translation,
     "joints_2d": scenes.uv,
     "joints_3d": scenes.joints,
     "labelled": np.ones((frames, joints), bool),
@@ -115,7 +116,7 @@ def as_pairs(variables: Any, batch: dict[str, np.ndarray]) -> dict[str, Any]:
   config = make_config("float32").model
   frames = len(batch["valid"])
   source, samples = jax.jit(jax.vmap(_samples))(
-    *(batch[name] for name in ("intrinsics", "rotation", "translation"))
+    Cameras(*(batch[name] for name in ("intrinsics", "rotation", "translation")))
   )
   side = simulation.SIZE // models.STRIDE
   samples = np.asarray(samples).reshape(frames * VIEWS, side, side, -1, 2)
@@ -133,12 +134,12 @@ def as_pairs(variables: Any, batch: dict[str, np.ndarray]) -> dict[str, Any]:
   }
 
 
-def _samples(intrinsics: jax.Array, rotation: jax.Array, translation: jax.Array):
+def _samples(cameras: Cameras):
   """The nearest view [v, 1] of each view of a frame, and samples [v, 1, p, k, 2] in it."""
   config = make_config("float32").model.fusion
   side = simulation.SIZE // models.STRIDE
-  source = fusion.choose_sources(rotation, translation, rule=config.sources)
-  matrices = fusion.fundamentals(intrinsics, rotation, translation, source, stride=models.STRIDE)
+  source = fusion.choose_sources(cameras, rule=config.sources)
+  matrices = fusion.fundamentals(cameras, source, stride=models.STRIDE)
 
   def sample(matrix):
     return fusion.sample_lines(matrix, size_hw=(side, side), num_samples=config.num_samples)[0]

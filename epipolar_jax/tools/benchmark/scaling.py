@@ -92,9 +92,9 @@ def _batch(count: int, size: int) -> dict[str, np.ndarray]:
   return {
     "image": rng.integers(0, 256, (count, views, size, size, 3), np.uint8),
     "crop": np.broadcast_to(shrink, (count, views, 2, 3)),
-    "intrinsics": scenes.intrinsics,
-    "rotation": scenes.rotation,
-    "translation": scenes.translation,
+    "intrinsics": scenes.cameras.intrinsics,
+    "rotation": scenes.cameras.rotation,
+    "translation": scenes.cameras.translation,
     "joints_2d": scenes.uv,
     "joints_3d": scenes.joints,
     "labelled": np.ones(scenes.joints.shape[:2], bool),

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import optimize
 
-from epipolar_jax import heatmaps, reconstruction, skeletons
+from epipolar_jax import heatmaps, skeletons, triangulation
 from epipolar_jax.tools import simulation
 from epipolar_jax.tools.benchmark import timing
 
@@ -52,11 +52,11 @@ def run(seconds: float, only: tuple[str, ...] = ()) -> list[timing.Row]:
   rows = {name: _measure_loop(name, scenes, views, seconds) for name in wanted}
   result = list(rows.values())
   for name in names:
-    lengths = np.array(simulation.LIMB_MM) if reconstruction.needs_heatmaps(name) else None
-    locate = reconstruction.make(name, limb_length=lengths)
+    lengths = np.array(simulation.LIMB_MM) if triangulation.METHODS[name].needs_heatmaps else None
+    locate = triangulation.make(name, limb_length=lengths)
     for batch in _BATCHES:
       part = jax.tree.map(lambda x, batch=batch: jnp.asarray(x[:batch]), views)
-      if reconstruction.needs_heatmaps(name):
+      if triangulation.METHODS[name].needs_heatmaps:
         # Ready, as for the loop: 1.1 GB for 1024 frames.
         part = part._replace(heatmaps=_maps(part.joints_2d))
       row = timing.measure(
@@ -66,15 +66,13 @@ def run(seconds: float, only: tuple[str, ...] = ()) -> list[timing.Row]:
   return result
 
 
-def _frames(count: int) -> tuple[simulation.Scenes, reconstruction.Views]:
+def _frames(count: int) -> tuple[simulation.Scenes, triangulation.Views]:
   """Noisy detections of simulated people."""
   rng = np.random.default_rng(0)
   scenes = simulation.make_scenes(rng, count)
   uv = scenes.uv + rng.normal(0, 2, scenes.uv.shape).astype(np.float32)
   score = np.full(uv.shape[:3], 0.9, np.float32)
-  views = reconstruction.Views(
-    uv, score, scenes.intrinsics, scenes.rotation, scenes.translation, uv, scenes.neighbour
-  )
+  views = triangulation.Views(uv, score, scenes.cameras, uv, scenes.neighbour)
   return scenes, views
 
 
@@ -118,14 +116,11 @@ def _measure_loop(name, scenes, views, seconds) -> timing.Row:
   )
 
 
-def _projections(frame: reconstruction.Views) -> list[np.ndarray]:
-  return [
-    k @ np.column_stack([r, t])
-    for k, r, t in zip(frame.intrinsics, frame.rotation, frame.translation)
-  ]
+def _projections(frame: triangulation.Views) -> list[np.ndarray]:
+  return [k @ np.column_stack([r, t]) for k, r, t in zip(*jax.tree.leaves(frame.cameras))]
 
 
-def _dlt(frame: reconstruction.Views, joint: int) -> np.ndarray:
+def _dlt(frame: triangulation.Views, joint: int) -> np.ndarray:
   """All views by SVD."""
   rows = []
   for (u, v), p in zip(frame.joints_2d[:, joint], _projections(frame)):
@@ -134,7 +129,7 @@ def _dlt(frame: reconstruction.Views, joint: int) -> np.ndarray:
   return x[:3] / x[3]
 
 
-def _pairs(frame: reconstruction.Views, joint: int):
+def _pairs(frame: triangulation.Views, joint: int):
   """The points of all pairs of views, by OpenCV."""
   points, projections = frame.joints_2d[:, joint], _projections(frame)
   for a, b in itertools.combinations(range(len(points)), 2):
@@ -143,12 +138,10 @@ def _pairs(frame: reconstruction.Views, joint: int):
     yield x[:3] / x[3]
 
 
-def _consensus(frame: reconstruction.Views, joint: int) -> np.ndarray:
+def _consensus(frame: triangulation.Views, joint: int) -> np.ndarray:
   """The pair with the most rays nearer than 35 mm."""
   rays, centers = [], []
-  for (u, v), k, r, t in zip(
-    frame.joints_2d[:, joint], frame.intrinsics, frame.rotation, frame.translation
-  ):
+  for (u, v), k, r, t in zip(frame.joints_2d[:, joint], *jax.tree.leaves(frame.cameras)):
     ray = r.T @ np.linalg.solve(k, [u, v, 1.0])
     rays.append(ray / np.linalg.norm(ray))
     centers.append(-r.T @ t)
@@ -160,7 +153,7 @@ def _consensus(frame: reconstruction.Views, joint: int) -> np.ndarray:
   return best
 
 
-def _robust(frame: reconstruction.Views, joint: int) -> np.ndarray:
+def _robust(frame: triangulation.Views, joint: int) -> np.ndarray:
   """The least bounded reprojection error, by SciPy from the best pair."""
   points, projections = frame.joints_2d[:, joint], _projections(frame)
 
@@ -191,7 +184,7 @@ def _pair_tables() -> list[np.ndarray]:
 
 
 def _rpsm(
-  frame: reconstruction.Views, maps: np.ndarray, root: np.ndarray, tables: list[np.ndarray]
+  frame: triangulation.Views, maps: np.ndarray, root: np.ndarray, tables: list[np.ndarray]
 ) -> np.ndarray:
   """The pictorial structure model, coarse to fine; [j, 3]."""
   places = root + _grid(_SIDE_MM, _BINS)[None]

@@ -12,8 +12,14 @@ from configs import h36m
 from epipolar_jax import checkpointing, models, tasks
 from epipolar_jax.evaluation import driver
 from epipolar_jax.inputs import datasets
-from epipolar_jax.interop import pretrained, pth, pth_writer, torch_names
-from epipolar_jax.tools import convert_torch, export_torch
+from epipolar_jax.original import (
+  convert_torch,
+  export_torch,
+  pretrained,
+  pth,
+  pth_writer,
+  torch_names,
+)
 from epipolar_jax.training import loop
 from tests import dots, golden_files
 from tests.models import weights

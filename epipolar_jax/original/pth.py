@@ -18,7 +18,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from epipolar_jax.interop import restricted_pickle
+from epipolar_jax.original import restricted_pickle
 
 MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_VERSION = 1001

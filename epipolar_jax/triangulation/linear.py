@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from epipolar_jax.geometry import linalg
-from epipolar_jax.geometry import symmetric3 as s3
+from epipolar_jax.geometry.cameras import Cameras
+from epipolar_jax.triangulation import symmetric3 as s3
 
 # Two rays meet in one point whatever their weights are; below this ratio float32 would lose it.
 _LEAST_WEIGHT = 0.01
@@ -19,9 +20,7 @@ _FARTHEST = 1e6
 
 def dlt(
   points: jax.Array,
-  intrinsics: jax.Array,
-  rotation: jax.Array,
-  translation: jax.Array,
+  cameras: Cameras,
   *,
   weight: jax.Array,
   world_norm: bool = False,
@@ -36,9 +35,7 @@ def dlt(
 
   Args:
     points: [v, 2], px.
-    intrinsics: [v, 3, 3], K of those pixels; may be that of a rotated crop.
-    rotation: [v, 3, 3], R_cw.
-    translation: [v, 3], t_cw, mm.
+    cameras: [v], of those pixels, t_cw in mm; K may be that of a rotated crop.
     weight: [v], at least 0; a view with weight 0 has no say. Only ratios matter, and a positive
       weight counts for at least 1 % of the largest.
     world_norm: True keeps the length of the homogeneous vector 1 in the world's mm, False in the
@@ -55,18 +52,18 @@ def dlt(
   References:
     Hartley and Zisserman, Multiple View Geometry, 2nd ed., sections 4.4 and 12.2.
   """
-  rig = centred_world(rotation, translation)
+  world = centred_world(cameras)
   variances = _variances(points, weight)
-  equations = _equations(points, intrinsics, rotation, rig.shift, variances)
-  middle = tuple(m / rig.scale for m in rig.middle)
-  zero = jnp.zeros_like(rig.scale)
-  origin, unit = (middle, 1.0 / rig.scale) if world_norm else ((zero,) * 3, zero + 1.0)
+  equations = _equations(points, cameras, world.shift, variances)
+  middle = tuple(m / world.scale for m in world.middle)
+  zero = jnp.zeros_like(world.scale)
+  origin, unit = (middle, 1.0 / world.scale) if world_norm else ((zero,) * 3, zero + 1.0)
   x, least = _nearest_to_null(equations, origin, unit)
   # Two rays that do not cross leave a line of points: its eigenvalue is what rounding leaves.
   crossing = least > 8 * jnp.finfo(least.dtype).eps
   used = sum((variance < _NO_SAY).astype(jnp.int32) for variance in variances)
   valid = (used >= 2) & crossing & (s3.dot(x, x) < _FARTHEST**2)
-  point = [jnp.where(valid, rig.scale * (a + m), 0.0) for a, m in zip(x, middle)]
+  point = [jnp.where(valid, world.scale * (a + m), 0.0) for a, m in zip(x, middle)]
   # Not jnp.stack: XLA would work out each number in a branch of its own.
   axis = jnp.arange(3)
   return jnp.where(axis == 0, point[0], jnp.where(axis == 1, point[1], point[2])), valid
@@ -87,7 +84,7 @@ def _variances(points: jax.Array, weight: jax.Array) -> list[jax.Array]:
   return [one(deviation) for deviation in deviations]
 
 
-class Rig(NamedTuple):
+class CentredWorld(NamedTuple):
   """A world centred and scaled on the cameras.
 
   Attributes:
@@ -101,8 +98,9 @@ class Rig(NamedTuple):
   shift: jax.Array
 
 
-def centred_world(rotation: jax.Array, translation: jax.Array) -> Rig:
-  """Puts the middle of the cameras R_cw [v, 3, 3], t_cw [v, 3] at the origin, 1 from them."""
+def centred_world(cameras: Cameras) -> CentredWorld:
+  """Puts the middle of the cameras [v] at the origin, 1 from them."""
+  rotation, translation = cameras.rotation, cameras.translation
   count = len(rotation)
   columns = [tuple(zip(*view)) for view in rotation]
   centers = [[-s3.dot(c, t) for c in view] for view, t in zip(columns, translation)]
@@ -114,7 +112,7 @@ def centred_world(rotation: jax.Array, translation: jax.Array) -> Rig:
   shift = [
     [x / scale + s3.dot(r, near) for r, x in zip(*view)] for view in zip(rotation, translation)
   ]
-  return Rig(middle, scale, jnp.array(shift))
+  return CentredWorld(middle, scale, jnp.array(shift))
 
 
 class _Equations(NamedTuple):
@@ -136,8 +134,9 @@ class _Equations(NamedTuple):
   variance: jax.Array
 
 
-def _equations(points, intrinsics, rotation, shift, variances) -> list[_Equations]:
-  """Of v views: points [v, 2], cameras, v variances []."""
+def _equations(points, cameras, shift, variances) -> list[_Equations]:
+  """Of v views: points [v, 2], cameras [v], translations of the centred world, v variances []."""
+  intrinsics, rotation = cameras.intrinsics, cameras.rotation
   linear = [[tuple(k[i, :2]) for i in range(2)] for k in intrinsics]
   lengths = [linalg.safe_sqrt(s3.dot((*k[0], *k[1]), (*k[0], *k[1]))) for k in linear]
   focal = jnp.maximum(sum(lengths) / len(lengths), 1e-30)

@@ -11,16 +11,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from epipolar_jax.geometry import cameras, linalg, triangulation
+from epipolar_jax.geometry import cameras as cameras_lib
+from epipolar_jax.geometry import linalg
+from epipolar_jax.triangulation import linear
 
 
 class _Seen(NamedTuple):
   """One joint in v views; fields as the arguments of `naive`."""
 
   points: jax.Array
-  intrinsics: jax.Array
-  rotation: jax.Array
-  translation: jax.Array
+  cameras: cameras_lib.Cameras
 
 
 class Consensus(NamedTuple):
@@ -39,9 +39,7 @@ class Consensus(NamedTuple):
 
 def naive(
   points: jax.Array,
-  intrinsics: jax.Array,
-  rotation: jax.Array,
-  translation: jax.Array,
+  cameras: cameras_lib.Cameras,
   *,
   usable: jax.Array,
   threshold_mm: float = 3.0,
@@ -55,9 +53,7 @@ def naive(
 
   Args:
     points: [v, 2], px.
-    intrinsics: [v, 3, 3], K of those pixels.
-    rotation: [v, 3, 3], R_cw.
-    translation: [v, 3], t_cw, mm.
+    cameras: [v], of those pixels, t_cw in mm.
     usable: [v], bool; the reference: score above CONF_THRES, 0.05.
     threshold_mm: RANSAC_THRES; 3 in the reference's defaults, 35 in its released runs.
     draws: [n, 2], the pairs to try, in this order, as numbers among the usable views; a pair of a
@@ -67,15 +63,13 @@ def naive(
   Returns:
     Not valid with fewer than two usable views or when no pair has a single inlier.
   """
-  seen = _Seen(points, intrinsics, rotation, translation)
+  seen = _Seen(points, cameras)
   return _best_pair(seen, usable, threshold_mm, draws, world_norm)[0]
 
 
 def refine(
   points: jax.Array,
-  intrinsics: jax.Array,
-  rotation: jax.Array,
-  translation: jax.Array,
+  cameras: cameras_lib.Cameras,
   *,
   usable: jax.Array,
   threshold_mm: float = 3.0,
@@ -87,19 +81,17 @@ def refine(
 
   With two of them that is the pair itself, if they are the pair; `epipolar` asks for 3.
   """
-  seen = _Seen(points, intrinsics, rotation, translation)
+  seen = _Seen(points, cameras)
   found, count = _best_pair(seen, usable, threshold_mm, draws, world_norm)
   weight = found.inlier.astype(points.dtype)
-  together, met = triangulation.dlt(*seen, weight=weight, world_norm=world_norm)
+  together, met = linear.dlt(*seen, weight=weight, world_norm=world_norm)
   better = found.valid & met & (count >= min_inliers)
   return found._replace(point=jnp.where(better, together, found.point))
 
 
 def epipolar(
   points: jax.Array,
-  intrinsics: jax.Array,
-  rotation: jax.Array,
-  translation: jax.Array,
+  cameras: cameras_lib.Cameras,
   *,
   score: jax.Array,
   match: jax.Array,
@@ -116,7 +108,7 @@ def epipolar(
   three inliers.
 
   Args:
-    points, intrinsics, rotation, translation, threshold_mm, draws, world_norm: as in `naive`.
+    points, cameras, threshold_mm, draws, world_norm: as in `naive`.
     score: [v], at least 0; 0 for a view that must not be used.
     match: [v, 2], px in the neighbour's image; see `look_up_match`.
     neighbour: [v], int, the view each view was matched with.
@@ -125,7 +117,7 @@ def epipolar(
   Returns:
     `inlier` holds the single view when there was one.
   """
-  seen = _Seen(points, intrinsics, rotation, translation)
+  seen = _Seen(points, cameras)
   usable = score > confidence
   options = {"threshold_mm": threshold_mm, "draws": draws, "world_norm": world_norm}
   many = refine(*seen, usable=usable, min_inliers=3, **options)
@@ -134,9 +126,7 @@ def epipolar(
 
 def epipolar_dlt(
   points: jax.Array,
-  intrinsics: jax.Array,
-  rotation: jax.Array,
-  translation: jax.Array,
+  cameras: cameras_lib.Cameras,
   *,
   score: jax.Array,
   match: jax.Array,
@@ -145,10 +135,10 @@ def epipolar_dlt(
   world_norm: bool = False,
 ) -> Consensus:
   """As `epipolar`, with all confident views triangulated together instead of the consensus."""
-  seen = _Seen(points, intrinsics, rotation, translation)
+  seen = _Seen(points, cameras)
   usable = score > confidence
   weight = usable.astype(points.dtype)
-  point, valid = triangulation.dlt(*seen, weight=weight, world_norm=world_norm)
+  point, valid = linear.dlt(*seen, weight=weight, world_norm=world_norm)
   many = Consensus(point, usable & valid, valid)
   return _or_single(many, seen, score, match, neighbour, usable, world_norm)
 
@@ -190,9 +180,9 @@ def _best_pair(
   pairs = np.array(list(itertools.combinations(range(len(usable)), 2)))
 
   def from_pair(pair):
-    of_pair = (x[pair] for x in seen)
+    of_pair = jax.tree.map(lambda x: x[pair], seen)
     weight = usable[pair].astype(seen.points.dtype)
-    return triangulation.dlt(*of_pair, weight=weight, world_norm=world_norm)
+    return linear.dlt(*of_pair, weight=weight, world_norm=world_norm)
 
   proposals, met = jax.vmap(from_pair)(jnp.asarray(pairs))
   distance = _ray_distances(proposals, seen)
@@ -213,9 +203,8 @@ def _best_pair(
 
 def _ray_distances(proposals: jax.Array, seen: _Seen) -> jax.Array:
   """Distance [n, v] in mm of proposals [n, 3] to the (endless) ray of every view."""
-  direction = jax.vmap(cameras.ray)(seen.points, seen.intrinsics, seen.rotation)
-  center = jax.vmap(cameras.center)(seen.rotation, seen.translation)
-  offset = proposals[:, None, :] - center[None, :, :]
+  direction = jax.vmap(cameras_lib.Cameras.ray)(seen.cameras, seen.points)
+  offset = proposals[:, None, :] - seen.cameras.centre()[None, :, :]
   along = linalg.einsum("nvi,vi->nv", offset, direction)
   return linalg.safe_norm(offset - along[:, :, None] * direction[None, :, :])
 
@@ -242,9 +231,9 @@ def _or_single(
   """The best view and its match where fewer than two views are usable."""
   view = jnp.argmax(score)
   both = jnp.stack([view, neighbour[view]])
-  point, met = triangulation.dlt(
+  point, met = linear.dlt(
     jnp.stack([seen.points[view], match[view]]),
-    *(x[both] for x in seen[1:]),
+    seen.cameras[both],
     weight=jnp.ones_like(seen.points[:2, 0]),
     world_norm=world_norm,
   )

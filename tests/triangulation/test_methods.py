@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from jax import export
 
-from epipolar_jax import heatmaps, reconstruction
+from epipolar_jax import heatmaps, triangulation
+from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.tools import simulation
+from epipolar_jax.triangulation import methods
 
 _POINTS = ("dlt", "dlt_unweighted", "robust", "pymvg", "naive", "epipolar_dlt")
 
@@ -25,12 +27,10 @@ def _views():
   # One joint that a single view sees, one that none does.
   score[0, 1:, 4] = 0.0
   score[0, :, 9] = 0.0
-  return scenes, reconstruction.Views(
+  return scenes, triangulation.Views(
     joints_2d=uv,
     score=score,
-    intrinsics=scenes.intrinsics,
-    rotation=scenes.rotation,
-    translation=scenes.translation,
+    cameras=scenes.cameras,
     match=scenes.uv[frame, scenes.neighbour],
     neighbour=scenes.neighbour,
   )
@@ -46,12 +46,12 @@ def _views_with_maps():
 @pytest.mark.parametrize("name", _POINTS)
 def test_exact_views_give_the_joints_and_what_is_not_seen_is_not_valid(name):
   scenes, views = _views()
-  found = reconstruction.make(name)(views)
+  found = triangulation.make(name)(views)
   expected = np.ones((2, 17), bool)
   # An epipolar match stands in for the second view; the original lowers its threshold, if need be
   # until views without a score pass.
-  expected[0, 4] = reconstruction.needs_match(name) or name == "pymvg"
-  expected[0, 9] = name == "pymvg"
+  expected[0, 4] = triangulation.METHODS[name].needs_match
+  expected[0, 9] = False
   np.testing.assert_array_equal(found.valid, expected)
   np.testing.assert_allclose(np.asarray(found.points)[expected], scenes.joints[expected], atol=0.1)
   assert np.isfinite(found.points).all()
@@ -60,7 +60,7 @@ def test_exact_views_give_the_joints_and_what_is_not_seen_is_not_valid(name):
 def test_gradients_of_robust_are_finite():
   """Also where views say nothing, or a joint is not found; then there is none."""
   _, views = _views()
-  locate = reconstruction.make("robust")
+  locate = triangulation.make("robust")
 
   def total(joints_2d, score):
     return jnp.sum(locate(views._replace(joints_2d=joints_2d, score=score)).points)
@@ -76,7 +76,7 @@ def test_robust_needs_no_body():
   for joints in ([2], [0, 7, 16]):
     seen = {"joints_2d": views.joints_2d[:, :, joints], "score": views.score[:, :, joints]}
     few = views._replace(match=None, **seen)
-    found = reconstruction.make("robust")(few)
+    found = triangulation.make("robust")(few)
     assert found.valid.all()
     np.testing.assert_allclose(found.points, scenes.joints[:, joints], atol=0.1)
 
@@ -86,7 +86,7 @@ def test_a_frame_is_the_same_in_batches_of_any_size(name):
   """Large ones get more frames inside, so that no two arrays share their places in the cache."""
   views = jax.tree.map(lambda x: np.repeat(x, 128, axis=0), _views()[1])
   views = views._replace(joints_2d=views.joints_2d + np.linspace(0, 1, 256)[:, None, None, None])
-  locate = reconstruction.make(name)
+  locate = triangulation.make(name)
   together = locate(views)
   assert together.points.shape == (256, 17, 3) and together.valid.shape == (256, 17)
   for part in (slice(0, 1), slice(253, 256)):
@@ -97,9 +97,9 @@ def test_a_frame_is_the_same_in_batches_of_any_size(name):
 
 def test_rpsm_takes_heatmaps_and_finds_its_own_root(monkeypatch):
   """Sums of exact maps: within 3 mm; a joint that no view sees is where its limbs allow."""
-  monkeypatch.setattr(reconstruction, "_BLOCK_CPU", 1)
+  monkeypatch.setattr(methods, "_BLOCK_CPU", 1)
   scenes, views = _views_with_maps()
-  found = reconstruction.make("rpsm", limb_length=np.array(simulation.LIMB_MM))(views)
+  found = triangulation.make("rpsm", limb_length=np.array(simulation.LIMB_MM))(views)
   assert found.valid.all()
   error = np.linalg.norm(found.points - scenes.joints, axis=-1)
   seen = np.ones((2, 17), bool)
@@ -110,8 +110,8 @@ def test_rpsm_takes_heatmaps_and_finds_its_own_root(monkeypatch):
 @pytest.mark.parametrize("name", ["robust", "rpsm"])
 def test_an_exported_method_takes_any_number_of_frames(name):
   _, views = _views_with_maps()
-  lengths = np.array(simulation.LIMB_MM) if reconstruction.needs_heatmaps(name) else None
-  locate = reconstruction.make(name, limb_length=lengths)
+  lengths = np.array(simulation.LIMB_MM) if triangulation.METHODS[name].needs_heatmaps else None
+  locate = triangulation.make(name, limb_length=lengths)
   (frames,) = export.symbolic_shape("frames")
   given = jax.tree.map(lambda x: jax.ShapeDtypeStruct((frames, *x.shape[1:]), x.dtype), views)
   exported = export.export(locate, platforms=["cpu", "cuda", "tpu"])(given)
@@ -122,11 +122,10 @@ def test_an_exported_method_takes_any_number_of_frames(name):
 
 def test_rpsm_lowers_for_accelerators():
   """Blocks of frames, and nothing is asked of the host."""
-  shapes = ((4, 17, 2), (4, 17), (4, 3, 3), (4, 3, 3), (4, 3))
-  given = [jax.ShapeDtypeStruct((1000, *shape), jnp.float32) for shape in shapes]
-  maps = jax.ShapeDtypeStruct((1000, 4, 17, 64, 64), jnp.float32)
-  locate = reconstruction.make("rpsm", limb_length=np.array(simulation.LIMB_MM))
-  views = reconstruction.Views(*given, heatmaps=maps)
+  shapes = ((4, 17, 2), (4, 17), (4, 3, 3), (4, 3, 3), (4, 3), (4, 17, 64, 64))
+  uv, score, *cameras, maps = (jax.ShapeDtypeStruct((1000, *x), jnp.float32) for x in shapes)
+  locate = triangulation.make("rpsm", limb_length=np.array(simulation.LIMB_MM))
+  views = triangulation.Views(uv, score, Cameras(*cameras), heatmaps=maps)
   text = export.export(locate, platforms=["cuda", "tpu"])(views).mlir_module()
   assert "callback" not in text and "tensor<128x4x17x64x64xf32>" in text
 
@@ -134,10 +133,10 @@ def test_rpsm_lowers_for_accelerators():
 def test_what_is_missing_is_said():
   _, views = _views()
   with pytest.raises(ValueError, match="no method 'x'; there are dlt, dlt_unweighted, epipolar"):
-    reconstruction.make("x")
+    triangulation.make("x")
   with pytest.raises(ValueError, match="rpsm needs 16 limb lengths of h36m_17, got None"):
-    reconstruction.make("rpsm")
+    triangulation.make("rpsm")
   with pytest.raises(ValueError, match="epipolar needs `match`"):
-    reconstruction.make("epipolar")(views._replace(match=None))
+    triangulation.make("epipolar")(views._replace(match=None))
   with pytest.raises(ValueError, match="rpsm needs `heatmaps`"):
-    reconstruction.make("rpsm", limb_length=np.ones(16))(views)
+    triangulation.make("rpsm", limb_length=np.ones(16))(views)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from epipolar_jax.interop import restricted_pickle
+from epipolar_jax.original import restricted_pickle
 
 PickleError = restricted_pickle.PickleError
 

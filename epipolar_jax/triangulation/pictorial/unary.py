@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from epipolar_jax import heatmaps as maps
-from epipolar_jax.geometry import cameras
+from epipolar_jax.geometry.cameras import Cameras
 
 
 def grid_axes(centers: jax.Array, size: jax.Array, num_bins: int) -> jax.Array:
@@ -19,9 +19,7 @@ def grid_axes(centers: jax.Array, size: jax.Array, num_bins: int) -> jax.Array:
 
 def unary(
   heatmaps: jax.Array,
-  intrinsics: jax.Array,
-  rotation: jax.Array,
-  translation: jax.Array,
+  cameras: Cameras,
   weight: jax.Array,
   axes: jax.Array,
   *,
@@ -34,7 +32,7 @@ def unary(
   """Σ over views of the heatmap value at the image of every grid point.
 
   Args:
-    heatmaps, intrinsics, rotation, translation, stride, reference, align_corners: as in
+    heatmaps, cameras, stride, reference, align_corners: as in
       `model.rpsm`.
     weight: [v].
     axes: [j, 3, n], of `grid_axes`.
@@ -46,7 +44,7 @@ def unary(
   """
   joints, _, num_bins = axes.shape
   options = {"stride": stride, "smooth": smooth, "reference": reference}
-  arguments = heatmaps, intrinsics, rotation, translation, weight
+  arguments = heatmaps, cameras, weight
   if same_grid:
     values = shared(*arguments, axes[0], align_corners=align_corners, **options).T
   else:
@@ -56,9 +54,7 @@ def unary(
 
 def shared(
   heatmaps: jax.Array,
-  intrinsics: jax.Array,
-  rotation: jax.Array,
-  translation: jax.Array,
+  cameras: Cameras,
   weight: jax.Array,
   axes: jax.Array,
   **options: Any,
@@ -67,14 +63,14 @@ def shared(
 
   Args:
     axes: [3, n].
-    heatmaps, intrinsics, rotation, translation, weight, options: as in `unary`.
+    heatmaps, cameras, weight, options: as in `unary`.
 
   Returns:
     [n³, j].
   """
   views, joints, height, width = heatmaps.shape
   taps_of = functools.partial(_taps, _points(axes[None]), size_hw=(height, width), **options)
-  taps = jax.vmap(taps_of)(intrinsics, rotation, translation, weight)
+  taps = jax.vmap(taps_of)(cameras, weight)
   # As the values do: so where a place is, is worked out once for all joints.
   pixels = jnp.moveaxis(heatmaps.reshape(views, joints, height * width), 1, 2)
   pixels = pixels.reshape(-1, joints)
@@ -91,9 +87,7 @@ def shared(
 
 def _own(
   heatmaps: jax.Array,
-  intrinsics: jax.Array,
-  rotation: jax.Array,
-  translation: jax.Array,
+  cameras: Cameras,
   weight: jax.Array,
   axes: jax.Array,
   **options: Any,
@@ -106,12 +100,12 @@ def _own(
   start = height * width * np.arange(views * joints, dtype=np.uint32).reshape(views, joints, 1)
 
   def add(total, view):
-    start, *camera = view
-    taps = _taps(points, *camera, size_hw=(height, width), **options)
+    start, camera, weight = view
+    taps = _taps(points, camera, weight, size_hw=(height, width), **options)
     return total + _read(pixels, start + taps.first, taps, width), None
 
   nothing = jnp.zeros(points.shape[1:], heatmaps.dtype)
-  of_views = jnp.asarray(start), intrinsics, rotation, translation, weight
+  of_views = jnp.asarray(start), cameras, weight
   return jax.lax.scan(add, nothing, of_views)[0]
 
 
@@ -142,9 +136,7 @@ def _points(axes: jax.Array) -> jax.Array:
 
 def _taps(
   points: jax.Array,
-  intrinsics: jax.Array,
-  rotation: jax.Array,
-  translation: jax.Array,
+  camera: Cameras,
   weight: jax.Array,
   *,
   size_hw: tuple[int, int],
@@ -155,7 +147,7 @@ def _taps(
 ) -> _Taps:
   """The pixels [g, p] of one view for points [3, g, p]; the view's weight is in the rows."""
   # Written out: a product of matrices would not become one loop with what follows.
-  projection = cameras.projection_matrix(intrinsics, rotation, translation)
+  projection = camera.projection_matrix()
   u, v, depth = (p[0] * points[0] + p[1] * points[1] + p[2] * points[2] + p[3] for p in projection)
   seen = (depth > 0) & (weight > 0)
   depth = jnp.where(seen, depth, 1.0)

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from epipolar_jax import limb_priors, skeletons
+from epipolar_jax import skeletons
 from epipolar_jax.inputs import datasets
 from epipolar_jax.tools import limb_priors as tool
+from epipolar_jax.triangulation import limb_priors
 from tests import dots
 
 _SMALL = skeletons.Skeleton("small", ("a", "b", "c"), (-1, 0, 1))

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from epipolar_jax.interop import pth, pth_writer
+from epipolar_jax.original import pth, pth_writer
 
 _GOLDEN = pathlib.Path(__file__).parent.parent / "golden"
 

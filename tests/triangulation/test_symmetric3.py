@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from epipolar_jax.geometry import symmetric3 as s3
+from epipolar_jax.triangulation import symmetric3 as s3
 
 _UPPER = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 

@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 
 from epipolar_jax import skeletons
-from epipolar_jax.interop import pairwise_pickle
+from epipolar_jax.original import pairwise_pickle
 from tests import golden_files
 
 _SMALL = skeletons.Skeleton("small", ("a", "b", "c"), (-1, 0, 1))

@@ -9,7 +9,8 @@ import jax.test_util
 import numpy as np
 import pytest
 
-from epipolar_jax.geometry import triangulation
+from epipolar_jax.geometry.cameras import Cameras
+from epipolar_jax.triangulation import linear
 from tests import golden_files, reference, scenes
 
 
@@ -18,7 +19,7 @@ def _triangulate(uv, k, r, t, weight, world_norm):
   """[v, j, 2], cameras, [v, j] -> [j, 3], [j]."""
 
   def one(points, weight):
-    return triangulation.dlt(points, k, r, t, weight=weight, world_norm=world_norm)
+    return linear.dlt(points, Cameras(k, r, t), weight=weight, world_norm=world_norm)
 
   return jax.vmap(one, (1, 1))(uv, weight)
 
@@ -109,7 +110,7 @@ def test_select_views_golden_triangulate_pymvg():
   g = golden_files.load("triangulation_pymvg")
   scores = jnp.asarray(g["conf"].T, jnp.float32)
   for key, threshold in (("selected_thr0p05", 0.05), ("selected_thr0p85", 0.85)):
-    select = functools.partial(triangulation.select_views, threshold=threshold)
+    select = functools.partial(linear.select_views, threshold=threshold)
     chosen = jax.jit(jax.vmap(select))(scores)
     np.testing.assert_array_equal(chosen, g[key])
 
@@ -143,7 +144,7 @@ def test_degenerate_views_are_flagged_with_zeros_and_finite_gradients(world_norm
   @jax.jit
   @functools.partial(jax.grad, argnums=range(5), has_aux=True)
   def total(uv, k, r, t, weight):
-    point, valid = triangulation.dlt(uv, k, r, t, weight=weight, world_norm=world_norm)
+    point, valid = linear.dlt(uv, Cameras(k, r, t), weight=weight, world_norm=world_norm)
     return jnp.sum(point), (point, valid)
 
   for name, case in cases.items():
@@ -175,7 +176,7 @@ def test_gradient_equals_finite_differences():
 
     @jax.jit
     def point(uv, weight, t):
-      return triangulation.dlt(uv, k, r, t, weight=weight)[0]
+      return linear.dlt(uv, Cameras(k, r, t), weight=weight)[0]
 
     args = (uv, jnp.array([0.9, 0.5, 0.7]), t)
     jax.test_util.check_grads(point, args, order=1, modes=["rev"], eps=1e-4, rtol=1e-3, atol=1e-3)

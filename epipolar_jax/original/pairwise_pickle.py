@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from epipolar_jax import skeletons
-from epipolar_jax.interop import numpy_pickle, restricted_pickle
+from epipolar_jax.original import numpy_pickle, restricted_pickle
 
 PickleError = restricted_pickle.PickleError
 

@@ -1,12 +1,13 @@
-"""From what the network says of every view to joints in 3D: every method, by name.
+"""From 2D joints of every view to joints in 3D: the table of methods.
 
-  locate = reconstruction.make("robust")
-  joints = locate(reconstruction.Views(joints_2d, score, intrinsics, rotation, translation))
+  locate = triangulation.make("robust")
+  joints = locate(triangulation.Views(joints_2d, score, cameras))
 
-Works on any detector's output. `robust` is the best of those that look at positions only; `rpsm`
-also looks at the heatmaps and at limb lengths. The others are the original's, for comparison.
+Works on any detector's output. `robust` is the most accurate of those that use positions alone;
+`rpsm` also uses heatmaps and limb lengths. The others are the original's, for comparison.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,48 +17,46 @@ import jax.numpy as jnp
 import numpy as np
 
 from epipolar_jax import skeletons
-from epipolar_jax.geometry import cameras, linalg, ransac, robust, triangulation
-from epipolar_jax.pictorial import model as pictorial
+from epipolar_jax.geometry import cameras as cameras_lib
+from epipolar_jax.geometry import linalg
+from epipolar_jax.triangulation import consensus, linear, robust
+from epipolar_jax.triangulation.pictorial import model as pictorial
 
 # Views that score more than this count for the original's triangulation.
 _LEAST_SCORE = 0.05
-# The noise `robust` is told of; its point depends on the tolerance in pixels alone.
+# The noise given to `robust`; its point depends on the tolerance in pixels alone.
 _SIGMA_PX = 2.0
-# How often `robust` fits, each time with what the last fit says of the frame, and its steps.
+# How often `robust` fits, each time with what the last fit estimated of the frame, and its steps.
 _FITS, _STEPS = 3, 4
 # The tolerance of a frame in medians of its own reprojection errors.
 _MEDIANS = 5.0
-# What scores say before any fit, errors ~ score^-trust; how much log score² outweighs that; limit.
+# Prior of the score exponent (errors ~ score^-trust), its strength against log score², its limit.
 _TRUST, _FIRM, _MOST_TRUST = 0.5, 0.5, 4.0
-# Distance from the middle of a frame's joints that is nothing special, in medians.
+# Distance from the middle of a frame's joints below which it is not penalised, in medians.
 _REACH = 2.0
-_FEWEST = 5  # joints that tell where a frame's joints are
+_FEWEST = 5  # joints from which a frame's middle and reach are estimated
 # Frames that `rpsm` takes at a time.
 _BLOCK_CPU, _BLOCK = 16, 128
 
 
 class Views(NamedTuple):
-  """What is known of b frames.
+  """2D joints of b frames, and whatever else a method needs.
 
   Attributes:
     joints_2d: [b, v, j, 2], px; NaN is as good as a score of 0.
     score: [b, v, j]; weights a view in `dlt` and `robust`, chooses views in the original's methods;
-      0 or less: the view says nothing of the joint.
-    intrinsics: [b, v, 3, 3], K of those pixels.
-    rotation: [b, v, 3, 3], R_cw.
-    translation: [b, v, 3], t_cw, mm.
-    match: [b, v, j, 2], px in the neighbour's image, where the epipolar attention saw the joint;
+      0 or less: the view did not see the joint.
+    cameras: [b, v], of those pixels, t_cw in mm.
+    match: [b, v, j, 2], px in the neighbour's image, the best match of the epipolar attention;
       needed by `epipolar` and `epipolar_dlt`.
-    neighbour: [b, v], int, the view each view looked at; likewise.
+    neighbour: [b, v], int, the view that each view attended to; likewise.
     heatmaps: [b, v, j, h, w], at least 0; needed by `rpsm`.
     root: [b, 3], world, mm, middle of the grid of `rpsm`; None: triangulated.
   """
 
   joints_2d: jax.Array
   score: jax.Array
-  intrinsics: jax.Array
-  rotation: jax.Array
-  translation: jax.Array
+  cameras: cameras_lib.Cameras
   match: jax.Array | None = None
   neighbour: jax.Array | None = None
   heatmaps: jax.Array | None = None
@@ -70,41 +69,64 @@ class Joints(NamedTuple):
   Attributes:
     points: [b, j, 3], world, mm; finite also when not valid.
     valid: [b, j], bool.
+    inlier: [b, v, j], 0..1, how much each view agrees with the point; 0 for a view that did not see
+      the joint or was not used, and where not valid.
   """
 
   points: jax.Array
   valid: jax.Array
+  inlier: jax.Array
 
 
-def make(
-  name: str,
-  *,
-  skeleton: skeletons.Skeleton = skeletons.H36M_17,
-  stride: int = 4,
-  limb_length: jax.Array | None = None,
-  tolerance_px: float = 16.0,
-  threshold_mm: float = 35.0,
-  confidence: float = 0.85,
-) -> Callable[[Views], Joints]:
-  """The method of a name, jitted.
+class Options(NamedTuple):
+  """What methods may be told; each reads what it needs.
 
-  Args:
-    name: `dlt` weighted by the scores; `dlt_unweighted` all views that score above 0; `robust`
-      outliers lose their say, scores count as far as the frame's errors follow them, and its joints
-      are taken for one person's; and the original's: `pymvg` all views above a score of 0.05
-      alike (with fewer than two of them the threshold sinks, in the end below 0); `naive` the pair
-      of views that most others agree with; `refine` those that agree together; `epipolar` and
-      `epipolar_dlt` also fall back on the epipolar match of one view; `rpsm` the recursive
-      pictorial structure model.
+  Attributes:
     skeleton: of the joints, for `rpsm`.
     stride: image pixels per map pixel, for `rpsm`.
     limb_length: [l], mm, in the order of `skeleton.limbs`, for `rpsm`.
     tolerance_px: reprojection error at which a view counts half in `robust` at first; then it is
-      five times the frame's own median error (views weigh as in the fit), and at least half of
-      this. A rig that is badly calibrated is off everywhere, an outlier alone.
+      five times the frame's own median error (weighted as in the fit), and at least half of this. A
+      badly calibrated rig is off everywhere, an outlier alone.
     threshold_mm: largest distance from a ray for `naive`, `refine` and `epipolar`; 35 in the
       original's released run, 3 by default.
     confidence: score above which a view is trusted by `epipolar` and `epipolar_dlt`.
+  """
+
+  skeleton: skeletons.Skeleton = skeletons.H36M_17
+  stride: int = 4
+  limb_length: np.ndarray | None = None
+  tolerance_px: float = 16.0
+  threshold_mm: float = 35.0
+  confidence: float = 0.85
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+  """A way from `Views` to `Joints`.
+
+  Attributes:
+    build: from `Options` to the function; it raises ValueError when they lack what it needs.
+    needs_match: it uses `match` and `neighbour`.
+    needs_heatmaps: it uses `heatmaps`.
+  """
+
+  build: Callable[[Options], Callable[[Views], Joints]]
+  needs_match: bool = False
+  needs_heatmaps: bool = False
+
+
+def make(name: str, **options) -> Callable[[Views], Joints]:
+  """The method of a name in `METHODS`, jitted.
+
+  Args:
+    name: `dlt` weighted by the scores; `dlt_unweighted` all views that saw the joint alike;
+      `robust` down-weights outliers and trusts scores only as far as they predict the frame's
+      errors, and takes its joints to be one person's; and the original's: `pymvg` all views above a
+      score of 0.05 alike (with fewer than two the threshold is lowered); `naive` the pair of views
+      with the most inliers; `refine` those inliers together; `epipolar` and `epipolar_dlt` also
+      fall back on the epipolar match of one view; `rpsm` the recursive pictorial structure model.
+    **options: fields of `Options`.
 
   Returns:
     A function of `Views`, which raises ValueError when they lack what the method needs.
@@ -112,59 +134,30 @@ def make(
   Raises:
     ValueError: there is no such method, or limb lengths are missing or of another skeleton.
   """
-  methods = {
-    "dlt": _each_joint(_dlt),
-    "dlt_unweighted": _each_joint(_dlt_unweighted),
-    "robust": _robust(tolerance_px),
-    "pymvg": _each_joint(_pymvg),
-    "naive": _each_joint(_consensus(ransac.naive, threshold_mm)),
-    "refine": _each_joint(_consensus(ransac.refine, threshold_mm)),
-    "epipolar": _each_joint(
-      _with_match(ransac.epipolar, confidence=confidence, threshold_mm=threshold_mm)
-    ),
-    "epipolar_dlt": _each_joint(_with_match(ransac.epipolar_dlt, confidence=confidence)),
-  }
-  if name not in (*methods, "rpsm"):
-    raise ValueError(f"no method {name!r}; there are {', '.join(sorted([*methods, 'rpsm']))}")
-  if name == "rpsm":
-    number = None if limb_length is None else len(limb_length)
-    if number != len(skeleton.limbs):
-      raise ValueError(
-        f"rpsm needs {len(skeleton.limbs)} limb lengths of {skeleton.name}, got {number}; "
-        "learn them with python -m epipolar_jax.tools.limb_priors"
-      )
-    method = _pictorial(skeleton, stride, np.asarray(limb_length, np.float32), tolerance_px)
-  else:
-    method = methods[name]
+  if name not in METHODS:
+    raise ValueError(f"no method {name!r}; there are {', '.join(sorted(METHODS))}")
+  method = METHODS[name]
+  function = method.build(Options(**options))
 
   @jax.jit
   def locate(views: Views) -> Joints:
-    if needs_match(name) and (views.match is None or views.neighbour is None):
+    if method.needs_match and (views.match is None or views.neighbour is None):
       raise ValueError(f"{name} needs `match` and `neighbour`, which only epipolar fusion gives")
-    if needs_heatmaps(name) and views.heatmaps is None:
+    if method.needs_heatmaps and views.heatmaps is None:
       raise ValueError(f"{name} needs `heatmaps`")
-    return method(views)
+    return function(views)
 
   return locate
 
 
-def needs_match(name: str) -> bool:
-  """Whether a method looks at epipolar matches."""
-  return name in ("epipolar", "epipolar_dlt")
-
-
-def needs_heatmaps(name: str) -> bool:
-  """Whether a method looks at heatmaps."""
-  return name == "rpsm"
-
-
-def _each_joint(one: Callable[..., tuple[jax.Array, jax.Array]]) -> Callable[..., Joints]:
+def _each_joint(one: Callable[..., tuple[jax.Array, ...]]) -> Callable[..., Joints]:
   """A function of one joint (points [v, 2], score [v], match [v, 2], frame) for all of a batch.
 
-  Further arguments are [b, ...], those of a frame, and [b, j, ...], those of a joint.
+  Further arguments are [b, ...], those of a frame, and [b, j, ...], those of a joint. It returns
+  the fields of `Joints` of the one joint: [3], [], [v].
 
   Joints outside and frames inside: so the frames, which are many, are the innermost loops, and what
-  all joints of a frame share is made once.
+  all joints of a frame share is computed once.
   """
 
   def locate(views: Views, of_frame: tuple = (), of_joint: tuple = ()) -> Joints:
@@ -177,10 +170,10 @@ def _each_joint(one: Callable[..., tuple[jax.Array, jax.Array]]) -> Callable[...
     own = jax.tree.map(_frames_last, of_joint)
     axes = (*(1 for _ in here), *(None for _ in shared), *(0 for _ in own))
     each_frame = jax.vmap(one, in_axes=-1, out_axes=-1)
-    points, valid = jax.vmap(each_frame, in_axes=axes)(*here, *shared, *own)
+    found = Joints(*jax.vmap(each_frame, in_axes=axes)(*here, *shared, *own))
     number = views.score.shape[0]
-    points, valid = points[..., :number], valid[..., :number]
-    return Joints(jnp.moveaxis(points, -1, 0), jnp.moveaxis(valid, -1, 0))
+    found = jax.tree.map(lambda x: jnp.moveaxis(x[..., :number], -1, 0), found)
+    return found._replace(inlier=jnp.swapaxes(found.inlier, 1, 2))
 
   return locate
 
@@ -188,9 +181,9 @@ def _each_joint(one: Callable[..., tuple[jax.Array, jax.Array]]) -> Callable[...
 def _frames_last(x: jax.Array) -> jax.Array:
   """[b, ...] to [..., b], or a few more frames: the first ones again.
 
-  CPUs keep numbers that lie a multiple of 4 KB apart in the same few places of their innermost
-  cache. The loops over frames read dozens of arrays side by side, so that with a power of two of
-  frames they would throw out each other's numbers: up to three times slower.
+  Arrays whose rows lie a multiple of 4 KB apart compete for the same sets of a CPU's L1 cache. The
+  loops over frames read dozens of arrays side by side, so power-of-two strides evict each other:
+  up to three times slower.
   """
   x = jnp.moveaxis(x, 0, -1)
   number = x.shape[-1]
@@ -200,27 +193,25 @@ def _frames_last(x: jax.Array) -> jax.Array:
   return jnp.concatenate([x, x[..., :more]], axis=-1)
 
 
-def _cameras(frame: Views) -> tuple[jax.Array, jax.Array, jax.Array]:
-  return frame.intrinsics, frame.rotation, frame.translation
+def _linear(weigh: Callable[[jax.Array], jax.Array], *, world_norm: bool = False):
+  """DLT with weights [v] from scores [v]."""
+
+  def one(points, score, match, frame):
+    weight = weigh(score).astype(points.dtype)
+    point, valid = linear.dlt(points, frame.cameras, weight=weight, world_norm=world_norm)
+    used = (weight > 0) & jnp.all(jnp.isfinite(points), axis=-1) & valid
+    return point, valid, used.astype(points.dtype)
+
+  return _each_joint(one)
 
 
-def _dlt(points, score, match, frame):
-  return triangulation.dlt(points, *_cameras(frame), weight=score)
-
-
-def _dlt_unweighted(points, score, match, frame):
-  weight = (score > 0).astype(points.dtype)
-  return triangulation.dlt(points, *_cameras(frame), weight=weight, world_norm=True)
-
-
-def _pymvg(points, score, match, frame):
-  chosen = triangulation.select_views(score, threshold=_LEAST_SCORE)
-  weight = chosen.astype(points.dtype)
-  return triangulation.dlt(points, *_cameras(frame), weight=weight, world_norm=True)
+def _chosen(score: jax.Array) -> jax.Array:
+  """The original's choice of views, but never one that did not see the joint."""
+  return linear.select_views(score, threshold=_LEAST_SCORE) & (score > 0)
 
 
 class _Known(NamedTuple):
-  """What earlier fits told `robust` of one frame.
+  """What earlier fits of `robust` estimated of one frame.
 
   Attributes:
     tolerance: [], px.
@@ -236,12 +227,12 @@ class _Known(NamedTuple):
 
 
 def _robust(tolerance_px: float) -> Callable[[Views], Joints]:
-  """`geometry.robust` of all joints, every time with what the last fit told of the frame."""
+  """`robust.robust` of all joints, each time with what the last fit estimated of the frame."""
 
   def one(points, weight, match, frame, known, start):
     found = robust.robust(
       points,
-      *_cameras(frame),
+      frame.cameras,
       weight=weight,
       sigma_px=_SIGMA_PX,
       tolerance=known.tolerance / _SIGMA_PX,
@@ -249,7 +240,7 @@ def _robust(tolerance_px: float) -> Callable[[Views], Joints]:
       place=known.place,
       start=start,
     )
-    return found.point, found.valid
+    return found.point, found.valid, found.inlier
 
   fit = _each_joint(one)
 
@@ -271,7 +262,7 @@ def _robust(tolerance_px: float) -> Callable[[Views], Joints]:
     points = jnp.zeros((b, j, 3), zero.dtype)
     anywhere = robust.Place(points[:, 0], zero + jnp.inf)
     known = _Known(zero + tolerance_px, zero + _TRUST, anywhere, points + jnp.nan)
-    nothing = Joints(points, jnp.zeros((b, j), bool))
+    nothing = Joints(points, jnp.zeros((b, j), bool), jnp.zeros_like(share))
     return jax.lax.fori_loop(0, _FITS, again, (nothing, known))[0]
 
   return locate
@@ -281,8 +272,7 @@ def _learn(
   found: Joints, frame: Views, share: jax.Array, weight: jax.Array, *, least_px: float
 ) -> _Known:
   """What a fit tells of its frame; score over the joint's largest and weight: [v, j]."""
-  project = jax.vmap(cameras.project, (None, 0, 0, 0))
-  off = project(found.points, *_cameras(frame)) - frame.joints_2d
+  off = frame.cameras.project(found.points) - frame.joints_2d
   counts = found.valid[None] & (share > 0) & jnp.all(jnp.isfinite(off), axis=-1)
   error = linalg.safe_norm(jnp.where(counts[..., None], off, 0.0))
   strength = jnp.where(counts, jnp.square(weight), 0.0)
@@ -335,33 +325,40 @@ def _median(values: jax.Array, weight: jax.Array) -> jax.Array:
   return jnp.min(jnp.where(below >= 0.5 * jnp.sum(weight), values, jnp.inf))
 
 
-def _consensus(function, threshold_mm):
+def _consensus(function: Callable[..., consensus.Consensus], threshold_mm: float):
   def one(points, score, match, frame):
     options = {"usable": score > _LEAST_SCORE, "threshold_mm": threshold_mm, "world_norm": True}
-    found = function(points, *_cameras(frame), **options)
-    return found.point, found.valid
+    found = function(points, frame.cameras, **options)
+    return found.point, found.valid, found.inlier.astype(points.dtype)
 
-  return one
+  return _each_joint(one)
 
 
-def _with_match(function, **options):
+def _with_match(function: Callable[..., consensus.Consensus], **options):
   def one(points, score, match, frame):
     own = {"score": score, "match": match, "neighbour": frame.neighbour, "world_norm": True}
-    found = function(points, *_cameras(frame), **own, **options)
-    return found.point, found.valid
+    found = function(points, frame.cameras, **own, **options)
+    return found.point, found.valid, found.inlier.astype(points.dtype)
 
-  return one
+  return _each_joint(one)
 
 
-def _pictorial(
-  skeleton: skeletons.Skeleton, stride: int, limb_length: np.ndarray, tolerance_px: float
-) -> Callable[[Views], Joints]:
-  """The pictorial structure model; its grid stands around the root, or where the other joints are.
+def _pictorial(options: Options) -> Callable[[Views], Joints]:
+  """The pictorial structure model; its grid is centred on the root, or on the other joints.
 
   Not valid when no joint at all can be triangulated. Takes some frames at a time, a few megabytes
-  each: enough for all cores, few enough for their caches or for the accelerator's memory.
+  each: enough for all cores, few enough for their caches or for the accelerator's memory. A view is
+  an inlier where its 2D joint lies near the projected one.
   """
-  triangulate = _robust(tolerance_px)
+  skeleton, lengths = options.skeleton, options.limb_length
+  number = None if lengths is None else len(lengths)
+  if number != len(skeleton.limbs):
+    raise ValueError(
+      f"rpsm needs {len(skeleton.limbs)} limb lengths of {skeleton.name}, got {number}; "
+      "learn them with python -m epipolar_jax.tools.limb_priors"
+    )
+  lengths = np.asarray(lengths, np.float32)
+  triangulate = _robust(options.tolerance_px)
 
   def one_frame(frame_and_found: tuple[Views, Joints]) -> Joints:
     frame, found = frame_and_found
@@ -373,14 +370,20 @@ def _pictorial(
       root, placed = frame.root, jnp.ones((), bool)
     pose = pictorial.rpsm(
       frame.heatmaps,
-      *_cameras(frame),
+      frame.cameras,
       center=root,
-      limb_length=limb_length,
+      limb_length=lengths,
       skeleton=skeleton,
-      stride=stride,
+      stride=options.stride,
+      grid_size_mm=skeleton.size_mm,
+      tolerance_mm=0.075 * skeleton.size_mm,
     )
     valid = jnp.broadcast_to(pose.valid & placed, found.valid.shape)
-    return Joints(jnp.where(valid[:, None], pose.joints, 0.0), valid)
+    off = linalg.safe_norm(frame.cameras.project(pose.joints) - frame.joints_2d)
+    agreement = 1.0 / (1.0 + (off / options.tolerance_px) ** 4)
+    seen = (frame.score > 0) & jnp.all(jnp.isfinite(frame.joints_2d), axis=-1) & valid[None]
+    inlier = jnp.where(seen, agreement, 0.0)
+    return Joints(jnp.where(valid[:, None], pose.joints, 0.0), valid, inlier)
 
   def in_blocks(size):
     return lambda *frames: jax.lax.map(one_frame, frames, batch_size=size)
@@ -392,3 +395,24 @@ def _pictorial(
     return jax.lax.platform_dependent(*frames, cpu=in_blocks(_BLOCK_CPU), default=in_blocks(_BLOCK))
 
   return locate
+
+
+METHODS = {
+  "dlt": Method(lambda options: _linear(lambda score: score)),
+  "dlt_unweighted": Method(lambda options: _linear(lambda score: score > 0)),
+  "robust": Method(lambda options: _robust(options.tolerance_px)),
+  "pymvg": Method(lambda options: _linear(_chosen, world_norm=True)),
+  "naive": Method(lambda options: _consensus(consensus.naive, options.threshold_mm)),
+  "refine": Method(lambda options: _consensus(consensus.refine, options.threshold_mm)),
+  "epipolar": Method(
+    lambda options: _with_match(
+      consensus.epipolar, confidence=options.confidence, threshold_mm=options.threshold_mm
+    ),
+    needs_match=True,
+  ),
+  "epipolar_dlt": Method(
+    lambda options: _with_match(consensus.epipolar_dlt, confidence=options.confidence),
+    needs_match=True,
+  ),
+  "rpsm": Method(_pictorial, needs_heatmaps=True),
+}

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from epipolar_jax import skeletons
-from epipolar_jax.pictorial import shells
+from epipolar_jax.triangulation.pictorial import shells
 
 
 def max_product(

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from epipolar_jax import skeletons
-from epipolar_jax.pictorial import tree, unary
+from epipolar_jax.geometry.cameras import Cameras
+from epipolar_jax.triangulation.pictorial import tree, unary
 
 
 class Pose(NamedTuple):
@@ -33,9 +34,7 @@ class Pose(NamedTuple):
 
 def rpsm(
   heatmaps: jax.Array,
-  intrinsics: jax.Array,
-  rotation: jax.Array,
-  translation: jax.Array,
+  cameras: Cameras,
   *,
   center: jax.Array,
   limb_length: jax.Array | np.ndarray,
@@ -64,9 +63,7 @@ def rpsm(
   Args:
     heatmaps: [v, j, h, w], at least 0, 4 x 4 pixels or more; what a joint gets is their sum over
       the views.
-    intrinsics: [v, 3, 3], K of the image pixels the maps were made from.
-    rotation: [v, 3, 3], R_cw.
-    translation: [v, 3], t_cw, mm.
+    cameras: [v], of the image pixels the maps were made from, t_cw in mm.
     center: [3], world, mm, middle of the first grid: the triangulated root.
     limb_length: [l], mm, in the order of `skeleton.limbs`. A NumPy array makes the first grid fast:
       how far limbs reach is then known when the program is made.
@@ -99,7 +96,7 @@ def rpsm(
     raise ValueError(f"needs bins >= {least} and first_bins >= 2, got {bins} and {first_bins}")
   views = heatmaps.shape[0]
   weight = jnp.ones(views, heatmaps.dtype) if weight is None else weight
-  arguments = heatmaps, intrinsics, rotation, translation, weight
+  arguments = heatmaps, cameras, weight
   look_up = {"stride": stride, "reference": reference, "align_corners": align_corners}
 
   def best_pose(axes, lengths, smooth=False, **grid):

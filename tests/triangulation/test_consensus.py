@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from epipolar_jax.geometry import ransac
+from epipolar_jax.geometry.cameras import Cameras
+from epipolar_jax.triangulation import consensus
 from tests import golden_files, scenes
 
 # name: (points, threshold_mm, lowest score)
@@ -27,8 +28,10 @@ def _consensus(uv, k, r, t, usable, threshold_mm, draws, world_norm):
 
   def one(points, usable, draws, threshold_mm):
     options = {"usable": usable, "threshold_mm": threshold_mm, "world_norm": world_norm}
-    args = points, k, r, t
-    return ransac.naive(*args, draws=draws, **options), ransac.refine(*args, draws=draws, **options)
+    args = points, Cameras(k, r, t)
+    return consensus.naive(*args, draws=draws, **options), consensus.refine(
+      *args, draws=draws, **options
+    )
 
   joints = jax.vmap(one, (1, 1, None if draws is None else 0, None))
   return jax.vmap(joints)(uv, usable, draws, threshold_mm)
@@ -87,13 +90,13 @@ def _epipolar(uv, k, r, t, score, confidence, threshold_mm, draws, maps, neighbo
   """Both modes for points [n, v, j, 2], scores [n, v, j], draws [n, j, d, 2]."""
 
   def one(points, score, draws, confidence, threshold_mm):
-    look_up = functools.partial(ransac.look_up_match, stride=4, reference_rounding=True)
+    look_up = functools.partial(consensus.look_up_match, stride=4, reference_rounding=True)
     options = {"score": score, "match": jax.vmap(look_up)(maps, points), "neighbour": neighbour}
     options |= {"confidence": confidence, "world_norm": True}
-    args = points, k, r, t
+    args = points, Cameras(k, r, t)
     return (
-      ransac.epipolar(*args, threshold_mm=threshold_mm, draws=draws, **options),
-      ransac.epipolar_dlt(*args, **options),
+      consensus.epipolar(*args, threshold_mm=threshold_mm, draws=draws, **options),
+      consensus.epipolar_dlt(*args, **options),
     )
 
   return jax.vmap(jax.vmap(one, (1, 1, 0, None, None)))(uv, score, draws, confidence, threshold_mm)
@@ -138,11 +141,11 @@ def test_no_view_is_flagged_and_gradients_are_finite(mode):
   @functools.partial(jax.value_and_grad, has_aux=True)
   def total(uv, usable):
     if mode == "refine":
-      found = ransac.refine(uv, k, r, t, usable=usable, threshold_mm=5.0)
+      found = consensus.refine(uv, Cameras(k, r, t), usable=usable, threshold_mm=5.0)
     else:
       options = {"match": uv[::-1], "neighbour": jnp.arange(4)[::-1]}
       score = usable.astype(jnp.float32)
-      found = ransac.epipolar(uv, k, r, t, score=score, threshold_mm=5.0, **options)
+      found = consensus.epipolar(uv, Cameras(k, r, t), score=score, threshold_mm=5.0, **options)
     return jnp.sum(found.point), found
 
   exact = jnp.asarray(scene.uv[:, 0], jnp.float32)

@@ -1,6 +1,6 @@
 """Turns a .pth file of the original (or of torchvision) into a checkpoint that eval.py takes.
 
-python -m epipolar_jax.tools.convert_torch CHECKPOINT.pth OUT_DIR --config configs/h36m.py
+python -m epipolar_jax.original.convert_torch CHECKPOINT.pth OUT_DIR --config configs/h36m.py
     [--config.GROUP.FIELD=VALUE ...]
 python eval.py --config configs/h36m.py --checkpoint OUT_DIR --config.parity.bgr=True
 
@@ -10,7 +10,7 @@ A network of the original with 20 heatmaps, for the joints of Human3.6M and MPII
 Prints where every tensor went. Anything without a counterpart, on either side, is an error. A
 torchvision classifier fills the trunk only; the rest is what training would start from.
 The original shows its networks BGR pictures. The checkpoint says so, and eval.py refuses it without
-parity.bgr; --channels rgb is for a file that tools.export_torch wrote of a network trained here.
+parity.bgr; --channels rgb is for a file that export_torch wrote of a network trained here.
 """
 
 import pathlib
@@ -20,7 +20,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from epipolar_jax import checkpointing, tasks
-from epipolar_jax.interop import pretrained, torch_names
+from epipolar_jax.original import pretrained, torch_names
 
 
 def convert(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from epipolar_jax import skeletons
-from epipolar_jax.interop import pth, torch_names
+from epipolar_jax.original import pth, torch_names
 
 # Parts that a file of a single-view pose network has not, at the top of our tree or inside a
 # lifting network.

@@ -12,7 +12,7 @@ import ml_dtypes
 import numpy as np
 from flax import traverse_util
 
-from epipolar_jax.interop import lifting_names
+from epipolar_jax.original import lifting_names
 
 Path = tuple[str, ...]
 

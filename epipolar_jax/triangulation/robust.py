@@ -13,8 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from epipolar_jax.geometry import cameras, linalg, triangulation
-from epipolar_jax.geometry import symmetric3 as s3
+from epipolar_jax.geometry import cameras as cameras_lib
+from epipolar_jax.geometry import linalg
+from epipolar_jax.triangulation import linear
+from epipolar_jax.triangulation import symmetric3 as s3
 
 # Up to here every pair of views is tried; 28 of them.
 _MOST_VIEWS_FOR_ALL_PAIRS = 8
@@ -73,9 +75,7 @@ class _View(NamedTuple):
 
 def robust(
   points: jax.Array,
-  intrinsics: jax.Array,
-  rotation: jax.Array,
-  translation: jax.Array,
+  cameras: cameras_lib.Cameras,
   *,
   weight: jax.Array,
   sigma_px: float = 2.0,
@@ -97,9 +97,7 @@ def robust(
 
   Args:
     points: [v, 2], px.
-    intrinsics: [v, 3, 3], K of those pixels; may be that of a rotated crop.
-    rotation: [v, 3, 3], R_cw.
-    translation: [v, 3], t_cw, mm.
+    cameras: [v], of those pixels, t_cw in mm; K may be that of a rotated crop.
     weight: [v], at least 0; a view with weight 0 has no say. As in `dlt` it multiplies the view's
       equations: its noise is sigma_px / weight. The tolerance is in pixels for all views alike.
     sigma_px: standard deviation of u and of v in a view that is right and has weight 1; the
@@ -125,10 +123,10 @@ def robust(
   used = (weight > 0) & jnp.isfinite(points[:, 0]) & jnp.isfinite(points[:, 1])
   points, weight = jnp.where(used[:, None], points, 0.0), jnp.where(used, weight, 0.0)
   largest = jnp.max(weight)
-  rig = triangulation.centred_world(rotation, translation)
+  rig = linear.centred_world(cameras)
   strength = jnp.square(linalg.safe_divide(weight, largest, tiny=1e-30))
   one = functools.partial(_view, unit=tolerance * sigma_px)
-  views = triangulation.each_view(one, points, intrinsics, rotation, rig.shift, strength)
+  views = linear.each_view(one, points, cameras, rig.shift, strength)
 
   def inside(point):
     return tuple((point[i] - rig.middle[i]) / rig.scale for i in range(3))
@@ -137,11 +135,11 @@ def robust(
   own = None if start is None else inside(start)
   x, met = _best_start(*jax.lax.stop_gradient((views, expected, own)))
   x = _minimum(num_iterations, x, views)
-  squared, in_front = triangulation.each_view(lambda view: _squared_residual(x, view), views)
+  squared, in_front = linear.each_view(lambda view: _squared_residual(x, view), views)
   seen = (strength > 0) & in_front
   valid = met & (jnp.sum(seen) >= 2)
   inlier = jnp.where(seen & valid, _agreement(squared), 0.0)
-  matrix = triangulation.sum_over_views(lambda view: _normal_equations(x, view), views).matrix
+  matrix = linear.sum_over_views(lambda view: _normal_equations(x, view), views).matrix
   diagonal = s3.Symmetric(1.0, 0.0, 0.0, 1.0, 0.0, 1.0)
   m = _inverse(s3.Symmetric(*(jnp.where(valid, a, b) for a, b in zip(matrix, diagonal))))
   # Residuals are in tolerances and the world in camera distances: back to px and mm.
@@ -152,9 +150,10 @@ def robust(
   return Triangulated(jnp.where(valid, point, 0.0), covariance, inlier, valid)
 
 
-def _view(point, intrinsics, rotation, shift, strength, *, unit) -> _View:
-  """Of one view's point [2], cameras and strength []."""
-  xy = cameras.to_normalized(point, intrinsics)
+def _view(point, camera, shift, strength, *, unit) -> _View:
+  """Of one view's point [2], camera and strength []."""
+  intrinsics, rotation = camera.intrinsics, camera.rotation
+  xy = cameras_lib.to_normalized(point, intrinsics)
   return _View(
     xy=(xy[0], xy[1]),
     linear=tuple(tuple(intrinsics[i, k] / unit for k in range(2)) for i in range(2)),
@@ -190,11 +189,11 @@ def _best_start(
 
   A proposal is the point with the least sum of squared distances to the rays.
   """
-  distances = triangulation.each_view(_ray_distance, views)
+  distances = linear.each_view(_ray_distance, views)
   zero = jnp.zeros_like(views.strength[0])
 
   def cost_of(x):
-    cost = triangulation.sum_over_views(lambda view: _start_cost(x, view), views)
+    cost = linear.sum_over_views(lambda view: _start_cost(x, view), views)
     return cost if place is None else cost + _place_cost(x, *place)
 
   def one(best, chosen):
@@ -203,7 +202,7 @@ def _best_start(
       return jax.tree.map(lambda x: share * x, (distance, jnp.ones_like(share)))
 
     chosen = jnp.asarray(chosen, zero.dtype)
-    parts = triangulation.sum_over_views(of_view, chosen, distances, views)
+    parts = linear.sum_over_views(of_view, chosen, distances, views)
     (matrix, right), number = parts
     adjugate, determinant = s3.adjugate(matrix)
     # Rays at an angle a have a determinant of 2 sin² a; a pixel is about 0.002 rad.
@@ -276,7 +275,7 @@ def _view_cost(x: s3.Vector, view: _View) -> jax.Array:
 
 
 def _cost(x: s3.Vector, views: _View) -> jax.Array:
-  return triangulation.sum_over_views(lambda view: _view_cost(x, view), views)
+  return linear.sum_over_views(lambda view: _view_cost(x, view), views)
 
 
 def _start_cost(x: s3.Vector, view: _View) -> jax.Array:
@@ -324,7 +323,7 @@ def _minimum(num_iterations: int, start: s3.Vector, views: _View) -> s3.Vector:
   """The minimum of the cost next to a start."""
 
   def around(x):
-    return triangulation.sum_over_views(lambda view: _normal_equations(x, view), views)
+    return linear.sum_over_views(lambda view: _normal_equations(x, view), views)
 
   def step(_, state):
     x, found = state
@@ -349,7 +348,7 @@ def _minimum_jvp(num_iterations, primals, tangents):
   # At the edge of its basin a minimum may have no curvature: there Gauss-Newton's always has.
   adjugate, determinant = s3.adjugate(hessian)
   curved = (hessian.xx > 0) & (adjugate.zz > 0) & (determinant > 0)
-  plain = triangulation.sum_over_views(lambda view: _normal_equations(x, view), views).matrix
+  plain = linear.sum_over_views(lambda view: _normal_equations(x, view), views).matrix
   hessian = s3.Symmetric(*(jnp.where(curved, h, 2.0 * m) for h, m in zip(hessian, plain)))
   _, change = jax.jvp(functools.partial(gradient, x), (views,), (tangents[1],))
   return x, tuple(-d for d in s3.times(_inverse(hessian), change))

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from epipolar_jax.geometry import ransac, robust, triangulation
+from epipolar_jax.geometry.cameras import Cameras
+from epipolar_jax.triangulation import consensus, linear, robust
 from tests import scenes
 
 
@@ -16,8 +17,8 @@ def _methods(uv, k, r, t, weight):
 
   def one_scene(uv, k, r, t, weight):
     def one(points, weight):
-      plain, _ = triangulation.dlt(points, k, r, t, weight=weight)
-      return robust.robust(points, k, r, t, weight=weight), plain
+      plain, _ = linear.dlt(points, Cameras(k, r, t), weight=weight)
+      return robust.robust(points, Cameras(k, r, t), weight=weight), plain
 
     return jax.vmap(one, (1, 1))(uv, weight)
 
@@ -83,7 +84,9 @@ def _refine(uv, k, r, t, threshold_mm):
   def one_scene(uv, k, r, t):
     def one(points):
       usable = jnp.ones(points.shape[0], bool)
-      return ransac.refine(points, k, r, t, usable=usable, threshold_mm=threshold_mm).point
+      return consensus.refine(
+        points, Cameras(k, r, t), usable=usable, threshold_mm=threshold_mm
+      ).point
 
     return jax.vmap(one, 1)(uv)
 
@@ -145,7 +148,7 @@ def test_float32_equals_float64():
 @jax.jit
 def _placed(uv, k, r, t, weight, middle, reach):
   place = robust.Place(middle, reach)
-  return robust.robust(uv, k, r, t, weight=weight, place=place)
+  return robust.robust(uv, Cameras(k, r, t), weight=weight, place=place)
 
 
 def test_place_decides_where_views_contradict_and_moves_nothing():
@@ -164,7 +167,7 @@ def test_place_decides_where_views_contradict_and_moves_nothing():
     np.testing.assert_array_equal(np.asarray(found.inlier) > 0.5, np.array(alone) > 0)
   # Anywhere: as without a place.
   found = _placed(*seen, jnp.ones(4), middle, jnp.asarray(jnp.inf))
-  plain = jax.jit(lambda *seen: robust.robust(*seen, weight=jnp.ones(4)))(*seen)
+  plain = jax.jit(robust.robust)(seen[0], Cameras(*cameras), weight=jnp.ones(4))
   jax.tree.map(np.testing.assert_array_equal, found, plain)
 
 
@@ -174,6 +177,7 @@ def test_start_is_one_more_and_need_not_exist():
   scene = scenes.make_scene(5)
   uv = scene.uv[:, 3] + rng.normal(0, 2, (4, 2))
   seen = [jnp.asarray(c, jnp.float32) for c in (uv, *scene.cameras)]
+  seen = seen[0], Cameras(*seen[1:])
 
   @functools.partial(jax.jit, static_argnames="steps")
   def run(start, *, steps):
@@ -190,7 +194,7 @@ def test_start_is_one_more_and_need_not_exist():
 @jax.jit
 @functools.partial(jax.grad, argnums=range(5), has_aux=True)
 def _gradient(uv, k, r, t, weight):
-  found = robust.robust(uv, k, r, t, weight=weight)
+  found = robust.robust(uv, Cameras(k, r, t), weight=weight)
   total = jnp.sum(found.point) + jnp.sum(found.covariance) + jnp.sum(found.inlier)
   return total, found
 
@@ -245,7 +249,7 @@ def test_gradient_equals_finite_differences():
 
     @jax.jit
     def point(uv, weight, t):
-      return robust.robust(uv, k, r, t, weight=weight, num_iterations=60).point
+      return robust.robust(uv, Cameras(k, r, t), weight=weight, num_iterations=60).point
 
     args = uv, jnp.array([0.9, 0.5, 0.7, 1.0]), t
     jacobians = jax.jit(jax.jacrev(point, argnums=(0, 1, 2)))(*args)

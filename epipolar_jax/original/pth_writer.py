@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from epipolar_jax.interop import pth
+from epipolar_jax.original import pth
 
 FORMATS = ("legacy", "zip")
 _KINDS = {dtype: name for name, dtype in pth.STORAGES.items()}

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from epipolar_jax.interop import torch_names
 from epipolar_jax.models import pose_resnet
+from epipolar_jax.original import torch_names
 from tests import golden_files
 from tests.models import weights
 

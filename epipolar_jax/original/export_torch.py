@@ -1,6 +1,6 @@
 """Turns a checkpoint into a .pth file that the original PyTorch code loads.
 
-python -m epipolar_jax.tools.export_torch CHECKPOINT_DIR OUT.pth --config configs/h36m.py
+python -m epipolar_jax.original.export_torch CHECKPOINT_DIR OUT.pth --config configs/h36m.py
     [--config.GROUP.FIELD=VALUE ...] [--file_format zip] [--bare]
 
 CHECKPOINT_DIR is the folder of one step, as for eval.py. The default format is the legacy one: the
@@ -15,7 +15,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from epipolar_jax import checkpointing, tasks
-from epipolar_jax.interop import lifting_names, pth_writer, torch_names
+from epipolar_jax.original import lifting_names, pth_writer, torch_names
 
 
 def export(

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from epipolar_jax import heatmaps, skeletons
-from epipolar_jax.geometry import affine, cameras
-from epipolar_jax.pictorial import model, tree, unary
+from epipolar_jax.geometry import affine
+from epipolar_jax.geometry.cameras import Cameras
+from epipolar_jax.triangulation.pictorial import model, tree, unary
 from tests import golden_files
 
 _H36M = skeletons.H36M_17
@@ -27,12 +28,12 @@ def _golden():
     crop = affine.crop_transform(
       jnp.asarray(center, jnp.float32), jnp.float32(scale[0]), jnp.float32(0), (256, 256)
     )
-    intrinsics.append(cameras.crop_intrinsics(crop, jnp.asarray(k / k[2, 2], jnp.float32)))
+    whole = Cameras(jnp.asarray(k / k[2, 2], jnp.float32), np.eye(3), np.zeros(3))
+    intrinsics.append(whole.crop(crop).intrinsics)
     rotation.append(r)
     translation.append(-r @ (c[:3, 0] / c[3]))
-  g["cameras"] = tuple(
-    jnp.asarray(np.stack(x), jnp.float32) for x in (intrinsics, rotation, translation)
-  )
+  parts = (intrinsics, rotation, translation)
+  g["cameras"] = Cameras(*(jnp.asarray(np.stack(x), jnp.float32) for x in parts))
   place = {tuple(edge): n for n, edge in enumerate(g["edges"].tolist())}
   for name in ("limb_length", "limb_length_avg"):
     ours = [g[name][place[limb]] for limb in _H36M.limbs]
@@ -48,7 +49,7 @@ _rpsm = jax.jit(model.rpsm, static_argnames=(*_STATIC, "align_corners"))
 
 def _run(maps, g, **options):
   options = {"limb_length": g["limb_length"], "center": g["center"]} | options
-  return _rpsm(maps, *g["cameras"], skeleton=_H36M, stride=4, **options)
+  return _rpsm(maps, g["cameras"], skeleton=_H36M, stride=4, **options)
 
 
 @pytest.mark.parametrize("align_corners", [True, False])
@@ -57,7 +58,7 @@ def test_unary_golden_compute_unary_term(align_corners):
   axes = unary.grid_axes(jnp.tile(g["center"][None], (17, 1)), jnp.float32(2000), 12)
   values = jax.jit(unary.unary, static_argnames=("stride", "reference", "align_corners"))(
     g["maps"],
-    *g["cameras"],
+    g["cameras"],
     jnp.ones(4),
     axes,
     stride=4,
@@ -102,10 +103,10 @@ def test_look_ups_are_sums_over_the_map_continued_by_zeros(smooth):
   translation = np.array([[0.0, 0.0, 400.0], [30.0, 0.0, 900.0]])
   weight = np.array([1.0, 0.7])
   centers = rng.normal(0, 60, (3, 3))
-  arrays = [jnp.asarray(x, jnp.float32) for x in (np.stack([k, k]), rotation, translation, weight)]
+  views = Cameras(*map(jnp.float32, (np.stack([k, k]), rotation, translation)))
   axes = unary.grid_axes(jnp.asarray(centers, jnp.float32), jnp.float32(1400), 4)
   found = jax.jit(unary.unary, static_argnames=("stride", "smooth"))(
-    maps, *arrays, axes, stride=4, smooth=smooth
+    maps, views, jnp.float32(weight), axes, stride=4, smooth=smooth
   )
 
   def near(d):
@@ -132,7 +133,7 @@ def test_look_ups_are_sums_over_the_map_continued_by_zeros(smooth):
 def _exact_maps(g):
   """Heatmaps [4, 17, 64, 64] of the golden pose without noise."""
   joints = jnp.asarray(g["X"], jnp.float32)
-  uv = jax.vmap(cameras.project, (None, 0, 0, 0))(joints, *g["cameras"])
+  uv = g["cameras"].project(joints)
   make = functools.partial(heatmaps.gaussian_target, size_hw=(64, 64), stride=4, sigma=8.0)
   return jax.jit(jax.vmap(jax.vmap(make)))(uv)
 
@@ -181,7 +182,7 @@ def test_a_missing_view_and_an_unseen_joint():
   g = _golden()
   maps = _exact_maps(g).at[1].set(jnp.nan).at[:, _H36M.index("lelb")].set(0.0)
   frames = jnp.stack([maps, maps[::-1]])
-  cameras_ = [jnp.stack([c, c[::-1]]) for c in g["cameras"]]
+  both = jax.tree.map(lambda c: jnp.stack([c, c[::-1]]), g["cameras"])
   weight = jnp.array([[1.0, 0.0, 1.0, 1.0], [1.0, 1.0, 0.0, 1.0]])
   find = functools.partial(
     model.rpsm,
@@ -191,9 +192,7 @@ def test_a_missing_view_and_an_unseen_joint():
     stride=4,
     first_bins=12,
   )
-  pose = jax.jit(jax.vmap(lambda *a, weight: find(*a, weight=weight)))(
-    frames, *cameras_, weight=weight
-  )
+  pose = jax.jit(jax.vmap(lambda *a, weight: find(*a, weight=weight)))(frames, both, weight=weight)
   assert pose.valid.all()
   np.testing.assert_allclose(pose.joints[0], pose.joints[1], atol=0.1)
   error = np.linalg.norm(pose.joints[0] - g["X"], axis=1)

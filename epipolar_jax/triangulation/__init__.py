@@ -1,0 +1,5 @@
+"""From 2D joints in several views to 3D: every method by name, and the one call that most need."""
+
+from epipolar_jax.triangulation.methods import METHODS, Joints, Method, Options, Views, make
+
+__all__ = ["METHODS", "Joints", "Method", "Options", "Views", "make"]
