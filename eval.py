@@ -8,6 +8,7 @@ python eval.py --config configs/synthetic.py [--workdir DIR] [--checkpoint STEP_
 One pass over the data compares all methods named; configs/h36m.py, group eval, says what there is.
 """
 
+import copy
 import pathlib
 
 import jax
@@ -17,7 +18,7 @@ from ml_collections import config_flags
 from epipolar_jax import checkpointing, compilation_cache, host_memory, processes, tasks
 from epipolar_jax.evaluation import driver
 from epipolar_jax.inputs import datasets
-from epipolar_jax.training import batch_statistics
+from epipolar_jax.training import batch_statistics, run_folder
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<config name>.")
@@ -59,13 +60,17 @@ def main(argv: list[str]) -> None:
     process_id=_PROCESS_ID.value,
   )
   compilation_cache.enable()
-  config = _CONFIG.value
+  config = copy.deepcopy(_CONFIG.value)
   for field, flag in (("triangulation", _TRIANGULATION), ("views", _VIEWS)):
     if flag.value is not None:
       config.eval[field] = flag.value
   name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
   workdir = pathlib.Path(_WORKDIR.value or f"runs/{name}")
   checkpoint = pathlib.Path(_CHECKPOINT.value or checkpointing.newest(workdir))
+  try:
+    differences = run_folder.check_evaluation(checkpoint, config)
+  except run_folder.MismatchError as error:
+    raise SystemExit(str(error)) from error
   task = tasks.build(config, axis_name=None)
   template = jax.eval_shape(task.init, jax.random.key(0))
   variables, step = checkpointing.restore_variables(checkpoint, template, task.meta)
@@ -73,16 +78,25 @@ def main(argv: list[str]) -> None:
     variables = batch_statistics.recompute(config, variables)
   if processes.leads():
     print(f"Evaluating {checkpoint}, step {step}.")
-  if not (_SAVE_IMAGES.value or _VIDEO.value):
-    config.eval.num_images = 0
+    if differences:
+      print("On other data than it was trained on:", *differences, sep="\n")
   output = pathlib.Path(_OUTPUT.value or workdir / "eval.json")
   video = pathlib.Path(_VIDEO.value) if _VIDEO.value else None
   try:
-    driver.report(config, variables, step=step, output=output, video=video)
+    driver.report(
+      config,
+      variables,
+      step=step,
+      output=output,
+      video=video,
+      draw=_SAVE_IMAGES.value,
+      trained=run_folder.of_checkpoint(checkpoint),
+    )
   except datasets.MissingDataError as error:
     raise SystemExit(str(error)) from error
   if processes.leads():
-    print(f"Wrote {output}{' and pictures beside it' if config.eval.num_images else ''}.")
+    images = " and images beside it" if _SAVE_IMAGES.value and config.eval.num_images else ""
+    print(f"Wrote {output}{images}.")
 
 
 if __name__ == "__main__":

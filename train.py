@@ -1,9 +1,12 @@
 """Trains a run, resumes it, or only evaluates it when training is complete.
 
 python train.py --config configs/synthetic.py [--workdir DIR] [--config.GROUP.FIELD=VALUE ...]
+    [--allow_changes]
     [--distributed | --coordinator_address HOST:PORT --num_processes N --process_id I]
 
-Compiled programs are kept between starts (epipolar_jax/compilation_cache.py says where).
+A work folder holds one run: asked for with another config than its config.json, training stops and
+names the fields that differ. Compiled programs are kept between starts
+(epipolar_jax/compilation_cache.py says where).
 """
 
 import pathlib
@@ -14,10 +17,15 @@ from ml_collections import config_flags
 from epipolar_jax import compilation_cache, host_memory, processes
 from epipolar_jax.evaluation import driver
 from epipolar_jax.inputs import datasets
-from epipolar_jax.training import batch_statistics, loop
+from epipolar_jax.training import batch_statistics, loop, run_folder
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<config name>.")
+_ALLOW_CHANGES = flags.DEFINE_bool(
+  "allow_changes",
+  False,
+  "Resume with other optimizer.* and train.* options than the run had so far; both are recorded.",
+)
 _DISTRIBUTED = flags.DEFINE_bool(
   "distributed", False, "Join the job that the TPU pod, SLURM, Open MPI or Kubernetes describes."
 )
@@ -43,8 +51,8 @@ def main(argv: list[str]) -> None:
   name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
   workdir = pathlib.Path(_WORKDIR.value or f"runs/{name}")
   try:
-    state, complete = loop.train(_CONFIG.value, workdir)
-  except datasets.MissingDataError as error:
+    state, complete = loop.train(_CONFIG.value, workdir, allow_changes=_ALLOW_CHANGES.value)
+  except (datasets.MissingDataError, run_folder.MismatchError) as error:
     raise SystemExit(str(error)) from error
   step = int(state.step)
   if not complete:
@@ -54,7 +62,8 @@ def main(argv: list[str]) -> None:
   variables = state.variables
   if _CONFIG.value.eval.recompute_bn_frames:
     variables = batch_statistics.recompute(_CONFIG.value, variables)
-  driver.report(_CONFIG.value, variables, step=step, output=workdir / "eval.json")
+  trained = run_folder.read(workdir)
+  driver.report(_CONFIG.value, variables, step=step, output=workdir / "eval.json", trained=trained)
   _tell(f"Everything about this run is in {workdir}/.")
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -28,6 +29,8 @@ def report(
   step: int,
   output: pathlib.Path,
   video: pathlib.Path | None = None,
+  draw: bool = True,
+  trained: dict[str, Any] | None = None,
 ) -> dict[str, dict[str, Any]]:
   """Evaluates `config.eval.splits`, prints the table, writes the JSON and the pictures.
 
@@ -38,6 +41,8 @@ def report(
     variables: of the model, replicated.
     step: at which they were saved.
     output: the JSON file; pictures go next to it as `<stem>_<split>.png`.
+    draw: whether to draw pictures.
+    trained: the config that the weights were trained with, as recorded, if it is known.
     video: an MP4 file of the drawn frames, `<stem>_<split>.mp4` if there are several splits.
 
   Returns:
@@ -45,29 +50,51 @@ def report(
 
   Raises:
     ValueError: a video of a task that has none, or of no frames.
+    OSError: the output cannot be written; before anything is evaluated.
   """
+  if processes.leads():
+    _check_writable(output)
   predict = make_predict(config)
   problem = problem_of(config)
   results = {}
+  drawings = []
   for split in config.eval.splits:
     predicted, labels, images = collect(config, predict, variables, split)
     results[split] = problem.summarize(predicted, labels)
     if not processes.leads():
       continue
-    if problem.picture is not None and len(images):
-      path = output.with_name(f"{output.stem}_{split}.png")
-      predictions.write_png(path, problem.picture(images, predicted, labels))
-    if video is not None:
-      several = len(config.eval.splits) > 1
-      path = video.with_name(f"{video.stem}_{split}.mp4") if several else video
-      _write_film(path, problem, images, predicted, labels)
+    drawings.append((split, (images, predicted, labels)))
   if not processes.leads():
     return results
   print(table(results, problem))
   if problem.legend:
     print(problem.legend)
-  write_json(output, results, config, step=step)
+  # Numbers first: a disk that is full of pictures must not cost them.
+  write_json(output, results, config, step=step, trained=trained)
+  for split, frames in drawings:
+    if draw and problem.picture is not None and len(frames[0]):
+      path = output.with_name(f"{output.stem}_{split}.png")
+      predictions.write_png(path, problem.picture(*frames))
+    if video is not None:
+      several = len(config.eval.splits) > 1
+      path = video.with_name(f"{video.stem}_{split}.mp4") if several else video
+      _write_film(path, problem, *frames)
   return results
+
+
+def _check_writable(output: pathlib.Path) -> None:
+  """Makes the folder of a file and sees that the file can be written there."""
+  if output.is_dir():
+    raise IsADirectoryError(
+      f"--output {output} is a folder: name a file in it, for example {output / 'eval.json'}"
+    )
+  try:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = output.with_suffix(".tmp")
+    temporary.touch()
+    temporary.unlink()
+  except OSError as error:
+    raise type(error)(f"--output {output} cannot be written: {error}") from error
 
 
 def _write_film(path, problem, images, predicted, labels) -> None:
@@ -163,17 +190,33 @@ def write_json(
   config: ml_collections.ConfigDict,
   *,
   step: int,
+  trained: dict[str, Any] | None = None,
 ) -> None:
-  """Writes `eval.json`: the first split's numbers on top, all splits below, and the protocol."""
+  """Writes `eval.json`: the first split's numbers on top, all splits below, and the protocol.
+
+  `config` is that of the evaluation, `trained` that of the run the weights come from, null where it
+  is not known; `seed` is the run's.
+  """
   first = next(iter(results.values()))
   record = first | {
     "splits": results,
     "step": step,
-    "seed": config.seed,
+    "seed": None if trained is None else trained.get("seed"),
     "protocol": problem_of(config).protocol,
     "config": json.loads(config.to_json_best_effort()),
+    "trained": trained,
   }
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_suffix(".tmp")
-  temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+  text = json.dumps(_finite(record), indent=2, allow_nan=False)
+  temporary.write_text(text + "\n", encoding="utf-8")
   temporary.replace(path)
+
+
+def _finite(tree: Any) -> Any:
+  """The same with null for what is not a finite number, which JSON does not have."""
+  if isinstance(tree, dict):
+    return {key: _finite(value) for key, value in tree.items()}
+  if isinstance(tree, list | tuple):
+    return [_finite(value) for value in tree]
+  return None if isinstance(tree, float) and not math.isfinite(tree) else tree

@@ -2,9 +2,9 @@
 
 import contextlib
 import functools
-import json
 import pathlib
 import signal
+import sys
 import threading
 import time
 from typing import Any
@@ -18,13 +18,17 @@ from epipolar_jax import checkpointing, metric_writer, parallel, processes, task
 from epipolar_jax.evaluation import driver, pictures
 from epipolar_jax.inputs import batches as inputs
 from epipolar_jax.original import pretrained
-from epipolar_jax.training import schedules
+from epipolar_jax.training import run_folder, schedules
 from epipolar_jax.training import state as train_state
 from epipolar_jax.training import step as train_step
 
 
 def train(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path, *, stop_at: int | None = None
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path,
+  *,
+  stop_at: int | None = None,
+  allow_changes: bool = False,
 ) -> tuple[train_state.TrainState, bool]:
   """Trains from scratch or from the newest checkpoint of `workdir` to the end of the run.
 
@@ -38,13 +42,21 @@ def train(
     config: the whole config.
     workdir: receives config.json, metrics.jsonl, tensorboard/, checkpoints/.
     stop_at: stops (and saves) after this step, as a kill would; None runs to the end.
+    allow_changes: goes on with other options of the optimizer and of training than the run in
+      `workdir` had so far; config_history.json then keeps what it had.
 
   Returns:
     The state and whether training is complete.
 
   Raises:
-    ValueError: if `workdir` holds a run of another model.
+    run_folder.MismatchError: `workdir` holds a run of another config; names the fields.
+    ValueError: it holds weights of another model, or is no local folder.
   """
+  run_folder.check_local(workdir, "--workdir")
+  manager = checkpointing.open_manager(workdir)
+  changes = []
+  if manager.latest_step() is not None:
+    changes = run_folder.check(workdir, config, allow_changes=allow_changes)
   source = processes.first_alone(functools.partial(inputs.open_split, config, "train"))
   steps_per_epoch = len(source) / config.train.batch_size
   num_steps = round(config.train.num_epochs * steps_per_epoch)
@@ -53,15 +65,23 @@ def train(
   )
   optimizer = schedules.optimizer(config.optimizer, schedule)
   task = tasks.build(config, axis_name=parallel.AXIS)
-  manager = checkpointing.open_manager(workdir)
-  state, start = _restore_or_init(config, task, optimizer, manager)
+  state, start = _restore_or_init(config, task, optimizer, manager, changes)
   if start >= num_steps:
     manager.close()
+    if changes:
+      raise run_folder.MismatchError(
+        f"training in {workdir} is complete at step {start} of {num_steps}: nothing would be "
+        "trained with\n" + "\n".join(changes)
+      )
     return state, True
+  if start and processes.leads():
+    tqdm.tqdm.write(
+      "\n".join([f"Resuming at step {start} of {num_steps}.", *changes]), file=sys.stderr
+    )
 
   writer = metric_writer.NoWriter()
   if processes.leads():
-    _write_config(workdir, config)
+    run_folder.write(workdir, config)
     writer = metric_writer.MetricWriter(workdir, start_step=start)
   batches = inputs.train_batches(
     config,
@@ -126,15 +146,24 @@ def train(
   return state, step >= num_steps
 
 
-def _restore_or_init(config, task, optimizer, manager):
+def _restore_or_init(config, task, optimizer, manager, changes):
   """The state to go on from, replicated, and its step."""
   variables = task.init(jax.random.key(config.seed, impl="rbg"))
   if manager.latest_step() is None:
     variables = pretrained.initialize(variables, config.model.init)
   fresh = train_state.create(variables, optimizer)
-  restored = checkpointing.restore(
-    manager, weights=fresh.variables, training=_training_part(fresh), meta=task.meta
-  )
+  try:
+    restored = checkpointing.restore(
+      manager, weights=fresh.variables, training=_training_part(fresh), meta=task.meta
+    )
+  except Exception as error:
+    if not changes:
+      raise
+    raise run_folder.MismatchError(
+      "the optimizer's state of the checkpoint does not fit the new options:\n"
+      + "\n".join(changes)
+      + "\nKeep these, or start a new run from its weights."
+    ) from error
   if restored is not None:
     fresh = train_state.TrainState(variables=restored[0], **restored[1])
   return parallel.replicate(fresh), int(fresh.step)
@@ -153,12 +182,6 @@ def _save(manager, state, task) -> None:
 def _training_part(state: train_state.TrainState) -> dict[str, Any]:
   """What resuming needs besides the weights."""
   return {"step": state.step, "opt_state": state.opt_state}
-
-
-def _write_config(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
-  workdir.mkdir(parents=True, exist_ok=True)
-  text = json.dumps(json.loads(config.to_json_best_effort()), indent=2)
-  (workdir / "config.json").write_text(text + "\n", encoding="utf-8")
 
 
 def _log(writer, bar, step, pending, schedule, last_log, batch_size) -> float:

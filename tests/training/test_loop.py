@@ -13,7 +13,7 @@ import pytest
 from epipolar_jax import checkpointing, parallel, tasks
 from epipolar_jax.evaluation import driver
 from epipolar_jax.inputs import datasets, multiview
-from epipolar_jax.training import loop, schedules
+from epipolar_jax.training import loop, run_folder, schedules
 from epipolar_jax.training import state as train_state
 from epipolar_jax.training import step as train_step
 from tests import dots
@@ -127,6 +127,10 @@ def test_another_model_is_refused(tmp_path):
   config = dots.config()
   loop.train(config, tmp_path, stop_at=1)
   config.model.fusion.merge = "none"
+  asked = r"model.fusion.merge: the run has 'late', asked for is 'none'"
+  with pytest.raises(run_folder.MismatchError, match=asked):
+    loop.train(config, tmp_path)
+  (tmp_path / "config.json").unlink()
   with pytest.raises(ValueError, match=r"fusion.merge: the checkpoint has 'late', .* 'none'"):
     loop.train(config, tmp_path)
 

@@ -1,0 +1,194 @@
+"""The record of a run: config.json is what was trained, and a run goes on with nothing else."""
+
+import json
+import pathlib
+from typing import Any
+
+import ml_collections
+
+# Fields that change neither the weights nor what they are for: how a run is logged, saved, fed and
+# evaluated.
+_FREE = (
+  *("eval.", "train.log_steps", "train.checkpoint_minutes", "train.eval_epochs"),
+  *("data.dir", "data.num_threads", "data.num_workers", "model.fusion.algorithm"),
+)
+# Fields that may be changed in the middle of a run, by those who ask for it.
+_CHANGEABLE = ("optimizer.", "train.")
+# Steps count batches: with another size they would count something else.
+_STEP_SIZE = "train.batch_size"
+# Fields that decide what an evaluation of weights means.
+_NETWORK_INPUT = ("task", "model.", "data.image_size", "heatmap.", "parity.", "lifting.")
+
+
+class MismatchError(ValueError):
+  """A run folder holds another run than the one that is asked for."""
+
+
+def path(workdir: pathlib.Path) -> pathlib.Path:
+  """Where the config of a run is recorded.
+
+  Raises:
+    ValueError: the folder is an address like gs://…, which is no folder of this machine.
+  """
+  check_local(workdir, "--workdir")
+  return workdir / "config.json"
+
+
+def check_local(folder: pathlib.Path, flag: str) -> None:
+  """Refuses addresses of object stores, which `pathlib` would turn into local folders.
+
+  Raises:
+    ValueError: names the flag and the address.
+  """
+  first = folder.parts[0] if folder.parts else ""
+  if first.endswith(":") and len(first) > 2:
+    raise ValueError(
+      f"{flag} {folder}: object stores ({first}//…) are not supported, only folders; mount the "
+      "bucket, or copy the run folder when it is done"
+    )
+
+
+def write(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
+  """Records the config of a run that starts; what an earlier one had goes to config_history.json.
+
+  History grows only where `check` allowed a change.
+  """
+  file, new = path(workdir), as_json(config)
+  workdir.mkdir(parents=True, exist_ok=True)
+  old = read(workdir)
+  if old is not None and _differences(old, new, skip=_FREE):
+    history = workdir / "config_history.json"
+    earlier = json.loads(history.read_text(encoding="utf-8")) if history.exists() else []
+    _replace(history, [*earlier, old])
+  _replace(file, new)
+
+
+def read(workdir: pathlib.Path) -> dict[str, Any] | None:
+  """The recorded config of a run; None if there is none.
+
+  Raises:
+    ValueError: the file is damaged; the message says what to do.
+  """
+  file = path(workdir)
+  if not file.exists():
+    return None
+  try:
+    found = json.loads(file.read_text(encoding="utf-8"))
+  except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    raise ValueError(
+      f"{file} cannot be read ({error}), so what was trained here is not known: use another "
+      "--workdir, or restore the file"
+    ) from error
+  if not isinstance(found, dict):
+    raise ValueError(f"{file} should hold a config, got {type(found).__name__}")
+  return found
+
+
+def check(
+  workdir: pathlib.Path, config: ml_collections.ConfigDict, *, allow_changes: bool
+) -> list[str]:
+  """Compares the config of the run in a folder with the one that is asked for.
+
+  Args:
+    workdir: of a run with a checkpoint.
+    config: asked for.
+    allow_changes: options of the optimizer and of training may differ from here on.
+
+  Returns:
+    The differences that are allowed, a line each, for a message; none in most runs.
+
+  Raises:
+    MismatchError: fields differ; the message names each with both values and what to do.
+  """
+  old, new = read(workdir), as_json(config)
+  if old is None:
+    return []
+  changed = _differences(old, new, skip=_FREE)
+  allowed = allow_changes and all(
+    name.startswith(_CHANGEABLE) and name != _STEP_SIZE for name in changed
+  )
+  lines = [f"  {name}: the run has {a!r}, asked for is {b!r}" for name, (a, b) in changed.items()]
+  if changed and not allowed:
+    may = ", ".join(sorted(n for n in changed if n.startswith(_CHANGEABLE) and n != _STEP_SIZE))
+    advice = (
+      f" To go on with the new {may}, add --allow_changes."
+      if may == ", ".join(sorted(changed))
+      else ""
+    )
+    raise MismatchError(
+      f"{workdir} holds a run of another config:\n" + "\n".join(lines) + "\nTrain in another "
+      f"folder (--workdir), or repeat the run's own values.{advice}"
+    )
+  return lines
+
+
+def check_evaluation(checkpoint: pathlib.Path, config: ml_collections.ConfigDict) -> list[str]:
+  """Compares the config of an evaluation with that of the run the weights come from.
+
+  Args:
+    checkpoint: `.../RUN/checkpoints/STEP`; where no config.json lies in RUN, nothing is compared
+      beyond what the checkpoint itself records.
+    config: asked for.
+
+  Returns:
+    Differences of the data, a line each: weights may be evaluated on other data than their own.
+
+  Raises:
+    MismatchError: the network would be given other inputs than it was trained on.
+  """
+  old = of_checkpoint(checkpoint)
+  if old is None:
+    return []
+  changed = _differences(old, as_json(config), skip=(*_FREE, "optimizer.", "train.", "seed"))
+  lines = {n: f"  {n}: trained with {a!r}, asked for is {b!r}" for n, (a, b) in changed.items()}
+  # Where weights come from does not matter to what they are; the checkpoint itself checks the rest.
+  wrong = [line for n, line in lines.items() if n.startswith(_NETWORK_INPUT) and n != "model.init"]
+  if wrong:
+    raise MismatchError(
+      f"{checkpoint} was trained with another config:\n" + "\n".join(wrong) + "\nRepeat the run's "
+      f"own values (they are in {run_of(checkpoint) / 'config.json'}): with others its network is "
+      "given inputs that it has not learnt."
+    )
+  return [line for n, line in lines.items() if n.startswith("data.")]
+
+
+def run_of(checkpoint: pathlib.Path) -> pathlib.Path:
+  """The run folder of a checkpoint `.../RUN/checkpoints/STEP`."""
+  return checkpoint.absolute().parent.parent
+
+
+def of_checkpoint(checkpoint: pathlib.Path) -> dict[str, Any] | None:
+  """The recorded config of the run of a checkpoint; None where there is none."""
+  if checkpoint.absolute().parent.name != "checkpoints":
+    return None
+  return read(run_of(checkpoint))
+
+
+def as_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """The config as it is recorded."""
+  return json.loads(config.to_json_best_effort())
+
+
+def _differences(
+  old: dict[str, Any], new: dict[str, Any], *, skip: tuple[str, ...]
+) -> dict[str, tuple[Any, Any]]:
+  """Leaves that differ, by name. One that only one side has is an option of another version."""
+  have, want = _flatten(old), _flatten(new)
+  names = [name for name in sorted(have.keys() & want.keys()) if not name.startswith(skip)]
+  return {name: (have[name], want[name]) for name in names if have[name] != want[name]}
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+  flat = {}
+  for name, value in tree.items():
+    if isinstance(value, dict):
+      flat |= _flatten(value, f"{prefix}{name}.")
+    else:
+      flat[prefix + name] = value
+  return flat
+
+
+def _replace(file: pathlib.Path, content: Any) -> None:
+  temporary = file.with_suffix(".tmp")
+  temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+  temporary.replace(file)
