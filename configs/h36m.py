@@ -110,8 +110,8 @@ def get_config() -> ml_collections.ConfigDict:
   e.batch_size = 16  # frames a step over all devices
   e.splits = ("validation",)  # evaluated in this order; the first gives eval.json's mpjpe_mm
   e.max_frames = 0  # of each split; 0 is all
-  # How joints become 3D: dlt (views weighted by heatmap score), robust (the same, outliers lose
-  # their say), rpsm (the best pose by heatmaps and limb lengths), dlt_unweighted, or one of the
+  # How joints become 3D: dlt (views weighted by heatmap score), robust (the same, outliers are
+  # down-weighted), rpsm (the best pose by heatmaps and limb lengths), dlt_unweighted, or one of the
   # original: pymvg (the paper's: all views that score above 0.05, equally weighted), naive, refine,
   # epipolar, epipolar_dlt. Several, separated by commas, are compared; the first is the main one.
   e.triangulation = "dlt"
@@ -124,7 +124,7 @@ def get_config() -> ml_collections.ConfigDict:
   e.damaged = "keep"  # frames that the data set marks as damaged: keep or drop (the original)
   e.ransac_mm = 35.0  # largest distance from a ray for naive, refine, epipolar
   e.confidence = 0.85  # score above which epipolar and epipolar_dlt trust a view
-  e.limb_priors = ""  # JSON file of limb lengths for rpsm, made by epipolar_jax.tools.limb_priors
+  e.limb_priors = ""  # limb lengths for rpsm: synthetic, or a file by tools.limb_priors
   e.rpsm_root = "triangulated"  # middle of rpsm's grid: triangulated, or truth (parity: an oracle)
   e.multitest = False  # look at every other view in turn, keep the most confident joint (MULTITEST)
   # Training frames that BN statistics are re-estimated from before a test (RECOMPUTE_BN); 0 is off.

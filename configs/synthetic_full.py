@@ -50,6 +50,6 @@ def get_config() -> ml_collections.ConfigDict:
   c.train.num_epochs = 10.0
   c.train.eval_epochs = 2.0
   c.eval.batch_size = 8
-  c.eval.limb_priors = "data/limb_priors/synthetic.json"
+  c.eval.limb_priors = "synthetic"
   c.eval.splits = ("test", "test_occluded_1", "test_occluded_2")
   return c

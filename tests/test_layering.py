@@ -28,7 +28,7 @@ _LAYERS = (
   {"tasks"},
   {"evaluation"},
   {"training"},
-  {"tools"},
+  {"tools", "predicting"},
 )
 _RANK = {name: rank for rank, names in enumerate(_LAYERS) for name in names}
 _FILES = sorted(set((_ROOT / _PACKAGE).rglob("*.py")) - {_ROOT / _PACKAGE / "__init__.py"})

@@ -38,3 +38,48 @@ def test_errors_name_the_choices():
     skeletons.H36M_17.index("tail")
   with pytest.raises(ValueError, match="does not lead to the root"):
     skeletons.Skeleton("loop", ("a", "b", "c"), (-1, 2, 1))
+
+
+def test_ones_own_skeleton_from_a_file(tmp_path):
+  """A mouse; and every shipped skeleton survives being written down."""
+  path = tmp_path / "mouse.toml"
+  path.write_text(
+    'name = "mouse"\nsize_mm = 90\njoints = ["nose", "left_ear", "right_ear", "tail"]\n'
+    'parents = ["tail", "nose", "nose", ""]\nflip_pairs = [["right_ear", "left_ear"]]\n'
+  )
+  mouse = skeletons.read(path)
+  assert (mouse.name, mouse.size_mm, mouse.root) == ("mouse", 90.0, 3)
+  assert mouse.parents == (3, 0, 0, -1) and mouse.flip_pairs == ((2, 1),)
+  for skeleton in (mouse, *skeletons.SKELETONS.values()):
+    assert skeletons.from_dict(skeletons.to_dict(skeleton), where="here") == skeleton
+  assert skeletons.read("coco_17").joints[5] == "lsho"
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    ({"size_mm": None}, "missing: size_mm"),
+    ({"limbs": []}, "unknown: limbs"),
+    ({"size_mm": "big"}, "size_mm should be a number, got 'big'"),
+    ({"size_mm": -1.0}, "size_mm must be above 0"),
+    ({"joints": ["a", "a"]}, "distinct names"),
+    ({"parents": ["b", "c"]}, "parents names 'c'; the joints are a, b"),
+    ({"parents": [""]}, "a name for each of 2 joints"),
+    ({"parents": ["b", "a"]}, "exactly one joint has parent -1"),
+    ({"flip_pairs": [["a"]]}, r"a list of \[right, left\]"),
+    ({"flip_pairs": [["a", "b"], ["b", "a"]]}, "one flip pair at most"),
+  ],
+)
+def test_what_is_wrong_in_a_skeleton_file_is_named(change, message):
+  fields = {"name": "x", "size_mm": 5, "joints": ["a", "b"], "parents": ["", "a"]} | change
+  fields = {name: value for name, value in fields.items() if value is not None}
+  with pytest.raises(ValueError, match=message):
+    skeletons.from_dict(fields, where="x.toml")
+
+
+def test_names_that_are_no_skeleton_and_files_that_are_no_toml(tmp_path):
+  with pytest.raises(ValueError, match=r"no skeleton 'mouse'; there are h36m_17.* or give a .toml"):
+    skeletons.read("mouse")
+  (tmp_path / "x.toml").write_bytes(b"\xff\xfe")
+  with pytest.raises(ValueError, match="not a TOML file"):
+    skeletons.read(tmp_path / "x.toml")

@@ -1,5 +1,15 @@
 """From 2D joints in several views to 3D: every method by name, and the one call that most need."""
 
+from epipolar_jax.triangulation.estimate import Estimate, triangulate
 from epipolar_jax.triangulation.methods import METHODS, Joints, Method, Options, Views, make
 
-__all__ = ["METHODS", "Joints", "Method", "Options", "Views", "make"]
+__all__ = [
+  "METHODS",
+  "Estimate",
+  "Joints",
+  "Method",
+  "Options",
+  "Views",
+  "make",
+  "triangulate",
+]

@@ -66,12 +66,16 @@ def write(
 
 
 def read(path: str | pathlib.Path, skeleton: skeletons.Skeleton) -> LimbPriors:
-  """Reads what `write` wrote.
+  """Reads what `write` wrote; a name without a folder or suffix is a file that is shipped here.
 
   Raises:
     FileNotFoundError: no such file.
     ValueError: it is not such a file, or of another skeleton; names the file and what is wrong.
   """
+  if str(path).isidentifier():
+    path = pathlib.Path(__file__).parents[1] / "shipped" / f"limbs_{path}.json"
+    if not path.exists():
+      raise FileNotFoundError(f"no limb lengths {path.stem[6:]!r} are shipped: give a .json file")
   wanted = [f"{skeleton.joints[p]}-{skeleton.joints[c]}" for p, c in skeleton.limbs]
   try:
     limbs = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))["mean_and_std_mm"]
