@@ -335,7 +335,7 @@ def _invert_rising(
   target: np.ndarray,
   limit: float,
 ) -> np.ndarray:
-  """x in [0, limit] with function(x) = target ≥ 0, by Newton's iteration within a shrinking bracket.
+  """x in [0, limit] with function(x) = target ≥ 0: Newton within a shrinking bracket.
 
   Args:
     function: rises from 0 at 0 up to the limit.
