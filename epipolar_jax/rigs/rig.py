@@ -1,6 +1,7 @@
 """Rig: the cameras of a laboratory as its calibration file describes them, on the host."""
 
 import dataclasses
+import os
 
 import numpy as np
 
@@ -40,6 +41,23 @@ class Rig:
     twice = sorted({name for name in self.names if self.names.count(name) > 1})
     if twice:
       raise ValueError(f"two cameras are called {', '.join(twice)}")
+
+  @staticmethod
+  def read(
+    path: str | os.PathLike, *, unit: str | None = None, size_wh: tuple[int, int] | None = None
+  ) -> "Rig":
+    """Reads a calibration file of any known format; see `epipolar_jax.rigs.reading.read`."""
+    from epipolar_jax.rigs import reading  # which makes rigs
+
+    return reading.read(path, unit=unit, size_wh=size_wh)
+
+  def write(
+    self, path: str | os.PathLike, format: str = "plain json", *, unit: str | None = None
+  ) -> tuple[str, ...]:
+    """Writes a calibration file; see `epipolar_jax.rigs.writing.write`."""
+    from epipolar_jax.rigs import writing  # which knows rigs
+
+    return writing.write(self, path, format, unit=unit)
 
   def undistort(self, points: np.ndarray) -> np.ndarray:
     """Pixels of the cameras' own images to those of ideal pinholes with the same K.
