@@ -4,6 +4,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tomllib
 
 import jax
 import numpy as np
@@ -29,6 +30,7 @@ def test_triangulating_needs_no_training_and_importing_nothing(tmp_path):
   (tmp_path / "data" / "__init__.py").write_text("")
   code = """
 import sys
+import tomllib
 import epipolar_jax as ej
 assert "jax" not in sys.modules
 import numpy as np
@@ -73,3 +75,10 @@ def test_what_cannot_be_loaded_is_said(tmp_path):
   (tmp_path / "weights").mkdir()
   with pytest.raises(FileNotFoundError, match=r"without the config.json"):
     predicting.load(tmp_path)
+
+
+def test_pyproject_and_requirements_ask_for_the_same():
+  """An installed package and a clone must not run on other libraries."""
+  project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+  asked = [*project["dependencies"], *project["optional-dependencies"]["train"]]
+  assert sorted(asked) == sorted((_ROOT / "requirements.txt").read_text().split())

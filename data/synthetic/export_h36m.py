@@ -25,6 +25,7 @@ import tqdm
 from data.synthetic import options as options_lib
 from data.synthetic import rig as rig_lib
 from data.synthetic import scene
+from epipolar_jax.rigs import lenses
 
 SUBJECTS = {"train": (1, 5, 6, 7, 8), "validation": (9, 11)}
 # Our motions under the numbers of Human3.6M's actions.
@@ -144,17 +145,10 @@ class _WholeViews(scene.Generator):
     intrinsics = np.frombuffer(matrix).reshape(3, 3)
     u, v = np.meshgrid(np.arange(_WIDTH), np.arange(_ROWS[camera]))
     pixels = np.stack([u, v], -1).reshape(-1, 2).astype(np.float32)
-    ideal = _undistort(pixels, intrinsics, self.lens(base, subject, camera))
+    ideal = lenses.OpenCV(self.lens(base, subject, camera)).undistort(pixels, intrinsics)
     drawn = ideal * self.to_drawn()[0, 0] + self.to_drawn()[:2, 2]
     maps = drawn.astype(np.float32).reshape(_ROWS[camera], _WIDTH, 2)
     return cv2.convertMaps(maps, None, cv2.CV_16SC2)
-
-
-def _undistort(pixels: np.ndarray, intrinsics: np.ndarray, lens: np.ndarray) -> np.ndarray:
-  """Pixels [n, 2] of an ideal lens with the same K; 20 rounds are exact for these lenses."""
-  rounds = (cv2.TERM_CRITERIA_COUNT, 20, 0.0)
-  ideal = cv2.undistortPointsIter(pixels[:, None], intrinsics, lens, None, intrinsics, rounds)
-  return ideal[:, 0]
 
 
 def _make_frame(

@@ -118,7 +118,7 @@ def test_all_sources_average_what_each_of_them_alone_contributes():
 def test_the_source_is_the_nearest_camera_and_only_it_matters():
   model = _views_only()
   inputs = _inputs(1, 4)
-  _, _, rotation, translation = inputs
+  rotation, translation = inputs[1].rotation, inputs[1].translation
   variables = _random_variables(model, inputs)
   apply = jax.jit(functools.partial(model.apply, train=False))
   out = apply(variables, *inputs)
@@ -198,7 +198,7 @@ def test_four_devices_give_the_batch_statistics_of_one():
     return out["heatmaps"], updates["batch_stats"]
 
   heatmaps, stats = jax.jit(functools.partial(step, one))(*inputs)
-  split = [x.reshape(4, 1, *x.shape[1:]) for x in inputs]
+  split = jax.tree.map(lambda x: x.reshape(4, 1, *x.shape[1:]), inputs)
   sharded = jax.pmap(functools.partial(step, four), axis_name="devices")(*split)
   np.testing.assert_allclose(sharded[0][:, 0], heatmaps, atol=1e-4)
   for ours, theirs in zip(jax.tree.leaves(sharded[1]), jax.tree.leaves(stats)):

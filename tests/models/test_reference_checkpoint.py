@@ -39,8 +39,8 @@ def network(golden):
   images = golden["img_u8"].astype(np.float32) / 255
   images = (images - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225])
   extrinsics = golden["RT"]
-  inputs = [images, golden["K"], extrinsics[:, :, :3], extrinsics[:, :, 3]]
-  inputs = [np.asarray(x, np.float32)[None] for x in inputs]
+  inputs = [images, Cameras(golden["K"], extrinsics[:, :, :3], extrinsics[:, :, 3])]
+  inputs = jax.tree.map(lambda x: np.asarray(x, np.float32)[None], inputs)
   init = functools.partial(model.init, train=False)
   like = jax.eval_shape(init, jax.random.key(0), *inputs)
   return model, torch_names.to_flax(state, like), inputs

@@ -11,7 +11,7 @@ from configs import lifting_direct_h36m, lifting_direct_rhd, lifting_h36m_residu
 from epipolar_jax import checkpointing, skeletons, tasks
 from epipolar_jax.inputs import lifting as inputs
 from epipolar_jax.inputs import multiview
-from epipolar_jax.tasks import lifting_network, lifting_poses, lifting_views
+from epipolar_jax.tasks import lifting_network, lifting_poses, lifting_views, task
 from epipolar_jax.training import loop
 from tests import dots, hands
 
@@ -68,8 +68,8 @@ def test_every_task_has_a_loss_and_says_where_joints_are(name, lifter, people):
 def test_labels_of_all_views_agree_in_the_world():
   example = dots.frames(1)[0]
   frame = lifting_poses.frame_of(skeletons.H36M_17)
-  describe = jax.jit(jax.vmap(functools.partial(lifting_poses.describe, frame=frame), (None, 0, 0)))
-  truth = describe(example["joints_3d"], example["rotation"], example["translation"])
+  describe = jax.jit(jax.vmap(functools.partial(lifting_poses.describe, frame=frame), (None, 0)))
+  truth = describe(example["joints_3d"], task.cameras(example))
   relative = example["joints_3d"] - example["joints_3d"][0]
   scale = np.linalg.norm(relative[8])
   np.testing.assert_allclose(truth.scale, scale, rtol=1e-4)
