@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from data import faults
-from epipolar_jax.original import numpy_pickle
+from epipolar_jax.pickles import numpy_pickle
 
 NUM_CAMERAS = 4
 NUM_JOINTS = 17

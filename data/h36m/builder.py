@@ -21,7 +21,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 import tqdm
 
-from data import faults, sharded, storing
+from data import faults, opening, sharded, storing
 from data.h36m import annotations, examples, pictures
 from data.h36m import options as options_lib
 
@@ -129,8 +129,9 @@ def open_prepared(data_dir: str | os.PathLike, image_size: int) -> tfds.core.Dat
 
   Raises:
     FileNotFoundError: it is not there.
+    opening.UnsafeData: it names classes that are none of TFDS's own.
   """
-  return tfds.builder_from_directory(os.fspath(_find(data_dir, image_size)))
+  return opening.open_folder(_find(data_dir, image_size))
 
 
 def read_summary(data_dir: str | os.PathLike, image_size: int) -> dict[str, Any]:

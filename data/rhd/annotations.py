@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 
 from data import faults
-from epipolar_jax.original import numpy_pickle
+from epipolar_jax.pickles import numpy_pickle
 
 FOLDERS = {"train": "training", "validation": "evaluation"}
 SIDE = 320

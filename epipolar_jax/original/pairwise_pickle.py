@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from epipolar_jax import skeletons
-from epipolar_jax.original import numpy_pickle, restricted_pickle
+from epipolar_jax.pickles import numpy_pickle, restricted
 
-PickleError = restricted_pickle.PickleError
+PickleError = restricted.PickleError
 
 _KEY = "pairwise_constrain"
 _MATRICES = ("scipy.sparse._csr.csr_matrix", "scipy.sparse.csr.csr_matrix")
@@ -85,13 +85,13 @@ class _Machine(numpy_pickle.Machine):
 
   def new_object(self) -> None:
     arguments, kind = self.pop(), self.pop()
-    if type(kind) is not restricted_pickle.Global or kind.name not in _MATRICES or arguments != ():
+    if type(kind) is not restricted.Global or kind.name not in _MATRICES or arguments != ():
       raise PickleError(f"it makes an object that is not allowed in {self.kind}: {self.hint}")
     self.push(_Matrix())
 
   def call(self) -> None:
     function = self.stack[-2] if len(self.stack) > 1 else None
-    if type(function) is restricted_pickle.Global and function.name in _MATRICES:
+    if type(function) is restricted.Global and function.name in _MATRICES:
       raise PickleError(f"it calls something that is not a function of {self.kind}")
     super().call()
 
@@ -114,7 +114,7 @@ class _Machine(numpy_pickle.Machine):
       raise PickleError("damaged pickle: a key without a value")
     for key, value in zip(values[::2], values[1::2]):
       pair = type(key) is tuple and [type(x) for x in key] == [int, int]
-      target[key if pair else restricted_pickle.check_key(key)] = value
+      target[key if pair else restricted.check_key(key)] = value
 
 
 _Machine.steps = {
@@ -176,7 +176,7 @@ def _allowed_squares(table: dict[str, Any], grid_size_mm: float) -> tuple:
   bins = round(shape[0] ** (1 / 3)) if type(shape) is tuple and type(shape[0]) is int else 0
   if not 2 <= bins <= _MOST_BINS or shape != (bins**3, bins**3):
     raise PickleError(
-      f"a table of shape {restricted_pickle.show(shape)}; it must be n³ x n³, n up to {_MOST_BINS}"
+      f"a table of shape {restricted.show(shape)}; it must be n³ x n³, n up to {_MOST_BINS}"
     )
   starts, columns, values = (table.get(name) for name in ("indptr", "indices", "data"))
   vectors = all(isinstance(x, np.ndarray) and x.ndim == 1 for x in (starts, columns, values))

@@ -18,7 +18,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from epipolar_jax.original import restricted_pickle
+from epipolar_jax.pickles import restricted
 
 MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_VERSION = 1001
@@ -37,7 +37,7 @@ STORAGES = {
 _MAX_AXES = 32  # of a tensor
 _MAX_PICKLE = 256 << 20  # bytes of a zip's data.pkl; a ResNet-152's is 0.2 MB
 _NAMES = frozenset(STORAGES)
-_show = restricted_pickle.show
+_show = restricted.show
 _ZIP_ERRORS = (
   zipfile.BadZipFile,
   zlib.error,
@@ -78,7 +78,7 @@ def read(path: str | os.PathLike[str]) -> Any:
       return _read_zip(path)
     if head.startswith(b"\x80\x02\x8a\x0a"):
       return _read_legacy(path.read_bytes())
-  except (restricted_pickle.PickleError, CheckpointError) as error:
+  except (restricted.PickleError, CheckpointError) as error:
     raise CheckpointError(f"{path}: {error}") from error
   if head[257:262] == b"ustar":
     reason = (
@@ -113,14 +113,14 @@ def _load(data: bytes, start: int, open_storage: Callable[..., _Storage]) -> tup
       kind = pid[0] if type(pid) is tuple and pid else pid
       raise CheckpointError(f"it refers to {_show(kind)}; only tensor storages are read")
     _, kind, key, _, numel = pid[:5]
-    if type(kind) is not restricted_pickle.Global or kind.name not in STORAGES:
+    if type(kind) is not restricted.Global or kind.name not in STORAGES:
       raise CheckpointError(f"unknown kind of storage: {_show(kind)}")
     if type(key) is not str or not _is_count(numel):
       raise CheckpointError(f"a storage with key {_show(key)} and {_show(numel)} elements")
     storage = open_storage(key, STORAGES[kind.name], numel)
     return storage if len(pid) == 5 or pid[5] is None else _part(storage, pid[5])
 
-  return restricted_pickle.loads(
+  return restricted.loads(
     data, start, functions=_FUNCTIONS, names=_NAMES, persistent_load=persistent_load
   )
 
@@ -145,7 +145,7 @@ def _ordered_dict(arguments: tuple[Any, ...]) -> dict[Any, Any]:
     return items
   if type(items) is not list or not all(type(x) in (list, tuple) and len(x) == 2 for x in items):
     raise CheckpointError("an OrderedDict of something that is not pairs")
-  found = {restricted_pickle.check_key(key): value for key, value in items}
+  found = {restricted.check_key(key): value for key, value in items}
   # Used up, so that a crafted file cannot have many large copies of one list.
   items.clear()
   return found
@@ -204,13 +204,13 @@ def _buffer(data: bytes, dtype: np.dtype, start: int, numel: int) -> np.ndarray:
 
 def _read_legacy(data: bytes) -> Any:
   """Magic number, version, system, object, storage keys, then each storage's length and bytes."""
-  magic, position = restricted_pickle.loads(data)
-  version, position = restricted_pickle.loads(data, position)
+  magic, position = restricted.loads(data)
+  version, position = restricted.loads(data, position)
   if magic != MAGIC or version != LEGACY_VERSION:
     raise CheckpointError(
       f"this is not a PyTorch checkpoint: magic {_show(magic)}, {_show(version)}"
     )
-  system, position = restricted_pickle.loads(data, position)
+  system, position = restricted.loads(data, position)
   if type(system) is not dict or system.get("little_endian") is not True:
     raise CheckpointError("written on a big-endian machine, or damaged")
 
@@ -225,7 +225,7 @@ def _read_legacy(data: bytes) -> Any:
     return storage
 
   _, position = _load(data, start, declare)
-  keys, position = restricted_pickle.loads(data, position)
+  keys, position = restricted.loads(data, position)
   if type(keys) is not list or not all(type(key) is str for key in keys):
     raise CheckpointError("damaged list of storages")
   if sorted(keys) != sorted(wanted):
@@ -248,7 +248,7 @@ def _read_zip(path: pathlib.Path) -> Any:
   try:
     with zipfile.ZipFile(path) as archive:
       return _read_archive(archive, path.stat().st_size)
-  except (restricted_pickle.PickleError, CheckpointError):
+  except (restricted.PickleError, CheckpointError):
     raise
   except _ZIP_ERRORS as error:
     raise CheckpointError(f"truncated or damaged zip archive: {error}") from error

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import scipy.io
 import yaml
 
-from epipolar_jax.interop import numpy_pickle
+from epipolar_jax.pickles import numpy_pickle
 
 # The largest files of each kind; the largest rigs known (500 cameras) need 1 MB.
 _LIMIT_BYTES = 16 << 20

@@ -150,7 +150,7 @@ def _through_lens(xy: np.ndarray) -> np.ndarray:
 
 
 def make_locators(names: tuple[str, ...]) -> dict[str, Any]:
-  """Every method of `reconstruction`; `rpsm` gets Gaussian maps around the detections."""
+  """Every method of `triangulation`; `rpsm` gets Gaussian maps around the detections."""
   locators = {name: triangulation.make(name) for name in names if name != "rpsm"}
   if "rpsm" in names:
     locators["rpsm"] = _rpsm()

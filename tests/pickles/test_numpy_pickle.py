@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from epipolar_jax.original import numpy_pickle
+from epipolar_jax.pickles import numpy_pickle
 
 _SHARED = np.float32([1.5, -2.5])
 _TREE = {

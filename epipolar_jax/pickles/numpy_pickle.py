@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from epipolar_jax.original import restricted_pickle
+from epipolar_jax.pickles import restricted
 
-PickleError = restricted_pickle.PickleError
+PickleError = restricted.PickleError
 
 # Booleans, whole numbers and floating-point numbers.
 _NUMBERS = re.compile("b1|[iu][1248]|f[248]")
@@ -71,7 +71,7 @@ class _Unfinished:
     self.code, self.value = code, None
 
 
-class Machine(restricted_pickle.Machine):
+class Machine(restricted.Machine):
   """Knows the operations of protocols 3 to 5 too, and how numpy pickles."""
 
   kind = "an annotation file"
@@ -145,10 +145,10 @@ class Machine(restricted_pickle.Machine):
       # Python 2 writes bytes as texts.
       contents = self.encode((contents, "latin1"))
     if not isinstance(dtype, np.dtype):
-      raise PickleError(f"an array of {restricted_pickle.show(dtype)}; only numbers are allowed")
+      raise PickleError(f"an array of {restricted.show(dtype)}; only numbers are allowed")
     good = type(contents) is bytes and order in ("C", "F") and type(shape) is tuple
     good = good and len(shape) <= _MAX_AXES
-    size = restricted_pickle.show(shape)
+    size = restricted.show(shape)
     if not good or not all(type(n) is int and 0 <= n < 2**31 for n in shape):
       raise PickleError(f"damaged pickle: an array of shape {size}")
     needed = math.prod(shape) * dtype.itemsize
@@ -190,7 +190,7 @@ def _new_array(arguments: tuple[Any, ...]) -> _Unfinished:
 def _new_dtype(arguments: tuple[Any, ...]) -> _Unfinished:
   code = arguments[0] if arguments else None
   if type(code) is not str or not _NUMBERS.fullmatch(code):
-    raise PickleError(f"arrays of dtype {restricted_pickle.show(code)}; only numbers are allowed")
+    raise PickleError(f"arrays of dtype {restricted.show(code)}; only numbers are allowed")
   return _Unfinished(code)
 
 
@@ -202,7 +202,7 @@ def _no_bytes(arguments: tuple[Any, ...]) -> bytes:
 
 
 Machine.steps = {
-  **restricted_pickle.Machine.steps,
+  **restricted.Machine.steps,
   b"R": Machine.call,
   b"b": Machine.build,
   b"B": lambda m: m.binary("<I"),

@@ -1,0 +1,1 @@
+"""3D joints over time, and their files."""
