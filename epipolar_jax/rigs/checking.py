@@ -1,5 +1,6 @@
 """Collects the cameras of a calibration file, and everything that is wrong with them."""
 
+import math
 import pathlib
 import reprlib
 from typing import Any
@@ -247,11 +248,12 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _array(value: Any) -> np.ndarray:
   """float64 of nested lists, texts, an array or OpenCV's matrix; raises for all else."""
   if isinstance(value, dict):
-    rows, cols = int(_scalar(value.get("rows"))), int(_scalar(value.get("cols")))
+    sizes = value.get("sizes") if "sizes" in value else [value.get("rows"), value.get("cols")]
+    sizes = [int(n) for n in np.ravel(_nested(sizes, [_MAX_NUMBERS], 0))]
     data = np.ravel(_nested(value.get("data"), [_MAX_NUMBERS], 0)).astype(np.float64)
-    if rows * cols != data.size:
+    if min(sizes, default=-1) < 0 or math.prod(sizes) != data.size:
       raise ValueError("a matrix has another number of values than rows × cols")
-    return data.reshape(rows, cols)
+    return data.reshape(sizes)
   if isinstance(value, np.ndarray):
     if value.dtype.kind not in "fiu" or value.size > _MAX_NUMBERS:
       raise ValueError("not numbers")
