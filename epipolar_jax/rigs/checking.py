@@ -137,7 +137,7 @@ class Checker:
 
   def size(self, value: Any, camera: str, field: str) -> tuple[int, int] | None:
     """(width, height) px; None is allowed."""
-    if value is None or (isinstance(value, (list, tuple)) and set(value) == {None}):
+    if value is None or (isinstance(value, list) and value and all(x is None for x in value)):
       return None
     size = self.numbers(value, (2,), camera, field)
     if not np.isfinite(size).all():

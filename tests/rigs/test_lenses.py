@@ -100,7 +100,7 @@ def test_tangential_terms_do_not_let_the_wrong_branch_in():
   assert found[30, 48]
   np.testing.assert_allclose(_opencv(ideal[found], k, _STRONG), grid[found], atol=1e-6)
   radius = np.linalg.norm((ideal[found] - k[:2, 2]) / 900, axis=-1)
-  # d(r g(r²))/dr = 1 + 3 k1 s + 5 k2 s² + 7 k3 s³ first vanishes at r = √s = 1.514.
+  # d(r g(r²))/dr = 1 + 3 k1 s + 5 k2 s² + 7 k3 s³ first vanishes at r = √s = 1.516.
   assert radius.max() < 1.53
 
 
