@@ -17,6 +17,8 @@ _ROTATION_TOLERANCE = 1e-3
 _MAX_NUMBERS = 10_000
 _MAX_CAMERAS = 5000
 _MAX_SHOWN = 100
+# Larger numbers are damage, and would overflow in products.
+_LARGEST = 1e30
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxstring = 2, 4, 60
 
@@ -96,6 +98,9 @@ class Checker:
       return failed
     if not np.isfinite(array).all():
       self.fault(camera, field, f"has a number that is not finite: {_show(array.tolist())}")
+      return failed
+    if np.any(np.abs(array) > _LARGEST):
+      self.fault(camera, field, f"has a number beyond all reason: {_show(array.tolist())}")
       return failed
     return array
 

@@ -112,7 +112,10 @@ def test_sizes_are_checked_before_reading(tmp_path):
     file.truncate(1 << 40)
   with pytest.raises(ValueError, match="too many for a calibration"):
     Rig.read(tmp_path / "huge.json")
-  bomb = zlib.compress(bytes(300 << 20), 9)
+  name = np.array([6, 8, 6, 0, 5, 8, 4096, 4096, 1 | 1 << 16], "<u4").tobytes() + b"K\0\0\0"
+  values = np.array([9, 8 << 24], "<u4").tobytes() + bytes(8 << 24)
+  matrix = np.array([14, len(name + values)], "<u4").tobytes() + name + values
+  bomb = zlib.compress(matrix)
   head = b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM"
   element = (15).to_bytes(4, "little") + len(bomb).to_bytes(4, "little") + bomb
   (tmp_path / "bomb.mat").write_bytes(head + element)

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import scipy.io
 
-from epipolar_jax.rigs import documents, lenses, reading
+from epipolar_jax.rigs import documents, lenses, matlab, reading
 from epipolar_jax.rigs.rig import Rig
 from tests.rigs import files
 
@@ -192,3 +193,35 @@ def test_rig_undistort_inverts_distort(tmp_path):
   rig = Rig.read(files.aniposelib(tmp_path, truth))
   back = rig.undistort(truth.pixels())
   np.testing.assert_allclose(back, truth.pixels(np.zeros((3, 4))), atol=1e-6)
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_matlab_files_as_scipy_writes_them(compressed, tmp_path):
+  struct = {
+    "K": np.arange(9.0).reshape(3, 3),
+    "t": np.float32([[1, 2, 3]]),
+    "r": np.eye(3, dtype="i2"),
+  }
+  cells = np.empty((1, 2), object)
+  cells[0] = "left", "rïght"
+  values = {"params": struct, "camnames": cells, "R": np.zeros((0, 0)), "labels": np.ones(10**6)}
+  path = tmp_path / "a.mat"
+  scipy.io.savemat(path, values, do_compression=compressed)
+  names = frozenset(("params", "camnames", "R"))
+  found = matlab.loads(path.read_bytes(), names)
+  assert found.keys() == names
+  assert found["camnames"] == ["left", "rïght"]
+  assert found["R"].shape == (0, 0)
+  for field, value in struct.items():
+    np.testing.assert_array_equal(found["params"][field], value)
+
+
+def test_dannce_folders_with_a_file_a_camera(tmp_path):
+  truth = files.truth()
+  source = tmp_path / "source"
+  source.mkdir()
+  params = scipy.io.loadmat(files.dannce(source, truth), simplify_cells=True)["params"]
+  for name, table in zip(truth.names, params):
+    scipy.io.savemat(tmp_path / f"{name}_params.mat", table, do_compression=True)
+  rig = Rig.read(tmp_path).select(truth.names)
+  np.testing.assert_allclose(project(rig, truth.points), truth.pixels(), atol=1e-4)
