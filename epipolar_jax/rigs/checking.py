@@ -1,5 +1,6 @@
 """Collects the cameras of a calibration file, and everything that is wrong with them."""
 
+import math
 import pathlib
 import reprlib
 from typing import Any
@@ -16,6 +17,8 @@ _ROTATION_TOLERANCE = 1e-3
 _MAX_NUMBERS = 10_000
 _MAX_CAMERAS = 5000
 _MAX_SHOWN = 100
+# Larger numbers are damage, and would overflow in products.
+_LARGEST = 1e30
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxstring = 2, 4, 60
 
@@ -96,6 +99,9 @@ class Checker:
     if not np.isfinite(array).all():
       self.fault(camera, field, f"has a number that is not finite: {_show(array.tolist())}")
       return failed
+    if np.any(np.abs(array) > _LARGEST):
+      self.fault(camera, field, f"has a number beyond all reason: {_show(array.tolist())}")
+      return failed
     return array
 
   def rotation(self, value: Any, camera: str, field: str) -> np.ndarray:
@@ -136,7 +142,7 @@ class Checker:
 
   def size(self, value: Any, camera: str, field: str) -> tuple[int, int] | None:
     """(width, height) px; None is allowed."""
-    if value is None or (isinstance(value, (list, tuple)) and set(value) == {None}):
+    if value is None or (isinstance(value, list) and value and all(x is None for x in value)):
       return None
     size = self.numbers(value, (2,), camera, field)
     if not np.isfinite(size).all():
@@ -247,11 +253,12 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _array(value: Any) -> np.ndarray:
   """float64 of nested lists, texts, an array or OpenCV's matrix; raises for all else."""
   if isinstance(value, dict):
-    rows, cols = int(_scalar(value.get("rows"))), int(_scalar(value.get("cols")))
+    sizes = value.get("sizes") if "sizes" in value else [value.get("rows"), value.get("cols")]
+    sizes = [int(n) for n in np.ravel(_nested(sizes, [_MAX_NUMBERS], 0))]
     data = np.ravel(_nested(value.get("data"), [_MAX_NUMBERS], 0)).astype(np.float64)
-    if rows * cols != data.size:
+    if min(sizes, default=-1) < 0 or math.prod(sizes) != data.size:
       raise ValueError("a matrix has another number of values than rows × cols")
-    return data.reshape(rows, cols)
+    return data.reshape(sizes)
   if isinstance(value, np.ndarray):
     if value.dtype.kind not in "fiu" or value.size > _MAX_NUMBERS:
       raise ValueError("not numbers")

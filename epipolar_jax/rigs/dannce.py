@@ -29,10 +29,9 @@ def _params(document: Document) -> dict[str, Any]:
   value = document.value
   if _is_camera(value):
     return {document.path.stem: value}
-  tables = value.get("params")
-  tables = [tables] if isinstance(tables, dict) else list(np.ravel(np.asarray(tables, object)))
-  names = value.get("camnames")
-  names = [] if names is None else [str(name) for name in np.ravel(np.asarray(names, object))]
+  tables, names = value.get("params"), value.get("camnames")
+  tables = tables if isinstance(tables, list) else [tables]
+  names = [str(name) for name in names] if isinstance(names, list) else [str(names)]
   if len(names) != len(tables):
     names = [f"Camera{number + 1}" for number in range(len(tables))]
   return _by_name(names, tables)

@@ -8,14 +8,13 @@ import json
 import pathlib
 import re
 import tomllib
-import zlib
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-import scipy.io
 import yaml
 
 from epipolar_jax.pickles import numpy_pickle
+from epipolar_jax.rigs import matlab
 
 # The largest files of each kind; the largest rigs known (500 cameras) need 1 MB.
 _LIMIT_BYTES = 16 << 20
@@ -23,6 +22,8 @@ _LIMIT_BYTES = 16 << 20
 _YAML_LIMIT_BYTES = 1 << 20
 _MAT_LIMIT_BYTES = 256 << 20
 _FILES_LIMIT = 5000
+# The variables of calibrations in MATLAB files.
+_MAT_NAMES = frozenset(("params", "camnames", "K", "R", "r", "t", "RDistort", "TDistort"))
 
 
 class Document(NamedTuple):
@@ -81,7 +82,7 @@ def _files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
 def _parse(data: bytes, path: pathlib.Path) -> tuple[str, Any]:
   """The kind of a file and what it holds."""
   if data[:7] == b"MATLAB " or data[:8] == b"\x89HDF\r\n\x1a\n":
-    return "mat", _mat(data, path)
+    return "mat", matlab.loads(data, _MAT_NAMES)
   if data[:1] == b"\x80":
     return "pickle", numpy_pickle.load(path)
   text = _text(data)
@@ -201,33 +202,3 @@ def _number_rows(text: str) -> list[list[float]]:
     if row:
       rows.append(row)
   return rows
-
-
-def _mat(data: bytes, path: pathlib.Path) -> dict[str, Any]:
-  """The calibration variables of a MATLAB file up to version 7."""
-  if data[:8] == b"\x89HDF\r\n\x1a\n" or data[:10] == b"MATLAB 7.3":
-    raise ValueError("a MATLAB 7.3 file; save it in MATLAB with save(..., '-v7')")
-  _check_compressed(data)
-  names = ["params", "camnames", "K", "R", "r", "t", "RDistort", "TDistort"]
-  try:
-    found = scipy.io.loadmat(path, simplify_cells=True, variable_names=names)
-  except Exception as error:  # scipy raises whatever damaged bytes lead it into
-    raise ValueError(f"damaged MATLAB file: {str(error)[:200]}") from error
-  return {name: value for name, value in found.items() if name in names}
-
-
-def _check_compressed(data: bytes) -> None:
-  """Raises ValueError where a variable unpacks to more than a calibration needs."""
-  position, order = 128, "little" if data[126:128] == b"IM" else "big"
-  while position + 8 <= len(data):
-    kind = int.from_bytes(data[position : position + 4], order)
-    count = int.from_bytes(data[position + 4 : position + 8], order)
-    if kind == 15:
-      unpacker = zlib.decompressobj()
-      try:
-        unpacker.decompress(data[position + 8 : position + 8 + count], _MAT_LIMIT_BYTES)
-      except zlib.error as error:
-        raise ValueError(f"damaged MATLAB file: {error}") from error
-      if unpacker.unconsumed_tail:
-        raise ValueError(f"a variable unpacks to more than {_MAT_LIMIT_BYTES} bytes")
-    position += 8 + count
