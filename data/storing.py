@@ -33,14 +33,18 @@ def quiet_tfds() -> Iterator[None]:
 
 
 def encode_jpeg(image: np.ndarray, quality: int, *, tiles: bool = False) -> io.BytesIO:
-  """An RGB picture [h, w, 3] uint8 as the bytes of a JPEG, which TFDS stores without TensorFlow.
+  """A picture as the bytes of a JPEG, which TFDS stores without TensorFlow.
 
   Args:
-    image: the pixels.
+    image: [h, w, 3] uint8 RGB, or [h, w] or [h, w, 1] uint8 grey, which becomes RGB.
     quality: 1..100.
     tiles: restart markers every few blocks, so that a reader can decode a part
       (`inputs.pictures`); one or two percent more bytes.
+
+  Raises:
+    ValueError: pixels of another type or shape; the message says how to convert them.
   """
+  image = _as_rgb(image)
   settings = [cv2.IMWRITE_JPEG_QUALITY, quality]
   if tiles:
     blocks = -(-image.shape[1] // _BLOCK)
@@ -51,6 +55,28 @@ def encode_jpeg(image: np.ndarray, quality: int, *, tiles: bool = False) -> io.B
   if not done:
     raise ValueError("OpenCV could not encode the image as JPEG")
   return io.BytesIO(data.tobytes())
+
+
+def _as_rgb(image: np.ndarray) -> np.ndarray:
+  """[h, w, 3] uint8 of a colour or grey picture."""
+  image = np.asarray(image)
+  if image.dtype != np.uint8:
+    hints = {
+      "f": "np.clip(np.rint(255 * image), 0, 255).astype(np.uint8) converts floats of 0..1",
+      "u": "(image >> 8).astype(np.uint8) converts 16 bits that are used in full",
+      "b": "255 * image.astype(np.uint8) converts masks",
+    }
+    hint = hints.get(image.dtype.kind, "image.astype(np.uint8) converts whole numbers of 0..255")
+    raise ValueError(f"a picture of {image.dtype}; JPEG takes uint8 of 0..255: {hint}")
+  if image.ndim == 2:
+    image = image[..., None]
+  if image.ndim != 3 or image.shape[2] not in (1, 3) or not image.size:
+    alpha = image.ndim == 3 and image.shape[2] == 4
+    hint = ". image[..., :3] drops the alpha channel" if alpha else ""
+    raise ValueError(
+      f"a picture of shape {image.shape}; allowed: [h, w, 3] RGB, or [h, w] or [h, w, 1] grey{hint}"
+    )
+  return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
 
 
 def in_order(work: Callable[[Any], Any], items: Iterable[Any], *, threads: int) -> Iterator[Any]:

@@ -14,12 +14,13 @@ is no position in the world.
 
 import dataclasses
 import pathlib
+import re
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from data import faults
+from data import faults, files
 from epipolar_jax.pickles import numpy_pickle
 
 NUM_CAMERAS = 4
@@ -45,8 +46,13 @@ ACTIONS = {
 }
 # (subject, action, subaction) of clips whose 3D labels are shifted against the pictures.
 DAMAGED = frozenset({(9, 5, 2), (9, 10, 2), (9, 13, 1)})
+# The stored fields are 32 bits wide.
+_LARGEST_NUMBER = 2**31 - 1
 # A person box outside these is a mistake, px.
 _BOX_SIDES = (20.0, 3000.0)
+_SIDE = 1000
+# The camera in a picture's name, from 1.
+_NAME = re.compile(r"^s_\d+_act_\d+_subact_\d+_ca_(\d{1,4})_")
 _KEY = ("subject", "action", "subaction", "image_id")
 
 
@@ -135,6 +141,7 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
     ValueError: it is damaged, holds anything but numbers, texts, arrays and their containers, or is
       not a list of dicts.
   """
+  files.check_regular(path)
   records = numpy_pickle.load(path)
   if type(records) is not list or not records or not all(type(r) is dict for r in records):
     raise ValueError(
@@ -235,10 +242,19 @@ def view(record: dict[str, Any], where: str) -> View:
       )
   scale = _array(record, "scale", (2,), where)
   side = 200.0 * float(scale[0])
-  if not _BOX_SIDES[0] <= side <= _BOX_SIDES[1]:
-    low, high = _BOX_SIDES
+  low, high = _BOX_SIDES
+  for value in (200.0 * scale).tolist():
+    if not low <= value <= high:
+      raise faults.BadRecord(
+        "bad field",
+        f"{where}: the person box is {value} px (200 times scale); allowed: {low}..{high}",
+      )
+  center = _array(record, "center", (2,), where)
+  if (center + side / 2 < 0).any() or (center - side / 2 > _SIDE).any():
     raise faults.BadRecord(
-      "bad field", f"{where}: the person box is {side} px; allowed: {low}..{high}"
+      "bad field",
+      f"{where}: the person box of {side:g} px around center {center.tolist()} lies outside the "
+      f"picture of {_SIDE} px",
     )
   return View(
     where=where,
@@ -251,14 +267,29 @@ def view(record: dict[str, Any], where: str) -> View:
     joints_2d=_array(record, "joints_2d", (NUM_JOINTS, 2), where),
     joints_camera=_array(record, "joints_3d_camera", (NUM_JOINTS, 3), where),
     labelled=_array(record, "joints_vis", (NUM_JOINTS, 3), where)[:, 0] > 0,
-    box_center=_array(record, "center", (2,), where),
+    box_center=center,
     box_size=side,
   )
 
 
 def views(frame: Frame, name: str) -> tuple[View, ...]:
-  """The checked records of a frame; raises as `view`."""
-  return tuple(view(r, f"{name}, record {i}") for r, i in zip(frame.records, frame.indices))
+  """The checked records of a frame.
+
+  Raises:
+    faults.BadRecord: as `view`; or the names of the pictures say that cameras are swapped.
+  """
+  found = tuple(view(r, f"{name}, record {i}") for r, i in zip(frame.records, frame.indices))
+  named = [_NAME.search(pathlib.PurePosixPath(v.image).name) for v in found]
+  numbers = [int(match[1]) - 1 if match else None for match in named]
+  if None not in numbers and set(numbers) == {v.camera for v in found}:
+    for v, number in zip(found, numbers):
+      if v.camera != number:
+        raise faults.BadRecord(
+          "pictures swapped",
+          f"{v.where}: image is {v.image}, of camera {number} (from 0) by its name, but camera_id "
+          f"is {v.camera}: the pictures of two cameras are swapped",
+        )
+  return found
 
 
 def _array(record: dict[str, Any], field: str, shape: tuple[int, ...], where: str) -> np.ndarray:
@@ -266,7 +297,7 @@ def _array(record: dict[str, Any], field: str, shape: tuple[int, ...], where: st
   value = record.get(field)
   try:
     array = np.asarray(value, np.float64)
-  except (TypeError, ValueError):
+  except (TypeError, ValueError, OverflowError):
     array = np.asarray(np.nan)
   if array.size != np.prod(shape) or [n for n in array.shape if n > 1] != [
     n for n in shape if n > 1
@@ -280,10 +311,10 @@ def _array(record: dict[str, Any], field: str, shape: tuple[int, ...], where: st
 
 def _integer(record: dict[str, Any], field: str, where: str) -> int:
   value = record.get(field)
-  if type(value) is not int or value < 0:
+  if type(value) is not int or not 0 <= value <= _LARGEST_NUMBER:
     what = f"is {_brief(value)}" if field in record else "is missing"
     raise faults.BadRecord(
-      "bad field", f"{where}: {field} {what}; it must be a non-negative integer"
+      "bad field", f"{where}: {field} {what}; it must be an integer of 0..{_LARGEST_NUMBER}"
     )
   return value
 
@@ -291,15 +322,20 @@ def _integer(record: dict[str, Any], field: str, where: str) -> int:
 def _image_path(record: dict[str, Any], where: str) -> str:
   """The picture's path, which must stay below the folder of images."""
   value = record.get("image")
+  # Annotations made on Windows separate folders by backslashes.
+  value = value.replace("\\", "/") if type(value) is str and "\0" not in value else None
   path = pathlib.PurePosixPath(value) if type(value) is str else None
-  if path is None or not path.parts or path.is_absolute() or ".." in path.parts:
+  bad = path is None or not path.parts or path.is_absolute() or ".." in path.parts
+  if bad or ":" in path.parts[0]:
     raise faults.BadRecord(
-      "bad field", f"{where}: image is {_brief(value)}; it must be a relative path"
+      "bad field", f"{where}: image is {_brief(record.get('image'))}; it must be a relative path"
     )
   return str(path)
 
 
 def _brief(value: Any) -> str:
+  if type(value) is int and abs(value) >= 10**40:
+    return "a huge integer"  # whose digits Python refuses to write
   return repr(value)[:80] if isinstance(value, (str, int, float)) else f"a {type(value).__name__}"
 
 

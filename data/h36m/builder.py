@@ -21,7 +21,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 import tqdm
 
-from data import faults, opening, sharded, storing
+from data import faults, files, opening, sharded, storing
 from data.h36m import annotations, examples, pictures
 from data.h36m import options as options_lib
 
@@ -95,15 +95,15 @@ def prepare(
   data_dir = pathlib.Path(data_dir).expanduser().resolve()
   root = annotations.find_root(pathlib.Path(raw).expanduser().resolve())
   store = pictures.find_store(root, images)
-  files = {s: annotations.path_of(root, s) for s in annotations.SPLITS}
-  mark = options_lib.fingerprint(options, {s: path.read_bytes() for s, path in files.items()})
+  sources = {s: annotations.path_of(root, s) for s in annotations.SPLITS}
+  mark = options_lib.fingerprint(options, {s: files.read(path) for s, path in sources.items()})
   parts = data_dir / f".{_NAME}_{options.name}_{mark}"
 
   def work():
     bad, incomplete = faults.Faults(stop), faults.Faults(stop_incomplete)
     jobs = {
       split: _jobs(path, parts / split, store, options, bad, incomplete)
-      for split, path in files.items()
+      for split, path in sources.items()
     }
     shards, summary = _run(jobs, processes, bad)
     bad.merge(incomplete.counts, incomplete.first)
@@ -141,7 +141,7 @@ def read_summary(data_dir: str | os.PathLike, image_size: int) -> dict[str, Any]
     FileNotFoundError: nothing is prepared there.
   """
   path = _find(data_dir, image_size) / _SUMMARY
-  return json.loads(path.read_text(encoding="utf-8"))
+  return json.loads(files.read_text(path))
 
 
 def _find(data_dir, image_size):
@@ -156,7 +156,7 @@ def _refuse_other(folder, mark):
   """Raises ValueError if the folder holds data made from other annotations or options."""
   if not (folder / _SUMMARY).exists():
     return
-  summary = json.loads((folder / _SUMMARY).read_text(encoding="utf-8"))
+  summary = json.loads(files.read_text(folder / _SUMMARY))
   if summary["fingerprint"] != mark:
     raise ValueError(
       f"{folder} was made from {summary['raw']} with other annotations or options: choose another "
@@ -275,7 +275,7 @@ def main() -> None:
       f"{fault}\nMend it and run the same command again (finished shards are kept), or leave such "
       "frames out and have them counted: --on_fault skip --on_incomplete skip"
     ) from fault
-  except (FileNotFoundError, ValueError) as error:
+  except (OSError, ValueError) as error:
     raise SystemExit(str(error)) from error
   print(describe(read_summary(arguments.data_dir, options.image_size)))
   print(f"prepared in {builder.data_dir}")

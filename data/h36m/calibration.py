@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from data import faults
+from data import faults, plausibility
 from data.h36m import annotations
 
 # Labels are exact to a fraction of these; a wrong calibration is off by tens or thousands.
@@ -24,6 +24,8 @@ def check(views: tuple[annotations.View, ...]) -> None:
     faults.BadRecord: names the camera, how far it is off, and the mistake if it is known.
   """
   for view in views:
+    if doubt := plausibility.wrong_unit(view.joints_camera[None]):
+      raise faults.BadRecord("wrong unit", f"{view.where}: joints_3d_camera: {doubt}")
     error = reprojection_error(view)
     if not error <= _REPROJECTION_TOLERANCE_PX:
       raise faults.BadRecord(

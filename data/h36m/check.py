@@ -51,7 +51,7 @@ def check(path: pathlib.Path, *, samples: int) -> tuple[list[str], list[str]]:
     except FileNotFoundError:
       problems.append(f"{file} is missing")
       continue
-    except ValueError as error:
+    except (OSError, ValueError) as error:
       problems.append(str(error))
       continue
     bad, incomplete = faults.Faults(stop=False), faults.Faults(stop=False)

@@ -2,6 +2,8 @@
 
 On top of those (`data.synthetic.builder`):
   subaction   int
+  labelled    [4, 17] bool, joints_vis of the annotations: without it a joint carries no loss and is
+              in no metric. Data sets before version 3 lack it (`labelled_of_old`)
   damaged     bool, the clip's 3D labels are known to be shifted against its pictures
 `frame` is the number in the clip, `action` a name of `annotations.ACTIONS`, `occluded` False.
 """
@@ -34,6 +36,7 @@ def features(options: options_lib.Options) -> tfds.features.FeaturesDict:
       "joints_3d": tensor(joints, 3),
       "joints_2d": tensor(views, joints, 2),
       "visible": tensor(views, joints, dtype=np.bool_),
+      "labelled": tensor(views, joints, dtype=np.bool_),
       "box_center": tensor(views, 2),
       "box_size": tensor(views),
       "subject": tfds.features.Scalar(dtype=np.int32),
@@ -68,8 +71,8 @@ def make(
     calibration.check(views)
   made = [_make_view(view, store, options) for view in views]
   stacked = {field: np.stack([view[field] for view in made]) for field in made[0]}
-  size = options.image_size or pictures.SIDE
-  inside = ((stacked["joints_2d"] >= -0.5) & (stacked["joints_2d"] <= size - 0.5)).all(-1)
+  inside = _inside(stacked["joints_2d"], options.image_size or pictures.SIDE)
+  labelled = np.stack([view.labelled for view in views])
   rotation = np.stack([view.rotation for view in views])
   return {
     "image": [
@@ -81,7 +84,8 @@ def make(
     "translation": np.stack([-view.rotation @ view.center for view in views]).astype(np.float32),
     "joints_3d": np.mean([view.joints_world for view in views], axis=0).astype(np.float32),
     "joints_2d": stacked["joints_2d"].astype(np.float32),
-    "visible": inside & np.stack([view.labelled for view in views]),
+    "visible": inside & labelled,
+    "labelled": labelled,
     "box_center": stacked["box_center"].astype(np.float32),
     "box_size": stacked["box_size"].astype(np.float32),
     "subject": first["subject"],
@@ -92,6 +96,21 @@ def make(
     "occluded": np.zeros(len(views), np.bool_),
     "occluded_views": 0,
   }
+
+
+def labelled_of_old(example: dict[str, Any]) -> np.ndarray:
+  """[4, 17], `labelled` of an example stored before there was a field for it.
+
+  `visible` was "labelled and inside the stored picture": a joint that lies inside without being
+  visible was not labelled. Of those outside nothing is known, and they count as labelled.
+  """
+  width_height = example["image"][0].size_wh or (pictures.SIDE, pictures.SIDE)
+  points = np.asarray(example["joints_2d"])
+  return np.asarray(example["visible"]) | ~_inside(points, width_height[0])
+
+
+def _inside(points: np.ndarray, size: int) -> np.ndarray:
+  return ((points >= -0.5) & (points <= size - 0.5)).all(-1)
 
 
 def _make_view(view, store, options):

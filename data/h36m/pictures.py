@@ -9,7 +9,8 @@ import zlib
 import cv2
 import numpy as np
 
-from data import faults
+from data import faults, files
+from epipolar_jax.inputs import picture_size
 
 # Two of the four cameras have two rows more, which are cut off.
 SIDE = 1000
@@ -45,13 +46,12 @@ class Store:
     try:
       if self.path.suffix == ".zip":
         return self._read_member(f"images/{image}")
-      with (self.path / image).open("rb") as file:
-        return file.read(_LARGEST_FILE)
+      return files.read(self.path / image, largest=_LARGEST_FILE)
     except (FileNotFoundError, NotADirectoryError, KeyError) as error:
       raise faults.BadRecord("no picture", f"{where}: {image} is not in {self.path}") from error
-    except (OSError, *_ZIP_ERRORS) as error:
+    except (OSError, ValueError, *_ZIP_ERRORS) as error:
       raise faults.BadRecord(
-        "damaged picture", f"{where}: {image} of {self.path} cannot be read: {error}"
+        "damaged picture", f"{where}: {image!r:.200} of {self.path} cannot be read: {error}"
       ) from error
 
   def _read_member(self, name: str) -> bytes:
@@ -59,11 +59,16 @@ class Store:
     member = archive.getinfo(name)
     if member.file_size > _LARGEST_FILE:
       raise zipfile.BadZipFile(f"{member.file_size} bytes are too many for a picture")
-    return archive.read(member)
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+      raise zipfile.BadZipFile("its compression is neither stored nor deflated")
+    # With a length: without one, a member that lies about its size would be inflated whole.
+    with archive.open(member) as file:
+      return file.read(member.file_size)
 
 
 @functools.lru_cache(maxsize=2)
 def _open_archive(path: pathlib.Path) -> zipfile.ZipFile:
+  files.check_regular(path)
   # Kept open: the directory of an archive of 400,000 pictures takes seconds to read.
   return zipfile.ZipFile(path)
 
@@ -98,22 +103,28 @@ def decode(data: bytes, where: str, image: str) -> np.ndarray:
   """A picture [1000, 1000, 3] BGR.
 
   Raises:
-    faults.BadRecord: it is truncated, no JPEG, or of another size.
+    faults.BadRecord: it is truncated, no JPEG, or of another size (which its header says: a wrong
+      picture is not decoded).
   """
-  # OpenCV fills the missing part of a truncated JPEG with grey and says nothing.
-  if not data.startswith(b"\xff\xd8") or not data.rstrip(b"\0").endswith(b"\xff\xd9"):
+  if not data.startswith(b"\xff\xd8") or not picture_size.jpeg_is_whole(data):
     what = "is truncated" if data.startswith(b"\xff\xd8") else "is not a JPEG"
     raise faults.BadRecord("damaged picture", f"{where}: {image} {what} ({len(data)} bytes)")
-  flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-  picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-  if picture is None:
-    raise faults.BadRecord("damaged picture", f"{where}: {image} cannot be decoded")
-  rows, columns = picture.shape[:2]
+  try:
+    columns, rows = picture_size.read(data)
+  except ValueError as error:
+    raise faults.BadRecord("damaged picture", f"{where}: {image} is {error}") from error
   if rows not in _ROWS or columns != SIDE:
     raise faults.BadRecord(
       "wrong size",
       f"{where}: {image} is {columns} x {rows} px; Human3.6M has {SIDE} x {_ROWS[0]} or {_ROWS[1]}",
     )
+  flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+  try:
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+  except cv2.error:
+    picture = None
+  if picture is None or picture.shape[:2] != (rows, columns):
+    raise faults.BadRecord("damaged picture", f"{where}: {image} cannot be decoded")
   return picture[:SIDE]
 
 

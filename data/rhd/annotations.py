@@ -22,7 +22,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from data import faults
+from data import faults, files
+from epipolar_jax.inputs import picture_size
 from epipolar_jax.pickles import numpy_pickle
 
 FOLDERS = {"train": "training", "validation": "evaluation"}
@@ -93,6 +94,7 @@ def read(path: pathlib.Path) -> dict[int, Any]:
   Raises:
     ValueError: not a file of this kind, or a damaged one.
   """
+  files.check_regular(path)
   records = numpy_pickle.load(path)
   good = type(records) is dict and records
   if not good or not all(type(n) is int and 0 <= n < 10**6 for n in records):
@@ -172,18 +174,31 @@ def read_picture(path: pathlib.Path, *, channels: int) -> np.ndarray:
   """
   what = "picture" if channels == 3 else "mask"
   try:
-    with path.open("rb") as file:
-      data = file.read(_LARGEST_PICTURE)
+    data = files.read(path, largest=_LARGEST_PICTURE)
   except OSError as error:
-    raise faults.BadRecord(f"no {what}", f"{path} cannot be read: {error.strerror}") from error
-  # OpenCV fills up what is missing of a truncated file.
-  pixels = None
-  if data.endswith(_PNG_END):
-    flag = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_UNCHANGED
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    reason = error.strerror or error
+    raise faults.BadRecord(f"no {what}", f"{path} cannot be read: {reason}") from error
+  pixels, shape = None, (SIDE, SIDE, 3)[: 3 if channels == 3 else 2]
+  # OpenCV fills up what is missing of a truncated file. A PNG's end has a place of its own: what
+  # follows it does not matter.
+  if _PNG_END in data:
+    try:
+      size = picture_size.read(data)
+      if size != (SIDE, SIDE):
+        found = (*size[::-1], 3)[: len(shape)]
+        raise faults.BadRecord(
+          f"size of a {what}", f"{path} is uint8 {found}; it must be uint8 {shape}"
+        )
+      flag = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_UNCHANGED
+      pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    except cv2.error:
+      pixels = None
+    except faults.BadRecord:
+      raise
+    except ValueError as error:
+      raise faults.BadRecord(f"damaged {what}", f"{path} is {error}") from error
   if pixels is None:
     raise faults.BadRecord(f"damaged {what}", f"{path} is a truncated or damaged PNG")
-  shape = (SIDE, SIDE, 3)[: 3 if channels == 3 else 2]
   if pixels.shape != shape or pixels.dtype != np.uint8:
     raise faults.BadRecord(
       f"size of a {what}", f"{path} is {pixels.dtype} {pixels.shape}; it must be uint8 {shape}"

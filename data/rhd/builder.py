@@ -32,7 +32,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 
-from data import faults, sharded, storing
+from data import faults, files, sharded, storing
 from data.rhd import annotations
 
 _HANDS_PER_SHARD = 512
@@ -211,7 +211,7 @@ def _builder(data_dir, split, work=None):
 def fingerprint(source: pathlib.Path, split: str) -> str:
   """Twelve hex digits over a split's annotation file and the version of this builder."""
   digest = hashlib.sha256(f"rhd {_VERSION}".encode())
-  digest.update((source / annotations.annotation_name(split)).read_bytes())
+  digest.update(files.read(source / annotations.annotation_name(split)))
   return digest.hexdigest()[:12]
 
 
@@ -290,7 +290,7 @@ def main() -> None:
       f"{fault}\nMend it and run the same command again (finished shards are kept), or leave such "
       "records out and have them counted: --on_fault skip"
     ) from fault
-  except (FileNotFoundError, ValueError) as error:
+  except (OSError, ValueError) as error:
     raise SystemExit(str(error)) from error
 
 

@@ -35,7 +35,7 @@ def check(path: pathlib.Path, *, samples: int) -> tuple[list[str], list[str]]:
       folder = annotations.find_folder(path, split)
       file = folder / annotations.annotation_name(split)
       records = annotations.read(file)
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
       problems.append(str(error))
       continue
     total += len(records)

@@ -28,7 +28,10 @@ _COLUMNS = {
   "in frames": "failed_frames",
   "unlabelled": "unlabelled_joints",
 }
-_PER_VIEW = (*("image", "crop", "intrinsics", "rotation", "translation", "joints_2d", "occluded"),)
+_PER_VIEW = (
+  *("image", "crop", "intrinsics", "rotation", "translation", "joints_2d", "occluded"),
+  "labelled",
+)
 _MEANS = {
   "mpjpe_mm": "absolute",
   "mpjpe_relative_mm": "relative",
@@ -145,31 +148,40 @@ def summarize(
 
   The numbers on top are plain: absolute, no clamp, all frames, the data set's truth; a joint that
   could not be triangulated is counted in `failed_joints` and left out of the means (in PCK it is a
-  miss). A joint that the data set has no label for is counted in `unlabelled_joints` and is in no
-  other number. `protocols` has the error by the chosen rules and by the original's.
+  miss). A joint without a label in a view is in none of the image numbers of that view; one without
+  a label in any view, or without a finite position in 3D, is counted in `unlabelled_joints` and is
+  in no other number. `protocols` has the error by the chosen rules and by the original's.
 
   Args:
     predicted: joints_3d [n j 3] mm, joint_valid [n j], joints_2d [n v j 2] network px, score and
       peak [n v j (2)]; `methods`, the first two by name; `others`, methods by choice of cameras.
     labels: joints_3d [n j 3] mm, joints_2d [n v j 2] stored px, the cameras, occluded [n v], action
-      [n]; damaged [n] and labelled [n j] if the data set says.
+      [n]; damaged [n] and labelled [n v j] (or [n j], of all views) if the data set says.
     config: the whole config.
+
+  Raises:
+    ValueError: predictions that count are not finite; the message names frame and joint.
   """
   chosen = protocols.of_config(config)
   every = _cameras(labels)
   original = predicted["methods"].get("pymvg") or _triangulate(predicted, labels, config)
-  true_2d = _to_network(labels["crop"], labels["joints_2d"])
-  again = _original(triangulation.Views(true_2d, np.ones(true_2d.shape[:3], np.float32), every))
+  labelled = _labelled(labels)
+  true_2d = _to_network(labels["crop"], np.where(labelled[..., None], labels["joints_2d"], 0.0))
+  again = _original(triangulation.Views(true_2d, labelled.astype(np.float32), every))
+  known = labelled.any(axis=1) & np.isfinite(labels["joints_3d"]).all(axis=-1)
+  _check_finite(predicted, labels)
+  # In 3D from here on.
   labels = labels | {
-    "labelled": labels.get("labelled", np.ones(labels["joints_3d"].shape[:2], bool)),
+    "labelled": known,
+    "joints_3d": np.where(known[..., None], labels["joints_3d"], 0.0).astype(np.float32),
     "retriangulated": np.asarray(again.points),
-    "retriangulated_valid": np.asarray(again.valid),
+    "retriangulated_valid": np.asarray(again.valid) & (labelled.sum(axis=1) >= 2),
   }
   main = camera_sets.parse(config.eval.views, labels["crop"].shape[1]).main
   summary = _pose_numbers(predicted, labels)
   seen = true_2d[:, list(main)], labels["occluded"][:, list(main)]
   map_size = config.data.image_size // models.STRIDE
-  summary |= _image_numbers(predicted, *seen, labels["labelled"], map_size)
+  summary |= _image_numbers(predicted, *seen, labelled[:, list(main)], map_size)
   summary |= _breakdown(predicted, labels)
   summary["methods"] = {
     name: _pose_numbers(found, labels) for name, found in predicted["methods"].items()
@@ -183,6 +195,35 @@ def summarize(
     ),
   }
   return summary
+
+
+def _labelled(labels: problem.Arrays) -> np.ndarray:
+  """[n v j], the joints that have a label in a view; all where the data set does not say."""
+  points = labels["joints_2d"]
+  given = labels.get("labelled", np.ones(points.shape[:3], bool))
+  given = given[:, None] if given.ndim == 2 else given
+  return np.broadcast_to(given, points.shape[:3]) & np.isfinite(points).all(axis=-1)
+
+
+def _check_finite(predicted: problem.Arrays, labels: problem.Arrays) -> None:
+  """Raises ValueError for predictions that would make a mean NaN."""
+  in_3d = np.isfinite(predicted["joints_3d"]).all(axis=-1) | ~predicted["joint_valid"]
+  # The score of a joint weights its views.
+  score = predicted.get("score")
+  scored = np.isfinite(score) if score is not None else np.ones(1, bool)
+  checks = {
+    "joints_2d": np.isfinite(predicted["joints_2d"]).all(axis=-1),
+    "score": scored,
+    "joints_3d": in_3d,
+  }
+  for name, finite in checks.items():
+    if not finite.all():
+      frame, *_, joint = np.argwhere(~finite)[0].tolist()
+      raise ValueError(
+        f"the network's {name} of joint {joint} in frame {frame} of the split (from "
+        f"0) is NaN or infinite, {int((~finite).sum())} such in all: its weights or the "
+        "cameras of the data are damaged (python -m data.check FOLDER looks at the data)"
+      )
 
 
 def _cameras(labels: problem.Arrays) -> Cameras:
@@ -261,7 +302,7 @@ def _image_numbers(
 ) -> problem.Summary:
   """Errors in the images, network px: mean, in hidden views, PCK, AUC and joint detection rate."""
   points = predicted["joints_2d"]
-  counts = np.broadcast_to(labelled[:, None], points.shape[:3])
+  counts = labelled
   flat = [np.asarray(x, np.float32).reshape(-1, *x.shape[2:]) for x in (points, true_2d)]
   known = counts.reshape(-1, counts.shape[2])
   distance = np.linalg.norm(flat[0] - flat[1], axis=-1).reshape(points.shape[:3])

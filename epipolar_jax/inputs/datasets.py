@@ -7,7 +7,7 @@ from typing import Any
 import ml_collections
 import tensorflow_datasets as tfds
 
-from epipolar_jax.inputs import pictures, subsets
+from epipolar_jax.inputs import fields, pictures, subsets
 
 Source = Sequence[dict[str, Any]]
 
@@ -30,14 +30,28 @@ class _Encoded(tfds.decode.SkipDecoding):
   """Leaves pictures encoded: the loader decodes what a crop needs, if it needs one at all."""
 
   def decode_example_np(self, serialized_example: bytes) -> pictures.Jpeg:
-    return pictures.Jpeg(serialized_example)
+    return pictures.Jpeg(serialized_example, _declared(self.feature))
 
   def decode_batch_example_np(self, serialized_example: Sequence[bytes]) -> list[pictures.Jpeg]:
-    return [pictures.Jpeg(data) for data in serialized_example]
+    return [pictures.Jpeg(data, _declared(self.feature)) for data in serialized_example]
+
+
+def _declared(feature: tfds.features.FeatureConnector) -> tuple[int, int] | None:
+  """(width, height) of the pictures by the data set's own description, where it has one."""
+  height, width = feature.shape[-3:-1]
+  return (width, height) if width and height else None
 
 
 def read(prepared: tfds.core.DatasetBuilder, split: str) -> Source:
-  """Random access to the examples of a prepared data set, pictures as `pictures.Jpeg`."""
+  """Random access to the examples of a prepared data set, pictures as `pictures.Jpeg`.
+
+  Raises:
+    ValueError: examples of several views lack a field that every task needs.
+  """
+  names = prepared.info.features
+  several = "rotation" in names or "box_size" in names
+  if several and (lacking := fields.missing(names)):
+    raise ValueError(f"{prepared.data_dir}: {lacking}")
   return prepared.as_data_source(split, decoders={"image": _Encoded()})
 
 
@@ -66,12 +80,14 @@ def _synthetic(config: ml_collections.ConfigDict, split: str) -> Source:
   from data.synthetic import builder
 
   options = builder.Options(**config.synthetic.to_dict())
-  return read(builder.prepare(options, pathlib.Path(config.dir), split), split)
+  source = read(builder.prepare(options, pathlib.Path(config.dir), split), split)
+  # `visible` is what occluders and the picture's border hide; the labels are exact all the same.
+  return subsets.Labelled(source, subsets.all_joints)
 
 
 def _h36m(config: ml_collections.ConfigDict, split: str) -> Source:
   """Without the damaged clips and thinned out, as the config says."""
-  from data.h36m import builder
+  from data.h36m import builder, examples
 
   choice = config.h36m
   try:
@@ -83,7 +99,8 @@ def _h36m(config: ml_collections.ConfigDict, split: str) -> Source:
   if split not in summary["splits"]:
     known = ", ".join(sorted(summary["splits"]))
     raise ValueError(f"Human3.6M has no split {split!r}; it has {known}")
-  source = read(prepared, split)
+  # Data sets prepared before version 3 have no field for it.
+  source = subsets.Labelled(read(prepared, split), examples.labelled_of_old)
   damaged = summary["splits"][split]["damaged"] if choice.drop_damaged else ()
   step = choice.train_every if split == "train" else choice.eval_every
   return subsets.Subset(source, subsets.every(len(source), step, damaged))

@@ -11,13 +11,13 @@ import ml_collections
 import numpy as np
 
 from epipolar_jax import skeletons
-from epipolar_jax.inputs import crops, hand_crops, multiview, pictures
+from epipolar_jax.inputs import crops, fields, hand_crops, multiview, pictures
 
 # Tasks that see true 2D joints: the pictures need not be decoded.
 _BLIND = ("lifting", "lifting_direct", "lifting_rot")
 _PER_VIEW = (
   *("intrinsics", "rotation", "translation", "occluded"),
-  *("joints_2d", "box_center", "box_size"),
+  *("joints_2d", "box_center", "box_size", "labelled"),
 )
 
 
@@ -64,12 +64,20 @@ def _load_body(
   if num_views > available:
     raise ValueError(f"lifting.train_views is {num_views}; the data set has {available} views")
   if num_views:
+    example = example | {"labelled": fields.labelled(example)}
+    example.pop("visible", None)
     picked = rng.choice(available, num_views, replace=False)
     example = example | {k: np.stack([example[k][i] for i in picked]) for k in _PER_VIEW}
     example["image"] = [example["image"][i] for i in picked]
   frame = multiview.load_frame(example, augmentation, rng, size=size, with_image=with_image)
-  # Which joints lie in the crop is told on the device; hidden ones are annotated all the same.
-  return frame | {"visible": np.ones(frame["joints_2d"].shape[:2], bool)}
+  if not np.isfinite(frame["joints_3d"]).all():
+    joint = int(np.flatnonzero(~np.isfinite(frame["joints_3d"]).all(-1))[0])
+    raise ValueError(
+      f"{fields.where(example)}: joints_3d of joint {joint} is NaN or infinite; the lifting tasks "
+      "measure poses by their bones and need all joints in 3D: leave such frames out"
+    )
+  # Which joints lie in the crop is told on the device; hidden ones may be labelled all the same.
+  return frame | {"visible": frame["labelled"]}
 
 
 def _load_hand(

@@ -5,7 +5,8 @@ dict of numpy arrays with leading axes b (frames) and v (views):
   image [b v h w 3] uint8 RGB      crop [b v 2 3] stored px -> network px
   intrinsics [b v 3 3]             rotation [b v 3 3]           translation [b v 3] mm
   joints_2d [b v j 2] stored px    joints_3d [b j 3] mm         valid [b] False for padding
-  labelled [b j] joints that have a position at all
+  labelled [b v j] joints with a label in this view (`inputs.fields`); where there is none,
+    joints_2d is 0, and joints_3d may be NaN
   occluded [b v]                   subject, frame, action [b]
   damaged [b] if the data set marks frames whose labels are wrong
 """
@@ -18,7 +19,7 @@ import grain
 import numpy as np
 
 from epipolar_jax import skeletons
-from epipolar_jax.inputs import crops, pictures
+from epipolar_jax.inputs import crops, fields, pictures
 
 Batch = dict[str, np.ndarray]
 # What a frame gives to a batch: arrays without the axis b, and as its image what is to be drawn.
@@ -185,6 +186,7 @@ def _in_batches(data: grain.MapDataset, batch_size: int, size: int) -> grain.Map
 
 def _stack(frames: Sequence[Frame], *, size: int) -> Batch:
   """Frames as a batch; images are drawn where they stay, not made first and copied then."""
+  fields.check_same_views(frames)
   batch = {k: np.stack([f[k] for f in frames]) for k in frames[0] if k != "image"}
   if "image" in frames[0]:
     views = len(frames[0]["image"])
@@ -215,7 +217,12 @@ def load_frame(
   size: int,
   with_image: bool = True,
 ) -> Frame:
-  """Crops and augments one frame; its image is drawn when it gets its place in a batch."""
+  """Crops and augments one frame; its image is drawn when it gets its place in a batch.
+
+  Raises:
+    ValueError: a camera or box of the frame cannot be used; the message names frame and view.
+  """
+  fields.check(example)
   mirror = bool(rng.random() < augmentation.flip_probability)
   affines, tables = [], []
   for center, side in zip(example["box_center"], example["box_size"]):
@@ -223,19 +230,20 @@ def load_frame(
       crops.random_crop(center, float(side), augmentation, rng, size=size, mirror=mirror)
     )
     tables.append(crops.color_table(augmentation, rng))
-  joints_2d, joints_3d = example["joints_2d"], example["joints_3d"]
+  joints_2d, joints_3d = np.asarray(example["joints_2d"]), np.asarray(example["joints_3d"])
+  labelled = fields.labelled(example)
+  joints_2d = np.where(np.isfinite(joints_2d).all(-1, keepdims=True), joints_2d, 0)
   if mirror:
     # In a mirrored world the left wrist is a right wrist, in every view and in 3D.
     swap = list(skeletons.by_num_joints(len(joints_3d)).flip_order)
-    joints_2d, joints_3d = joints_2d[:, swap], joints_3d[swap]
+    joints_2d, joints_3d, labelled = joints_2d[:, swap], joints_3d[swap], labelled[:, swap]
   copied = (*_COPIED, "damaged") if "damaged" in example else _COPIED
   frame = {name: np.asarray(example[name]) for name in copied}
   frame |= {
     "crop": np.stack(affines),
     "joints_2d": joints_2d,
     "joints_3d": joints_3d,
-    # Those without a label lie on the body's axis: a mirrored frame has the same ones.
-    "labelled": example.get("labelled", np.ones(len(joints_3d), bool)),
+    "labelled": labelled,
     "valid": np.asarray(True),
   }
   if with_image:

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from epipolar_jax.inputs import picture_size
+
 _FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 # Around what a crop samples, px: its bilinear neighbours, and those of the coarser colours. With
 # them the pixels that count are those of the whole picture.
@@ -43,12 +45,31 @@ class Jpeg:
 
   Args:
     data: of the file.
+    size_wh: (width, height) px that it must have, to which cameras and labels belong; None is any.
   """
 
-  def __init__(self, data: bytes):
-    self.data = data
+  def __init__(self, data: bytes, size_wh: tuple[int, int] | None = None):
+    self.data, self.size_wh = data, size_wh
+
+  def check(self) -> None:
+    """Reads the header.
+
+    Raises:
+      ValueError: it is no picture, too large a one, or of another size than declared.
+    """
+    try:
+      found = picture_size.check(self.data)
+    except ValueError as error:
+      raise ValueError(_undecodable(self.data, str(error))) from error
+    if self.size_wh not in (None, found):
+      width, height = self.size_wh
+      raise ValueError(
+        f"a stored picture is {found[0]} x {found[1]} px, but its data set declares {width} x "
+        f"{height}, to which intrinsics, joints_2d and boxes belong: prepare it again at one size"
+      )
 
   def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+    self.check()
     return np.asarray(_decode(np.frombuffer(self.data, np.uint8)), dtype)
 
 
@@ -98,6 +119,7 @@ def warp(picture: np.ndarray | Jpeg, affine: np.ndarray, out: np.ndarray) -> Non
   """
   size = len(out)
   if isinstance(picture, Jpeg):
+    picture.check()
     picture, origin = decode_part(picture.data, *_sampled(affine, size))
     if origin != (0, 0):
       affine = affine.astype(np.float64)
@@ -149,16 +171,24 @@ def decode_part(
 
 
 def _decode(data: np.ndarray) -> np.ndarray:
+  reason = "it is damaged"
   try:
+    picture_size.check(data.data)
     pixels = cv2.imdecode(data, _FLAGS)
-  except cv2.error:  # no bytes at all, or an absurd size
+  except cv2.error:
     pixels = None
+  except ValueError as error:
+    pixels, reason = None, str(error)
   if pixels is None:
-    raise ValueError(
-      f"a stored picture of {len(data)} bytes cannot be decoded: `python -m data.check FOLDER` "
-      "finds out which"
-    )
+    raise ValueError(_undecodable(data, reason))
   return pixels
+
+
+def _undecodable(data: bytes | np.ndarray, reason: str) -> str:
+  return (
+    f"a stored picture of {len(data)} bytes cannot be decoded: {reason}. `python -m data.check "
+    "FOLDER` finds out which"
+  )
 
 
 def _sampled(affine: np.ndarray, size: int) -> tuple[tuple[int, int], tuple[int, int]]:

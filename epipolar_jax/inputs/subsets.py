@@ -1,11 +1,12 @@
 """Part of a data set, or the same data set in another skeleton: views of a source, made as read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from epipolar_jax import skeletons
+from epipolar_jax.inputs import fields
 
 Example = dict[str, Any]
 
@@ -28,6 +29,32 @@ class Subset(Sequence):
     return self._source[int(self._indices[index])]
 
 
+class Labelled(Sequence):
+  """A source whose examples say which joints are labelled, where the data do not.
+
+  Args:
+    source: random access to examples.
+    rule: from an example to `labelled` [v, j] bool; a function of a module, for workers.
+  """
+
+  def __init__(self, source: Sequence[Example], rule: Callable[[Example], np.ndarray]):
+    self._source, self._rule = source, rule
+
+  def __len__(self) -> int:
+    return len(self._source)
+
+  def __getitem__(self, index: int) -> Example:
+    example = self._source[index]
+    if "labelled" in example:
+      return example
+    return {**example, "labelled": self._rule(example)}
+
+
+def all_joints(example: Example) -> np.ndarray:
+  """[v, j] True: hidden joints are labelled like others."""
+  return np.ones(np.shape(example["joints_2d"])[:-1], bool)
+
+
 class UnionJoints(Sequence):
   """A source of 17 joints in the 20-joint skeleton of Human3.6M and MPII together.
 
@@ -45,14 +72,13 @@ class UnionJoints(Sequence):
 
   def __getitem__(self, index: int) -> Example:
     example = dict(self._source[index])
-    for name, axis in (("joints_3d", 0), ("joints_2d", 1), ("visible", 1)):
+    example["labelled"] = fields.labelled(example)
+    for name, axis in (("joints_3d", 0), ("joints_2d", 1), ("visible", 1), ("labelled", 1)):
       values = np.asarray(example[name])
       shape = [*values.shape]
       shape[axis] = skeletons.UNION_20.num_joints
       example[name] = np.zeros(shape, values.dtype)
       example[name][(slice(None),) * axis + (list(skeletons.UNION_TO_H36M),)] = values
-    example["labelled"] = np.zeros(skeletons.UNION_20.num_joints, bool)
-    example["labelled"][list(skeletons.UNION_TO_H36M)] = True
     return example
 
 

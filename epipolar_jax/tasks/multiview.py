@@ -75,8 +75,10 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
       mutable=["batch_stats"],
     )
     uv = _crop_joints(batch)
-    known = batch["labelled"] & batch["valid"][:, None]
-    seen = jnp.all((uv >= 0) & (uv <= size - 1), -1) & known[:, None]
+    known = batch["labelled"] & batch["valid"][:, None, None]
+    # A place without a label may be anything: it must reach neither the loss nor its gradient.
+    uv = jnp.where(known[..., None], uv, 0.0)
+    seen = jnp.all((uv >= 0) & (uv <= size - 1), -1) & known
     maps = jnp.moveaxis(outputs["heatmaps"], -1, 2)
     total, weight = heatmap_loss(maps, uv, seen, known)
     if consistency_loss is not None:
@@ -174,7 +176,7 @@ def _most_confident(maps: jax.Array, decode: Callable[..., Any]) -> jax.Array:
 
 
 def _heatmap_loss(config: ml_collections.ConfigDict) -> Callable[..., tuple[jax.Array, jax.Array]]:
-  """From maps [b v j h w], joints uv [b v j 2] px, seen [b v j], known [b j] to (sum, weight).
+  """From maps [b v j h w], joints uv [b v j 2] px, seen and known [b v j] to (sum, weight).
 
   Their quotient is the original's loss of the same name: `joint` counts unseen joints as zeros,
   `smooth_mse` averages over the seen ones, `mse` compares the maps of all known joints.
@@ -198,7 +200,7 @@ def _heatmap_loss(config: ml_collections.ConfigDict) -> Callable[..., tuple[jax.
 
   def loss(maps: jax.Array, uv: jax.Array, seen: jax.Array, known: jax.Array):
     values = _map_joints(one_joint)(maps, uv)
-    every = jnp.broadcast_to(known[:, None], seen.shape).astype(jnp.float32)
+    every = known.astype(jnp.float32)
     seen = seen.astype(jnp.float32)
     weight = jnp.sum(seen if per_seen else every)
     factor = values.shape[-1] if config.train.loss_per_joint else 1

@@ -1,110 +1,153 @@
-"""A data folder that names code is refused before anything of it is imported."""
+"""Data sets that bring code: nothing of theirs is imported, at any door."""
 
 import json
 import pathlib
-import sys
+import shutil
 
-import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 
-from data import check, opening, storing
-from data.h36m import builder as h36m
+from configs import h36m
+from configs import lifting_direct_rhd as rhd_config
+from data import check, opening
+from data.h36m import builder
+from data.rhd import builder as rhd
+from epipolar_jax.inputs import datasets
+from tests.data import h36m_raw
 
-
-class Small(tfds.core.GeneratorBasedBuilder):
-  """One example of two numbers."""
-
-  VERSION = tfds.core.Version("1.0.0")
-
-  def _info(self):
-    features = {"x": tfds.features.Tensor(shape=(2,), dtype=np.float32)}
-    return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
-
-  def _split_generators(self, manager):
-    return {"train": [(0, {"x": np.zeros(2, np.float32)})]}
-
-  def _generate_examples(self):
-    raise AssertionError("examples come with the splits")
+_MARKER = "marker_beside_data"
+_RHD_TINY = h36m_raw.GOLDEN / "rhd_tiny"
 
 
-@pytest.fixture
-def prepared(tmp_path):
-  """A data set of one example that TFDS wrote."""
-  with storing.quiet_tfds():
-    builder = Small(data_dir=str(tmp_path), file_format="array_record")
-    builder.download_and_prepare()
-  return pathlib.Path(builder.data_dir)
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("prepared")
+  rows = h36m_raw.records(1)
+  raw = h36m_raw.write(folder / "raw", rows, rows, h36m_raw.images())
+  builder.prepare(raw, folder, builder.Options(image_size=32))
+  shutil.rmtree(folder / "raw")
+  return folder
 
 
 @pytest.fixture
-def marker(tmp_path, monkeypatch):
-  """A module that says when it is imported, where Python looks for modules."""
-  (tmp_path / "beside.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
-  monkeypatch.chdir(tmp_path)
-  monkeypatch.syspath_prepend(str(tmp_path))
-  yield tmp_path / "ran"
-  sys.modules.pop("beside", None)
+def marked(tmp_path, prepared, monkeypatch):
+  """A copy of a prepared data set with a module beside it, which leaves a file when imported."""
+  folder = tmp_path / "data"
+  shutil.copytree(prepared, folder)
+  trace = tmp_path / "trace"
+  (folder / f"{_MARKER}.py").write_text(f"open({str(trace)!r}, 'w').close()\n")
+  monkeypatch.syspath_prepend(str(folder))
+  monkeypatch.chdir(folder)
+  yield folder
+  assert not trace.exists(), "a module of the data set ran"
 
 
-def _rename(folder, change):
-  path = folder / "features.json"
-  tree = json.loads(path.read_text())
-  change(tree)
-  path.write_text(json.dumps(tree))
+def _evil(content=None):
+  return {"pythonClassName": f"{_MARKER}.Feature", "jsonFeature": {"json": "{}"}, **(content or {})}
 
 
-def test_our_own_data_sets_open(prepared):
-  builder = opening.open_folder(prepared)
-  assert len(builder.as_data_source("train")) == 1
+def _edit(folder: pathlib.Path, name: str, change) -> None:
+  (path,) = folder.glob(f"h36m/*/*/{name}")
+  value = json.loads(path.read_text())
+  change(value)
+  path.write_text(json.dumps(value))
 
 
-def test_tfds_itself_would_run_it(prepared, marker):
-  """What the rest guards against: without the check the module runs."""
-  _rename(prepared, lambda tree: tree.update(pythonClassName="beside.Feature"))
-  with pytest.raises(Exception, match="beside"):
-    tfds.builder_from_directory(str(prepared))
-  assert marker.exists()
+def _fields(value):
+  return value["featuresDict"]["features"]
 
 
-@pytest.mark.parametrize("where", ["top", "field"])
-def test_no_door_imports_what_a_folder_names(prepared, marker, monkeypatch, where):
-  def change(tree):
-    inner = tree["featuresDict"]["features"]["x"]
-    (tree if where == "top" else inner)["pythonClassName"] = "beside.Feature"
+_SPOILT = {
+  "a field": ("features.json", lambda v: _fields(v).update(extra=_evil())),
+  "the images of a sequence": (
+    "features.json",
+    lambda v: _fields(v)["image"]["sequence"].update(feature=_evil()),
+  ),
+  "all of it": ("features.json", lambda v: v.update(_evil())),
+  "TFDS's old form": (
+    "features.json",
+    lambda v: v.update(type=f"{_MARKER}.Feature", content={}),
+  ),
+  "a field in the old form": (
+    "features.json",
+    lambda v: _fields(v).update(extra={"type": f"{_MARKER}.Feature", "content": {}}),
+  ),
+  "the names of the protocol buffer": (
+    "features.json",
+    lambda v: _fields(v).update(extra={"python_class_name": f"{_MARKER}.Feature"}),
+  ),
+  "JSON in a text": (
+    "features.json",
+    lambda v: _fields(v).update(
+      extra={
+        "pythonClassName": "tensorflow_datasets.core.features.features_dict.FeaturesDict",
+        "jsonFeature": {"json": json.dumps({"x": {"type": f"{_MARKER}.F", "content": {}}})},
+      }
+    ),
+  ),
+  "dataset_info.json": ("dataset_info.json", lambda v: v.update(features=_evil())),
+  "a class of TFDS that is not used here": (
+    "features.json",
+    lambda v: _fields(v).update(
+      extra={"pythonClassName": "tensorflow_datasets.core.features.audio_feature.Audio"}
+    ),
+  ),
+}
 
-  _rename(prepared, change)
-  with pytest.raises(opening.UnsafeData, match=r"features.json.* the class 'beside.Feature'"):
-    opening.open_folder(prepared)
-  _, problems = check.check(prepared.parents[1], samples=1)
-  assert any("beside.Feature" in problem for problem in problems)
-  monkeypatch.setattr(h36m, "_find", lambda data_dir, image_size: prepared)
-  with pytest.raises(opening.UnsafeData, match=r"beside.Feature"):
-    h36m.open_prepared(prepared, 0)
-  assert not marker.exists() and "beside" not in sys.modules
+
+def _raw_hands(to):
+  shutil.copytree(_RHD_TINY, to / "training")
+  (to / "training" / "anno.pickle").rename(to / "training" / "anno_training.pickle")
+  return to
 
 
-@pytest.mark.parametrize(
-  "change",
-  [
-    lambda tree: tree.update(proto_cls="beside.Feature"),
-    lambda tree: tree.pop("pythonClassName"),
-    lambda tree: tree["featuresDict"]["features"].update(y=[]),
-    lambda tree: tree["featuresDict"].update(other={}),
-    lambda tree: tree.update(pythonClassName=["tensorflow_datasets.core.features.Scalar"]),
-    lambda tree: tree.update(pythonClassName="tensorflow_datasets.core.features.audio.Audio"),
-  ],
-)
-def test_anything_tfds_does_not_write_is_refused(prepared, change):
-  _rename(prepared, change)
-  with pytest.raises(opening.UnsafeData, match=r"features.json"):
-    opening.check_folder(prepared)
+def _open_config(folder):
+  config = h36m.get_config().data
+  config.dir, config.h36m.stored_size = str(folder), 32
+  return datasets.open_split(config, "train")
 
 
-def test_files_that_are_no_json_or_no_files(prepared):
-  (prepared / "features.json").write_bytes(b"\xff{")
-  with pytest.raises(opening.UnsafeData, match="cannot be read as JSON"):
-    opening.check_folder(prepared)
-  (prepared / "features.json").unlink()
-  with pytest.raises(FileNotFoundError):
-    opening.check_folder(prepared)
+@pytest.mark.parametrize("kind", _SPOILT)
+def test_prepared_data_run_no_code(marked, kind):
+  _edit(marked, *_SPOILT[kind])
+  _, problems = check.check(marked)
+  assert problems and "opened" in problems[0]
+  with pytest.raises(opening.UnsafeData, match=r"features\.json|dataset_info\.json"):
+    _open_config(marked)
+  with pytest.raises(opening.UnsafeData):
+    builder.open_prepared(marked, 32)
+
+
+def test_raw_folders_run_no_code(marked, tmp_path):
+  _edit(marked, *_SPOILT["a field"])
+  for name, fill in {
+    "h36m": lambda to: h36m_raw.write(
+      to, h36m_raw.records(1), h36m_raw.records(1), h36m_raw.images()
+    ),
+    "rhd": _raw_hands,
+  }.items():
+    raw = tmp_path / name
+    shutil.copytree(marked / "h36m", raw / "looks")
+    fill(raw)
+    assert any("opened" in problem for problem in check.check(raw)[1]), name
+  builder.prepare(tmp_path / "h36m", tmp_path / "out", builder.Options(image_size=32))
+
+
+def test_builders_of_our_own_read_no_classes_of_the_data(marked, tmp_path):
+  """Hands and synthetic people are opened by the types in the code."""
+  root = _raw_hands(tmp_path / "raw")
+  out = tmp_path / "hands"
+  made = rhd.prepare(root, out, "train")
+  for name in ("features.json", "dataset_info.json"):
+    path = pathlib.Path(made.data_dir) / name
+    value = json.loads(path.read_text())
+    value |= {"features": _evil()} if name == "dataset_info.json" else _evil()
+    path.write_text(json.dumps(value))
+  config = rhd_config.get_config().data
+  config.dir = str(out)
+  source = datasets.open_split(config, "train")
+  assert len(source) and source[0]["joints_3d"].shape == (21, 3)
+
+
+def test_data_as_they_should_be_open(marked):
+  assert check.check(marked)[1] == []
+  assert _open_config(marked)[0]["labelled"].all()

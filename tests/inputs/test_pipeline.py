@@ -158,9 +158,9 @@ def test_every_nth_of_what_is_left():
 def test_union_joints_keep_their_names():
   (frame,) = dots.frames(1)
   (union,) = subsets.UnionJoints([frame])
-  assert len(union["labelled"]) == 20 and union["labelled"].sum() == 17
+  assert union["labelled"].shape == (4, 20) and (union["labelled"].sum(1) == 17).all()
   for i, name in enumerate(skeletons.UNION_20.joints):
-    if union["labelled"][i]:
+    if union["labelled"][:, i].all():
       j = skeletons.H36M_17.index(name)
       np.testing.assert_array_equal(union["joints_3d"][i], frame["joints_3d"][j])
       np.testing.assert_array_equal(union["joints_2d"][:, i], frame["joints_2d"][:, j])

@@ -106,7 +106,7 @@ def make_batch(frames: int) -> dict[str, np.ndarray]:
     "translation": scenes.cameras.translation,
     "joints_2d": scenes.uv,
     "joints_3d": scenes.joints,
-    "labelled": np.ones((frames, joints), bool),
+    "labelled": np.ones((frames, VIEWS, joints), bool),
     "valid": np.ones(frames, bool),
   }
 

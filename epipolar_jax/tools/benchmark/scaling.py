@@ -97,6 +97,6 @@ def _batch(count: int, size: int) -> dict[str, np.ndarray]:
     "translation": scenes.cameras.translation,
     "joints_2d": scenes.uv,
     "joints_3d": scenes.joints,
-    "labelled": np.ones(scenes.joints.shape[:2], bool),
+    "labelled": np.ones(scenes.uv.shape[:3], bool),
     "valid": np.ones(count, bool),
   }
