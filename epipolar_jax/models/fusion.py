@@ -284,7 +284,7 @@ def fundamentals(cameras: Cameras, source: jax.Array, *, stride: int) -> jax.Arr
     source: [v, m], indices of the views that each view attends to.
     stride: image pixels per feature pixel; the matrices are for feature pixels.
   """
-  mapped = cameras.scale(1 / stride)
+  mapped = jax.tree.map(jnp.asarray, cameras).scale(1 / stride)
 
   def to_sources(own, others):
     return jax.vmap(epipolar.fundamental, (None, 0))(mapped[own], mapped[others])

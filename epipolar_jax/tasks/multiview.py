@@ -299,13 +299,15 @@ def _reconstructor(config: ml_collections.ConfigDict) -> Callable[..., dict[str,
 def _method(config: ml_collections.ConfigDict, name: str) -> Callable[..., triangulation.Joints]:
   """One method of `eval.triangulation`, with the options of the config."""
   merge = config.model.fusion.merge
-  if triangulation.METHODS[name].needs_match and merge in ("none", "heatmaps"):
+  # An unknown name is told by `make`.
+  method = triangulation.METHODS.get(name)
+  if method and method.needs_match and merge in ("none", "heatmaps"):
     raise ValueError(
       f"eval.triangulation {name!r} uses matches of features, which model.fusion.merge {merge!r} "
       "does not have: choose dlt, robust, pymvg, naive or refine"
     )
   skeleton, lengths = skeletons.by_num_joints(config.model.num_joints), None
-  if triangulation.METHODS[name].needs_heatmaps:
+  if method and method.needs_heatmaps:
     if not config.eval.limb_priors:
       raise ValueError(
         f"eval.triangulation {name!r} needs limb lengths: set eval.limb_priors to a file that "

@@ -19,6 +19,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from epipolar_jax import models, tasks
+from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.models import fusion, layers
 
 ATTENTION = "attention"
@@ -112,10 +113,11 @@ def _init(config: Any, views: int):
   if config.task != "multiview":
     return tasks.build(config, axis_name=None).init
   size = config.data.image_size
-  shapes = [(1, views, size, size, 3), (1, views, 3, 3), (1, views, 3, 3), (1, views, 3)]
-  inputs = [jnp.zeros(shape) for shape in shapes]
+  images = jnp.zeros((1, views, size, size, 3))
+  eye = jnp.broadcast_to(jnp.eye(3), (1, views, 3, 3))
+  cameras = Cameras(eye, eye, jnp.zeros((1, views, 3)))
   model = models.build(config.model, config.parity, axis_name=None)
-  return lambda key: model.init(key, *inputs, train=False)
+  return lambda key: model.init(key, images, cameras, train=False)
 
 
 def _count(module: nn.Module, args: tuple[Any, ...], out: Any) -> Part:

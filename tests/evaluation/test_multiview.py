@@ -154,7 +154,7 @@ def test_table_and_json(tmp_path):
   lines = driver.table(clamped, driver.problem_of(config)).splitlines()
   assert len(lines) == 5 and "chosen protocol" in lines[3] and "ET protocol" in lines[4]
   config = synthetic.get_config()
-  driver.write_json(tmp_path / "a" / "eval.json", results, config, step=7)
+  driver.write_json(tmp_path / "a" / "eval.json", results, config, step=7, trained={"seed": 0})
   record = json.loads((tmp_path / "a" / "eval.json").read_text())
   assert record["step"] == 7 and record["seed"] == 0
   assert record["config"]["model"]["width"] == 0.25

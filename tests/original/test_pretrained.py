@@ -11,6 +11,7 @@ import pytest
 from configs import h36m
 from epipolar_jax import checkpointing, models, tasks
 from epipolar_jax.evaluation import driver
+from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.inputs import datasets
 from epipolar_jax.original import (
   convert_torch,
@@ -43,9 +44,9 @@ def _wrap(state, *owners):
 def _shapes(num_joints=17, merge="late"):
   config = _tiny(num_joints=num_joints, fusion__merge=merge)
   model = models.build(config.model, config.parity)
-  eye, translation = np.zeros((1, 2, 3, 3)), np.zeros((1, 2, 3))
+  cameras = Cameras(np.zeros((1, 2, 3, 3)), np.zeros((1, 2, 3, 3)), np.zeros((1, 2, 3)))
   init = functools.partial(model.init, train=False)
-  return jax.eval_shape(init, jax.random.key(0), np.zeros((1, 2, 32, 32, 3)), eye, eye, translation)
+  return jax.eval_shape(init, jax.random.key(0), np.zeros((1, 2, 32, 32, 3)), cameras)
 
 
 def _variables(seed=0, **model):

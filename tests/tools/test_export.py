@@ -11,6 +11,7 @@ from jax import export as jax_export
 
 from epipolar_jax import checkpointing, skeletons, tasks
 from epipolar_jax.inputs import multiview
+from epipolar_jax.tasks import task as task_lib
 from epipolar_jax.tools import export
 from tests import dots
 
@@ -55,7 +56,7 @@ def made(tmp_path_factory):
   batch = next(multiview.eval_batches(dots.frames(3), size=32, batch_size=3, num_threads=1))
   batch = multiview.device_part(batch)
   found = jax.device_get(jax.jit(task.predict)(weights, batch))
-  intrinsics = task.crop_cameras(batch).intrinsics
+  intrinsics = task_lib.crop_cameras(batch).intrinsics
   given = {k: batch[k] for k in ("image", "rotation", "translation")}
   np.savez(folder / "inputs.npz", intrinsics=intrinsics, **given)
   return folder, config, found
