@@ -128,6 +128,12 @@ def undistort(
 
 def _distortion(xy: jax.Array, distortion: jax.Array) -> tuple[jax.Array, jax.Array]:
   """Radial gain [..., 1] and tangential shift [..., 2] at normalised points [..., 2]."""
+  if jnp.shape(distortion) != (5,):
+    raise ValueError(
+      f"distortion has shape {jnp.shape(distortion)}; allowed: [5], OpenCV's k1, k2, p1, p2, k3. "
+      "Ravel [1, 5], append 0 to four of OpenCV's plain model; undistort pictures of fisheye and "
+      "rational lenses (4, 8 or more coefficients) with OpenCV beforehand"
+    )
   k0, k1, p0, p1, k2 = distortion
   x, y = xy[..., :1], xy[..., 1:]
   r2 = x * x + y * y
