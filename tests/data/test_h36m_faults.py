@@ -207,7 +207,7 @@ def _prepare_victim(tmp_path, change):
 @pytest.mark.parametrize(
   "field, value",
   [
-    ("subject", 10**5000),
+    ("subject", 10**500),
     ("image_id", 2**40),
     ("image", "a\0b.jpg"),
     ("image", "C:/secret.jpg"),
