@@ -10,12 +10,15 @@ import contextlib
 import dataclasses
 import json
 import multiprocessing
+import multiprocessing.connection
 import os
 import pathlib
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import cv2
+import filelock
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import dataset_builder, example_serializer
 from tensorflow_datasets.core import splits as splits_lib
@@ -117,7 +120,7 @@ def pool(processes: int) -> Iterator[Callable[[Iterable[Job]], Iterator[Shard]]]
     return
   context = multiprocessing.get_context("spawn")
   with concurrent.futures.ProcessPoolExecutor(
-    processes, context, initializer=cv2.setNumThreads, initargs=(1,)
+    processes, context, initializer=_start_worker
   ) as executor:
 
     def run_all(jobs: Iterable[Job]) -> Iterator[Shard]:
@@ -136,6 +139,42 @@ def pool(processes: int) -> Iterator[Callable[[Iterable[Job]], Iterator[Shard]]]
       raise
 
 
+def _start_worker() -> None:
+  """One thread of OpenCV each; and a worker ends with the builder, however that ended."""
+  cv2.setNumThreads(1)
+  threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+  multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+  os._exit(1)
+
+
+@contextlib.contextmanager
+def alone(parts: pathlib.Path) -> Iterator[None]:
+  """Lets one builder at a time work on a data set; a lock of a dead process holds nobody up.
+
+  Args:
+    parts: folder of the unfinished shards; the lock lies beside it.
+
+  Raises:
+    ValueError: another builder is at work there.
+  """
+  parts.parent.mkdir(parents=True, exist_ok=True)
+  lock = filelock.FileLock(parts.with_name(f".lock{parts.name}"))
+  try:
+    lock.acquire(timeout=0)
+  except filelock.Timeout as error:
+    raise ValueError(
+      f"another builder is making {parts.parent}'s {parts.name} (lock: {lock.lock_file}): wait for "
+      "it to end, or give another --data_dir"
+    ) from error
+  try:
+    yield
+  finally:
+    lock.release()
+
+
 def make_shard(job: Job) -> Shard:
   """Makes one shard, or finds it made, and says what is in it.
 
@@ -149,13 +188,12 @@ def make_shard(job: Job) -> Shard:
     if path.exists() and not shard.left_out:
       return shard
   bad = faults.Faults(job.stop)
-  made = []
+  made, features = [], job.features()
   for item in job.items:
     try:
       made.append(job.make(item))
     except faults.BadRecord as fault:
       bad.add(fault)
-  features = job.features()
   serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
   temporary = job.part.with_suffix(".tmp")
   if made:

@@ -116,7 +116,7 @@ def prepare(
     }
 
   config = Config(name=options.name, options=options, work=work)
-  with storing.quiet_tfds():
+  with sharded.alone(parts), storing.quiet_tfds():
     builder = H36m(data_dir=os.fspath(data_dir), config=config, file_format="array_record")
     _refuse_other(pathlib.Path(builder.data_dir), mark)
     builder.download_and_prepare()

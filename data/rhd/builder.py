@@ -117,8 +117,8 @@ def prepare(
   work = functools.partial(
     _work, source / annotations.annotation_name(split), split, parts, stop, jpeg_quality, processes
   )
-  builder = _builder(data_dir, split, work)
-  with storing.quiet_tfds():
+  with sharded.alone(parts), storing.quiet_tfds():
+    builder = _builder(data_dir, split, work)
     builder.download_and_prepare()
   shutil.rmtree(parts, ignore_errors=True)
   if builder.info.metadata.get("fingerprint") != mark:

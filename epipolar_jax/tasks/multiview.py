@@ -176,7 +176,9 @@ def _most_confident(maps: jax.Array, decode: Callable[..., Any]) -> jax.Array:
 
 
 def _heatmap_loss(config: ml_collections.ConfigDict) -> Callable[..., tuple[jax.Array, jax.Array]]:
-  """From maps [b v j h w], joints uv [b v j 2] px, seen and known [b v j] to (sum, weight).
+  """From maps [b v j h w], joints uv [b v j 2] px, seen [b v j] and known to (sum, weight).
+
+  `known` is [b v j], or [b j] where all views know the same joints.
 
   Their quotient is the original's loss of the same name: `joint` counts unseen joints as zeros,
   `smooth_mse` averages over the seen ones, `mse` compares the maps of all known joints.
@@ -200,7 +202,8 @@ def _heatmap_loss(config: ml_collections.ConfigDict) -> Callable[..., tuple[jax.
 
   def loss(maps: jax.Array, uv: jax.Array, seen: jax.Array, known: jax.Array):
     values = _map_joints(one_joint)(maps, uv)
-    every = known.astype(jnp.float32)
+    known = known[:, None] if known.ndim < seen.ndim else known
+    every = jnp.broadcast_to(known, seen.shape).astype(jnp.float32)
     seen = seen.astype(jnp.float32)
     weight = jnp.sum(seen if per_seen else every)
     factor = values.shape[-1] if config.train.loss_per_joint else 1

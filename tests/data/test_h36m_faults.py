@@ -1,12 +1,17 @@
 """Faulty raw Human3.6M: a message with file and record, and a choice to stop or to count."""
 
+import os
+import tracemalloc
+import zipfile
+
 import cv2
 import numpy as np
 import pytest
 
 from data import check, faults
-from data.h36m import builder
+from data.h36m import builder, pictures
 from data.h36m import options as options_lib
+from epipolar_jax.inputs import multiview
 from tests.data import h36m_raw
 
 # Small pictures: what is tested here happens before they are stored.
@@ -190,3 +195,98 @@ def test_check_of_other_folders(tmp_path):
   assert "is not a folder" in check.check(tmp_path / "no")[1][0]
   (tmp_path / "images.zip").touch()
   assert "has no folder annot" in check.check(tmp_path)[1][0]
+
+
+def _prepare_victim(tmp_path, change):
+  raw = _Raw()
+  change(raw)
+  folder = h36m_raw.write(tmp_path / "raw", raw.train, raw.validation, raw.members)
+  return builder.prepare(folder, tmp_path, _OPTIONS, stop=False)
+
+
+@pytest.mark.parametrize(
+  "field, value",
+  [
+    ("subject", 10**500),
+    ("image_id", 2**40),
+    ("image", "a\0b.jpg"),
+    ("image", "C:/secret.jpg"),
+    ("center", np.array([-5000.0, 500.0])),
+    ("scale", np.array([3.0, -3.0])),
+  ],
+  ids=["huge", "wide", "NUL", "drive", "box outside", "negative box"],
+)
+def test_every_faulty_record_can_be_skipped(tmp_path, field, value):
+  made = _prepare_victim(tmp_path, lambda raw: raw.victim.update({field: value}))
+  assert made.info.splits["validation"].num_examples == 1
+
+
+@pytest.mark.parametrize("factor", [1e-3, 0.1, 1e3], ids=["m", "cm", "um"])
+def test_lengths_in_another_unit_are_noticed(tmp_path, factor):
+  raw = _Raw()
+  for record in (*raw.train, *raw.validation):
+    record["joints_3d_camera"] = record["joints_3d_camera"] * factor
+    record["camera"] = record["camera"] | {"T": np.asarray(record["camera"]["T"]) * factor}
+  folder = h36m_raw.write(tmp_path / "raw", raw.train, raw.validation, raw.members)
+  assert any("must be in mm: are they in" in p for p in check.check(folder)[1])
+  with pytest.raises(faults.BadRecord, match="must be in mm"):
+    builder.prepare(folder, tmp_path, _OPTIONS)
+
+
+def test_swapped_pictures_are_noticed(tmp_path):
+  raw = _Raw()
+  first = raw.validation[0]
+  pair = [r for r in raw.validation if r["image_id"] == first["image_id"]][:2]
+  pair[0]["image"], pair[1]["image"] = pair[1]["image"], pair[0]["image"]
+  folder = h36m_raw.write(tmp_path / "raw", raw.train, raw.validation, raw.members)
+  assert any("pictures of two cameras are swapped" in p for p in check.check(folder)[1])
+
+
+def test_windows_paths_and_bytes_after_the_end_are_read(tmp_path):
+  def change(raw):
+    for record in (*raw.train, *raw.validation):
+      record["image"] = record["image"].replace("/", "\\")
+    raw.members[raw.member().replace("\\", "/")] += b"\xff\xff\n a trailer"
+
+  assert _prepare_victim(tmp_path, change).info.splits["validation"].num_examples == 2
+
+
+def test_joints_without_visibility_carry_no_label(tmp_path):
+  def change(raw):
+    seen = np.array(raw.validation[0]["joints_vis"])
+    seen[5] = 0
+    raw.validation[0]["joints_vis"] = seen
+
+  _prepare_victim(tmp_path, change)
+  source = builder.open_prepared(tmp_path, 32).as_data_source("validation")
+  missing = [np.argwhere(~example["labelled"]).tolist() for example in source]
+  assert sorted(missing) == [[], [[0, 5]]]
+  (batch,) = multiview.eval_batches(source, size=32, batch_size=2, num_threads=1)
+  assert (~batch["labelled"]).sum() == 1
+
+
+def test_pipes_are_refused(tmp_path):
+  raw = _Raw()
+  folder = h36m_raw.write(tmp_path / "raw", raw.train, raw.validation, {})
+  (folder / "images.zip").unlink()
+  for name, data in raw.members.items():
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(data)
+  (folder / raw.member()).unlink()
+  os.mkfifo(folder / raw.member())
+  assert any("is a FIFO" in problem for problem in check.check(folder)[1])
+
+
+def test_a_member_that_lies_about_its_size_is_not_inflated(tmp_path):
+  path = tmp_path / "images.zip"
+  with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    archive.writestr("images/x.jpg", bytes(200 << 20))
+  data = bytearray(path.read_bytes())
+  entry = data.rindex(b"PK\x01\x02")
+  data[entry + 24 : entry + 28] = (1000).to_bytes(4, "little")
+  path.write_bytes(data)
+  tracemalloc.start()
+  with pytest.raises(faults.BadRecord, match="cannot be read"):
+    pictures.Store(path, False).read("x.jpg", "record 0")
+  assert tracemalloc.get_traced_memory()[1] < 8 << 20
+  tracemalloc.stop()

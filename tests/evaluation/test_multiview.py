@@ -140,6 +140,32 @@ def test_joints_without_a_label_are_counted_and_in_no_number():
   json.dumps(result)
 
 
+def test_a_joint_without_a_label_in_one_view_is_in_no_number_of_that_view():
+  labels = _labels()
+  predicted = _perfect(labels)
+  predicted["joints_2d"] = predicted["joints_2d"] + np.array([3.0, 4.0], np.float32)
+  labels["labelled"] = np.ones((4, 2, 17), bool)
+  labels["labelled"][1, 0, 5] = False
+  labels["joints_2d"][1, 0, 5] = np.nan
+  labels["labelled"][2, :, 6] = False
+  labels["joints_3d"][2, 6] = np.nan
+  result = _summary(predicted, labels)
+  assert result["unlabelled_joints"] == 1 and result["failed_joints"] == 0
+  assert result["error_2d_px"] == pytest.approx(5.0, rel=1e-4)
+  assert result["mpjpe_mm"] == pytest.approx(0.0, abs=1e-3)
+  json.dumps(result, allow_nan=False)
+
+
+def test_predictions_that_are_not_finite_are_an_error():
+  labels = _labels()
+  for name in ("joints_2d", "score", "joints_3d"):
+    predicted = _perfect(labels)
+    predicted[name] = np.array(predicted[name])
+    predicted[name][(2, ..., 3) if name == "score" else (2, ..., 3, 0)] = np.nan
+    with pytest.raises(ValueError, match=f"{name} of joint"):
+      _summary(predicted, labels)
+
+
 def test_table_and_json(tmp_path):
   labels = _labels()
   results = {name: _summary(_perfect(labels), labels) for name in ("test", "test_occluded_1")}

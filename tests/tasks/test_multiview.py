@@ -63,6 +63,21 @@ def test_bgr_reverses_the_channels_the_network_sees():
   assert abs(_loss(parity, variables, batch) - want) > 1e-4 * want
 
 
+@pytest.mark.parametrize("loss", ["joint", "mse"])
+def test_a_joint_without_a_label_in_a_view_carries_no_loss(loss):
+  """Whatever stands there, NaN included; the other views of the joint count as before."""
+  task, variables = _task(train__loss=loss, heatmap__decode="peak", model__fusion__merge="none")
+  batch = _batch()
+  masked = batch | {"labelled": batch["labelled"].at[1, 2, 5].set(False)}
+  run = jax.jit(jax.value_and_grad(lambda v, b: task.loss(v, b, jax.random.key(0))[0]))
+  value, gradient = run(variables, masked)
+  assert jnp.isfinite(value) and value < run(variables, batch)[0]
+  spoilt = masked | {"joints_2d": masked["joints_2d"].at[1, 2, 5].set(jnp.nan)}
+  again, same = run(variables, spoilt)
+  assert again == value
+  jax.tree.map(np.testing.assert_array_equal, gradient, same)
+
+
 def test_weights_made_for_bgr_are_refused_elsewhere(tmp_path):
   (right, variables), (parity, _) = _task(), _task(parity__bgr=True)
   for name, task in (("right", right), ("parity", parity)):
