@@ -1,7 +1,7 @@
 """Where to cut a view out of its stored picture: numpy affines on the host.
 
 An affine is [2, 3] and maps stored pixels to network pixels. The camera follows on the device:
-K' = A K (`geometry.cameras.crop_intrinsics`), so any affine, mirrored ones included, keeps the
+K' = A K (`Cameras.crop`), so any affine, mirrored ones included, keeps the
 views geometrically consistent.
 """
 
