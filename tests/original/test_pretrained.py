@@ -326,14 +326,14 @@ def test_only_fresh_runs_are_initialised_from_a_file(tmp_path):
   config = _tiny(init=f"imagenet:{path}")
   task = types.SimpleNamespace(init=lambda key: _variables(0), meta={"a": 1})
   with checkpointing.open_manager(tmp_path) as manager:
-    state, _ = loop._restore_or_init(config, task, optax.sgd(0.1), manager)
+    state, _ = loop._restore_or_init(config, task, optax.sgd(0.1), manager, [])
     fresh = jax.device_get(state.variables)
     assert _equal(fresh["params"]["late_fusion"], _variables(0)["params"]["late_fusion"])
     assert not _equal(fresh, _variables(0))
     loop._save(manager, state, task)
     manager.wait_until_finished()
     path.unlink()
-    state, _ = loop._restore_or_init(config, task, optax.sgd(0.1), manager)
+    state, _ = loop._restore_or_init(config, task, optax.sgd(0.1), manager, [])
     assert _equal(jax.device_get(state.variables), fresh)
 
 
