@@ -63,9 +63,13 @@ def _triangulate(options: argparse.Namespace) -> None:
   from epipolar_jax.rigs.rig import Rig
   from epipolar_jax.triangulation import estimate as estimates
 
+  if options.fps is not None and not 0 < options.fps < float("inf"):
+    raise ValueError(f"--fps should be above 0, got {options.fps}")
   rig = Rig.read(options.cameras, unit=options.unit)
-  named = dict(x.split("=", 1) for x in options.keypoints if x.split("=", 1)[0] in rig.names)
-  rest = [x for x in options.keypoints if x.split("=", 1)[0] not in rig.names]
+  named = [x.split("=", 1) for x in options.keypoints if x.partition("=")[1]]
+  named = {camera: file for camera, file in named if camera in rig.names}
+  said = {f"{camera}={file}" for camera, file in named.items()}
+  rest = [x for x in options.keypoints if x not in said]
   paired = named | reading.pair(rest, rig.names)
   if len(paired) != len(options.keypoints):
     raise ValueError("two keypoint files are of one camera: give each camera once")

@@ -106,6 +106,20 @@ def write_weights(path: pathlib.Path, *, weights: Any, meta: dict[str, Any], ste
     writer.save(path / "meta", meta | {"version": _VERSION, "step": step})
 
 
+def check_local(path: pathlib.Path, flag: str) -> None:
+  """Refuses addresses of object stores, which `pathlib` would turn into local folders.
+
+  Raises:
+    ValueError: names the flag and the address.
+  """
+  first = path.parts[0] if path.parts else ""
+  if first.endswith(":") and len(first) > 2:
+    raise ValueError(
+      f"{flag} {path}: object stores ({first}//…) are not supported, only local paths; mount the "
+      "bucket, or copy the run folder when it is done"
+    )
+
+
 def newest(workdir: pathlib.Path) -> pathlib.Path:
   """The folder of the newest checkpoint of a run.
 
@@ -174,7 +188,7 @@ def _check_meta(path: pathlib.Path, found: dict[str, Any], expected: dict[str, A
 
   A field that only one side has is an option that the other leaves at its default.
   """
-  have, want = _flatten(found), _flatten(expected)
+  have, want = flatten(found), flatten(expected)
   names = [name for name in sorted(have | want) if name not in _BOOKKEEPING]
   wrong = [
     f"  {name}: the checkpoint has {_say(have, name)}, the config asks for {_say(want, name)}"
@@ -193,11 +207,12 @@ def _say(fields: dict[str, Any], name: str) -> str:
   return repr(fields[name]) if name in fields else "the default"
 
 
-def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+  """Leaves of nested dicts by dotted names; tuples as the lists that JSON makes of them."""
   flat = {}
   for name, value in tree.items():
     if isinstance(value, dict):
-      flat |= _flatten(value, f"{prefix}{name}.")
+      flat |= flatten(value, f"{prefix}{name}.")
     else:
       flat[prefix + name] = list(value) if isinstance(value, tuple) else value
   return flat

@@ -11,6 +11,7 @@ import numpy as np
 
 from epipolar_jax import checkpointing, skeletons, tasks
 from epipolar_jax.geometry.cameras import Cameras
+from epipolar_jax.training import run_folder
 
 _SHIPPED = pathlib.Path(__file__).parent / "shipped"
 
@@ -35,7 +36,7 @@ class Model:
   """A trained multi-view network.
 
   Attributes:
-    config: of the run, as recorded.
+    config: of the run, as recorded, with the method of triangulation that was asked for.
     skeleton: of its joints.
     image_size: side of the square images it takes, px: crops around the person, as in training.
   """
@@ -84,21 +85,23 @@ class Model:
     return Prediction(found["joints_2d"], found["score"], found["joints_3d"], found["joint_valid"])
 
 
-def load(name_or_folder: str | pathlib.Path) -> Model:
+def load(name_or_folder: str | pathlib.Path, *, method: str = "robust") -> Model:
   """A trained network of this project.
 
   Args:
     name_or_folder: a shipped network's name (synthetic_full), a run folder (its newest checkpoint),
       or a checkpoint `RUN/checkpoints/STEP`.
+    method: of triangulation, in place of the config's `eval.triangulation`.
 
   Raises:
     FileNotFoundError: there is none; the message lists what is shipped.
-    ValueError: the network is none that predicts 3D joints from images.
+    ValueError: the network is none that predicts 3D joints from images, or there is no such method.
   """
   checkpoint, record = _find(name_or_folder)
   config = ml_collections.ConfigDict(_tuples(json.loads(record.read_text(encoding="utf-8"))))
   if config.task != "multiview":
     raise ValueError(f"{name_or_folder}: a network of the task {config.task!r}, not multiview")
+  config.eval.triangulation = method
   task = tasks.build(config, axis_name=None)
   template = jax.eval_shape(task.init, jax.random.key(0))
   variables, _ = checkpointing.restore_variables(checkpoint, template, task.meta)
@@ -122,10 +125,10 @@ def _find(name_or_folder) -> tuple[pathlib.Path, pathlib.Path]:
   if (folder / "config.json").exists() and (folder / "checkpoints").is_dir():
     return checkpointing.newest(folder), folder / "config.json"
   if (folder / "weights").is_dir():
-    for record in (folder / "config.json", folder.absolute().parent.parent / "config.json"):
-      if record.exists():
-        return folder, record
-    raise FileNotFoundError(f"{folder} is a checkpoint without the config.json of its run")
+    record = run_folder.record_of(folder)
+    if record is None:
+      raise FileNotFoundError(f"{folder} is a checkpoint without the config.json of its run")
+    return folder, record
   raise FileNotFoundError(
     f"{name!r} is no run folder, no checkpoint and no shipped network; shipped: "
     f"{', '.join(shipped)}"

@@ -179,73 +179,7 @@ COCO_17 = _skeleton(
   sides=True,
 )
 
-# OpenPose's BODY_25; its files do not name the model, so 25 joints may also be BODY_25B's.
-BODY_25 = _skeleton(
-  "body_25",
-  (
-    ("nose", "neck"),
-    ("neck", "root"),
-    ("rsho", "neck"),
-    ("relb", "rsho"),
-    ("rwri", "relb"),
-    ("lsho", "neck"),
-    ("lelb", "lsho"),
-    ("lwri", "lelb"),
-    ("root", None),
-    ("rhip", "root"),
-    ("rkne", "rhip"),
-    ("rank", "rkne"),
-    ("lhip", "root"),
-    ("lkne", "lhip"),
-    ("lank", "lkne"),
-    ("reye", "nose"),
-    ("leye", "nose"),
-    ("rear", "reye"),
-    ("lear", "leye"),
-    ("lbigtoe", "lank"),
-    ("lsmalltoe", "lbigtoe"),
-    ("lheel", "lank"),
-    ("rbigtoe", "rank"),
-    ("rsmalltoe", "rbigtoe"),
-    ("rheel", "rank"),
-  ),
-  sides=True,
-)
-
-# OpenPose's BODY_25B, which Pose2Sim's demo files hold: COCO's 17, upper neck, head top, six feet.
-BODY_25B = _skeleton(
-  "body_25b",
-  (
-    ("nose", "upper_neck"),
-    ("leye", "nose"),
-    ("reye", "nose"),
-    ("lear", "leye"),
-    ("rear", "reye"),
-    ("lsho", "upper_neck"),
-    ("rsho", "upper_neck"),
-    ("lelb", "lsho"),
-    ("relb", "rsho"),
-    ("lwri", "lelb"),
-    ("rwri", "relb"),
-    ("lhip", "lsho"),
-    ("rhip", "rsho"),
-    ("lkne", "lhip"),
-    ("rkne", "rhip"),
-    ("lank", "lkne"),
-    ("rank", "rkne"),
-    ("upper_neck", None),
-    ("head_top", "nose"),
-    ("lbigtoe", "lank"),
-    ("lsmalltoe", "lbigtoe"),
-    ("lheel", "lank"),
-    ("rbigtoe", "rank"),
-    ("rsmalltoe", "rbigtoe"),
-    ("rheel", "rank"),
-  ),
-  sides=True,
-)
-
-SKELETONS = {s.name: s for s in (H36M_17, UNION_20, RHD_21, COCO_17, BODY_25, BODY_25B)}
+SKELETONS = {s.name: s for s in (H36M_17, UNION_20, RHD_21, COCO_17)}
 
 
 def read(name_or_path: str | pathlib.Path) -> Skeleton:

@@ -60,6 +60,20 @@ def test_a_camera_may_be_named_on_the_command_line(laboratory):
   assert files.read(folder / "joints.npz")[0].valid.all()
 
 
+def test_a_file_that_is_called_as_its_camera_and_a_rate_that_is_none(laboratory, capsys):
+  folder, _ = laboratory
+  inputs = []
+  for name in _NAMES:
+    (folder / f"session_{name}.csv").rename(folder / name)
+    inputs.append(str(folder / name))
+  arguments = ["--cameras", str(folder / "rig.json"), "--out", str(folder / "out")]
+  assert command.main(["triangulate", "--keypoints", *inputs, *arguments]) == 0
+  assert command.main(["triangulate", "--keypoints", "left", *arguments]) == 2
+  assert "No such file" in capsys.readouterr().err
+  assert command.main(["triangulate", "--keypoints", *inputs, *arguments, "--fps", "0"]) == 2
+  assert "--fps should be above 0" in capsys.readouterr().err
+
+
 def test_convert_says_what_it_left_out_and_a_mistake_is_a_sentence(laboratory, capsys):
   folder, _ = laboratory
   source, target = str(folder / "rig.json"), str(folder / "rig.toml")

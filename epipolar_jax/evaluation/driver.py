@@ -12,7 +12,7 @@ import ml_collections
 import numpy as np
 import tqdm
 
-from epipolar_jax import parallel, processes, tasks
+from epipolar_jax import checkpointing, parallel, processes, tasks
 from epipolar_jax.evaluation import lifting, multiview
 from epipolar_jax.evaluation import problem as problem_module
 from epipolar_jax.inputs import batches as inputs
@@ -50,7 +50,7 @@ def report(
 
   Raises:
     ValueError: a video of a task that has none, or of no frames.
-    OSError: the output cannot be written; before anything is evaluated.
+    OSError, ValueError: the output cannot be written; before anything is evaluated.
   """
   if processes.leads():
     _check_writable(output)
@@ -84,6 +84,7 @@ def report(
 
 def _check_writable(output: pathlib.Path) -> None:
   """Makes the folder of a file and sees that the file can be written there."""
+  checkpointing.check_local(output, "--output")
   if output.is_dir():
     raise IsADirectoryError(
       f"--output {output} is a folder: name a file in it, for example {output / 'eval.json'}"

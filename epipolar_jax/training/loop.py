@@ -52,7 +52,7 @@ def train(
     run_folder.MismatchError: `workdir` holds a run of another config; names the fields.
     ValueError: it holds weights of another model, or is no local folder.
   """
-  run_folder.check_local(workdir, "--workdir")
+  checkpointing.check_local(workdir, "--workdir")
   manager = checkpointing.open_manager(workdir)
   changes = []
   if manager.latest_step() is not None:
@@ -81,7 +81,7 @@ def train(
 
   writer = metric_writer.NoWriter()
   if processes.leads():
-    run_folder.write(workdir, config)
+    run_folder.write(workdir, config, resumed=start > 0)
     writer = metric_writer.MetricWriter(workdir, start_step=start)
   batches = inputs.train_batches(
     config,
@@ -156,13 +156,15 @@ def _restore_or_init(config, task, optimizer, manager, changes):
     restored = checkpointing.restore(
       manager, weights=fresh.variables, training=_training_part(fresh), meta=task.meta
     )
-  except Exception as error:
-    if not changes:
+  except (KeyError, TypeError, ValueError) as error:
+    # Trees that do not match; a damaged file or a full disk is another matter.
+    if not any(line.strip().startswith("optimizer.") for line in changes):
       raise
     raise run_folder.MismatchError(
-      "the optimizer's state of the checkpoint does not fit the new options:\n"
+      "the checkpoint cannot be restored with the new options, which may need another optimizer "
+      "state:\n"
       + "\n".join(changes)
-      + "\nKeep these, or start a new run from its weights."
+      + f"\nKeep the run's own values. ({type(error).__name__}: {str(error)[:160]})"
     ) from error
   if restored is not None:
     fresh = train_state.TrainState(variables=restored[0], **restored[1])

@@ -6,6 +6,8 @@ from typing import Any
 
 import ml_collections
 
+from epipolar_jax import checkpointing
+
 # Fields that change neither the weights nor what they are for: how a run is logged, saved, fed and
 # evaluated.
 _FREE = (
@@ -19,44 +21,25 @@ _STEP_SIZE = "train.batch_size"
 # Fields that decide what an evaluation of weights means.
 _NETWORK_INPUT = ("task", "model.", "data.image_size", "heatmap.", "parity.", "lifting.")
 
+_RECORD = "config.json"
+
 
 class MismatchError(ValueError):
   """A run folder holds another run than the one that is asked for."""
 
 
-def path(workdir: pathlib.Path) -> pathlib.Path:
-  """Where the config of a run is recorded.
+def write(workdir: pathlib.Path, config: ml_collections.ConfigDict, *, resumed: bool) -> None:
+  """Records the config that is trained from here on.
 
-  Raises:
-    ValueError: the folder is an address like gs://…, which is no folder of this machine.
+  Args:
+    workdir: of the run.
+    config: what is trained.
+    resumed: steps were trained before; if with another config, that goes to config_history.json.
   """
-  check_local(workdir, "--workdir")
-  return workdir / "config.json"
-
-
-def check_local(folder: pathlib.Path, flag: str) -> None:
-  """Refuses addresses of object stores, which `pathlib` would turn into local folders.
-
-  Raises:
-    ValueError: names the flag and the address.
-  """
-  first = folder.parts[0] if folder.parts else ""
-  if first.endswith(":") and len(first) > 2:
-    raise ValueError(
-      f"{flag} {folder}: object stores ({first}//…) are not supported, only folders; mount the "
-      "bucket, or copy the run folder when it is done"
-    )
-
-
-def write(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
-  """Records the config of a run that starts; what an earlier one had goes to config_history.json.
-
-  History grows only where `check` allowed a change.
-  """
-  file, new = path(workdir), as_json(config)
+  file, new = workdir / _RECORD, as_json(config)
   workdir.mkdir(parents=True, exist_ok=True)
   old = read(workdir)
-  if old is not None and _differences(old, new, skip=_FREE):
+  if resumed and old is not None and _differences(old, new, skip=_FREE):
     history = workdir / "config_history.json"
     earlier = json.loads(history.read_text(encoding="utf-8")) if history.exists() else []
     _replace(history, [*earlier, old])
@@ -69,7 +52,7 @@ def read(workdir: pathlib.Path) -> dict[str, Any] | None:
   Raises:
     ValueError: the file is damaged; the message says what to do.
   """
-  file = path(workdir)
+  file = workdir / _RECORD
   if not file.exists():
     return None
   try:
@@ -126,8 +109,8 @@ def check_evaluation(checkpoint: pathlib.Path, config: ml_collections.ConfigDict
   """Compares the config of an evaluation with that of the run the weights come from.
 
   Args:
-    checkpoint: `.../RUN/checkpoints/STEP`; where no config.json lies in RUN, nothing is compared
-      beyond what the checkpoint itself records.
+    checkpoint: its folder; where `record_of` finds nothing, only what the checkpoint itself records
+      is compared, by who restores it.
     config: asked for.
 
   Returns:
@@ -146,22 +129,27 @@ def check_evaluation(checkpoint: pathlib.Path, config: ml_collections.ConfigDict
   if wrong:
     raise MismatchError(
       f"{checkpoint} was trained with another config:\n" + "\n".join(wrong) + "\nRepeat the run's "
-      f"own values (they are in {run_of(checkpoint) / 'config.json'}): with others its network is "
+      f"own values (they are in {record_of(checkpoint)}): with others its network is "
       "given inputs that it has not learnt."
     )
   return [line for n, line in lines.items() if n.startswith("data.")]
 
 
-def run_of(checkpoint: pathlib.Path) -> pathlib.Path:
-  """The run folder of a checkpoint `.../RUN/checkpoints/STEP`."""
-  return checkpoint.absolute().parent.parent
+def record_of(checkpoint: pathlib.Path) -> pathlib.Path | None:
+  """The config.json of a checkpoint: in its own folder, as shipped, or in that of its run.
+
+  None where there is none: weights that were copied out of their run.
+  """
+  places = [checkpoint / _RECORD]
+  if checkpoint.absolute().parent.name == "checkpoints":
+    places.append(checkpoint.absolute().parent.parent / _RECORD)
+  return next((place for place in places if place.exists()), None)
 
 
 def of_checkpoint(checkpoint: pathlib.Path) -> dict[str, Any] | None:
-  """The recorded config of the run of a checkpoint; None where there is none."""
-  if checkpoint.absolute().parent.name != "checkpoints":
-    return None
-  return read(run_of(checkpoint))
+  """The recorded config that a checkpoint was trained with; None where there is none."""
+  record = record_of(checkpoint)
+  return None if record is None else read(record.parent)
 
 
 def as_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
@@ -173,19 +161,9 @@ def _differences(
   old: dict[str, Any], new: dict[str, Any], *, skip: tuple[str, ...]
 ) -> dict[str, tuple[Any, Any]]:
   """Leaves that differ, by name. One that only one side has is an option of another version."""
-  have, want = _flatten(old), _flatten(new)
+  have, want = checkpointing.flatten(old), checkpointing.flatten(new)
   names = [name for name in sorted(have.keys() & want.keys()) if not name.startswith(skip)]
   return {name: (have[name], want[name]) for name in names if have[name] != want[name]}
-
-
-def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-  flat = {}
-  for name, value in tree.items():
-    if isinstance(value, dict):
-      flat |= _flatten(value, f"{prefix}{name}.")
-    else:
-      flat[prefix + name] = value
-  return flat
 
 
 def _replace(file: pathlib.Path, content: Any) -> None:

@@ -22,7 +22,8 @@ class Estimate:
 
   Attributes:
     points: [f, p, j, 3], world, mm; zeros where not valid.
-    valid: [f, p, j], bool: two views or more agree on a point in front of them.
+    valid: [f, p, j], bool: the method found a point; for `robust`, two views have it in front of
+      them.
     covariance: [f, p, j, 3, 3], mm²: of Gaussian noise in the views that agree, whose size is that
       of the frame's own reprojection errors; zeros where not valid.
     inlier: [f, p, v, j], 0..1, how much each view agrees.
@@ -42,7 +43,7 @@ class Estimate:
 
 
 def triangulate(
-  observations: Observations, cameras: Cameras | Rig, method: str = "robust"
+  observations: Observations, cameras: Cameras | Rig, method: str = "robust", **options
 ) -> Estimate:
   """Triangulates what v views observed of one person (or animal).
 
@@ -54,6 +55,8 @@ def triangulate(
       here; or v cameras in the order of the views, of undistorted points.
     method: a name in `triangulation.METHODS` that needs positions alone: robust (the default), dlt,
       dlt_unweighted, pymvg, naive or refine.
+    **options: fields of `methods.Options`: `tolerance_px` of robust, `threshold_mm` of naive and refine
+      (its default suits people).
 
   Returns:
     The estimate, with the views in the order of the observations.
@@ -78,7 +81,7 @@ def triangulate(
   score = np.where(np.isfinite(points).all(-1), observations.score[:, 0], 0.0)
   centre = np.asarray(_centres(pinholes)).mean(axis=0)
   near = _moved(pinholes, centre)
-  locate = methods.make(method)
+  locate = methods.make(method, **options)
   parts = [
     _locate(locate, points[start : start + _MOST_FRAMES], score[start : start + _MOST_FRAMES], near)
     for start in range(0, frames, _MOST_FRAMES)

@@ -6,7 +6,8 @@ import pathlib
 import jax
 import pytest
 
-from epipolar_jax import checkpointing, tasks
+from configs import synthetic_full
+from epipolar_jax import checkpointing, predicting, tasks
 from epipolar_jax.evaluation import driver
 from epipolar_jax.inputs import datasets
 from epipolar_jax.training import loop, run_folder
@@ -106,11 +107,22 @@ def test_a_state_that_does_not_fit_the_optimizer_names_its_options(tmp_path):
   assert len(str(refused.value)) < 500
 
 
+def test_a_damaged_checkpoint_is_not_taken_for_another_optimizer(tmp_path):
+  loop.train(_config(), tmp_path, stop_at=1)
+  for file in (tmp_path / "checkpoints" / "1" / "weights").rglob("*"):
+    if file.is_file():
+      file.write_bytes(b"")
+  with pytest.raises(Exception) as failed:
+    loop.train(_config(**{"train.num_epochs": 2.0}), tmp_path, allow_changes=True)
+  assert not isinstance(failed.value, run_folder.MismatchError)
+
+
 def test_a_run_without_a_checkpoint_starts_over(tmp_path):
-  run_folder.write(tmp_path, _config(seed=3))
+  run_folder.write(tmp_path, _config(seed=3), resumed=False)
   _, complete = loop.train(_config(), tmp_path)
   assert complete
   assert json.loads((tmp_path / "config.json").read_text())["seed"] == 0
+  assert not (tmp_path / "config_history.json").exists(), "nothing was trained with the other"
 
 
 def test_evaluation_names_what_the_run_was_not_trained_with(finished):
@@ -123,6 +135,14 @@ def test_evaluation_names_what_the_run_was_not_trained_with(finished):
   for field, value in (("data.image_size", 64), ("heatmap.sigma", 3.0)):
     with pytest.raises(run_folder.MismatchError, match=field):
       run_folder.check_evaluation(checkpoint, _config(**{field: value}))
+  # What is shipped has its record in its own folder.
+  shipped = pathlib.Path(predicting.__file__).parent / "shipped" / "synthetic_full"
+  config = synthetic_full.get_config()
+  assert run_folder.check_evaluation(shipped, config) == []
+  assert run_folder.of_checkpoint(shipped)["seed"] == 0
+  config.data.image_size = 256
+  with pytest.raises(run_folder.MismatchError, match=r"data.image_size: trained with 128"):
+    run_folder.check_evaluation(shipped, config)
   # Weights that were copied out of their run have no record beside them.
   assert run_folder.of_checkpoint(pathlib.Path("data/checkpoints/elsewhere")) is None
 
@@ -154,6 +174,8 @@ def test_addresses_of_object_stores_are_no_folders(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   with pytest.raises(ValueError, match="object stores"):
     loop.train(_config(), pathlib.Path("gs://some-bucket/runs/a"))
+  with pytest.raises(ValueError, match=r"--output gs:.*object stores"):
+    driver.report(_config(), {}, step=0, output=pathlib.Path("gs://some-bucket/eval.json"))
   assert not list(tmp_path.iterdir())
 
 

@@ -66,6 +66,14 @@ def test_covariance_covers_gaussian_noise():
   assert abs(np.mean(np.array(squares) < 7.815) - 0.95) < 0.03
 
 
+def test_options_reach_the_method():
+  """With a threshold of a nanometre no ray is near any point, so the consensus finds none."""
+  observations, _, cameras = _observed(sigma=2.0)
+  assert estimate.triangulate(observations, cameras, "naive").valid.all()
+  nothing = estimate.triangulate(observations, cameras, "naive", threshold_mm=1e-6)
+  assert not nothing.valid.any() and not nothing.points.any()
+
+
 def test_what_is_missing_stays_missing_and_an_outlier_is_named():
   observations, joints, cameras = _observed()
   points, score = observations.points.copy(), observations.score.copy()
