@@ -55,8 +55,8 @@ def triangulate(
       here; or v cameras in the order of the views, of undistorted points.
     method: a name in `triangulation.METHODS` that needs positions alone: robust (the default), dlt,
       dlt_unweighted, pymvg, naive or refine.
-    **options: fields of `methods.Options`: `tolerance_px` of robust, `threshold_mm` of naive and refine
-      (its default suits people).
+    **options: fields of `methods.Options`: `tolerance_px` of robust; `threshold_mm` of naive and
+      refine, whose default suits people.
 
   Returns:
     The estimate, with the views in the order of the observations.
