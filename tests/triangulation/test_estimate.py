@@ -66,6 +66,21 @@ def test_covariance_covers_gaussian_noise():
   assert abs(np.mean(np.array(squares) < 7.815) - 0.95) < 0.03
 
 
+def test_a_second_call_compiles_nothing():
+  """Nor do other points, cameras or numbers of frames up to the same power of two."""
+  calls = ((1, 3), (2, 3), (1, 4), (2, 4))
+  for frames, seed in calls[:2]:
+    observations, _, cameras = _observed(frames=frames, seed=seed)
+    estimate.triangulate(observations, cameras, "dlt", tolerance_px=7.0)
+  locate = estimate._make("dlt", tolerance_px=7.0)
+  compiled = locate._cache_size()
+  for frames, seed in calls[2:]:
+    observations, _, cameras = _observed(frames=frames, seed=seed)
+    estimate.triangulate(observations, cameras, "dlt", tolerance_px=7.0)
+  assert estimate._make("dlt", tolerance_px=7.0) is locate
+  assert locate._cache_size() == compiled == 2
+
+
 def test_options_reach_the_method():
   """With a threshold of a nanometre no ray is near any point, so the consensus finds none."""
   observations, _, cameras = _observed(sigma=2.0)
