@@ -19,6 +19,7 @@ _LAYERS = (
   {
     "inputs",
     "checkpointing",
+    "digests",
     "metric_writer",
     "parallel",
     "processes",

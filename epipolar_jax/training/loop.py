@@ -150,14 +150,16 @@ def _restore_or_init(config, task, optimizer, manager, changes):
   """The state to go on from, replicated, and its step."""
   variables = task.init(jax.random.key(config.seed, impl="rbg"))
   if manager.latest_step() is None:
-    variables = pretrained.initialize(variables, config.model.init)
+    variables = pretrained.initialize(variables, config.model.init, say=processes.tell)
   fresh = train_state.create(variables, optimizer)
   try:
     restored = checkpointing.restore(
       manager, weights=fresh.variables, training=_training_part(fresh), meta=task.meta
     )
+  except checkpointing.DamagedError:
+    raise
   except (KeyError, TypeError, ValueError) as error:
-    # Trees that do not match; a damaged file or a full disk is another matter.
+    # Trees that do not match.
     if not any(line.strip().startswith("optimizer.") for line in changes):
       raise
     raise run_folder.MismatchError(
