@@ -20,6 +20,7 @@ _LAYERS = (
     "inputs",
     "checkpointing",
     "digests",
+    "locking",
     "metric_writer",
     "parallel",
     "processes",

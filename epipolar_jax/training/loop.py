@@ -40,7 +40,8 @@ def train(
 
   Args:
     config: the whole config.
-    workdir: receives config.json, metrics.jsonl, tensorboard/, checkpoints/.
+    workdir: receives config.json, metrics.jsonl, tensorboard/, checkpoints/. One training at a time
+      may have it.
     stop_at: stops (and saves) after this step, as a kill would; None runs to the end.
     allow_changes: goes on with other options of the optimizer and of training than the run in
       `workdir` had so far; config_history.json then keeps what it had.
@@ -50,9 +51,15 @@ def train(
 
   Raises:
     run_folder.MismatchError: `workdir` holds a run of another config; names the fields.
-    ValueError: it holds weights of another model, or is no local folder.
+    ValueError: it holds weights of another model, is in use, or is no local folder.
   """
   checkpointing.check_local(workdir, "--workdir")
+  with run_folder.alone(workdir):
+    return _train(config, workdir, stop_at, allow_changes)
+
+
+def _train(config, workdir, stop_at, allow_changes) -> tuple[train_state.TrainState, bool]:
+  """`train`, in a folder that is its own."""
   manager = checkpointing.open_manager(workdir)
   changes = []
   if manager.latest_step() is not None:

@@ -144,11 +144,11 @@ def test_eval_json_says_what_was_trained(finished, tmp_path):
   folder, config, state = finished
   trained = run_folder.read(folder)
   output = tmp_path / "eval.json"
-  asked = _config(seed=5, **{"eval.triangulation": "robust"})
+  asked = _config(seed=5, **{"eval.triangulation": "dlt_unweighted"})
   driver.report(asked, state.variables, step=2, output=output, trained=trained)
   record = json.loads(output.read_text(), parse_constant=lambda name: pytest.fail(name))
   assert record["seed"] == 0 and record["trained"] == run_folder.as_json(config)
-  assert record["config"]["eval"]["triangulation"] == "robust"
+  assert record["config"]["eval"]["triangulation"] == "dlt_unweighted"
 
 
 def test_an_output_that_cannot_be_written_is_noticed_before_the_evaluation(tmp_path, monkeypatch):
