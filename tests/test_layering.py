@@ -19,6 +19,7 @@ _LAYERS = (
   {
     "inputs",
     "checkpointing",
+    "config_ranges",
     "digests",
     "locking",
     "metric_writer",
