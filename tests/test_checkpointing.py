@@ -10,7 +10,8 @@ import orbax.checkpoint as ocp
 import pytest
 from jax import sharding
 
-from epipolar_jax import checkpointing, digests, parallel
+from epipolar_jax import checkpointing, digests
+from epipolar_jax.runtime import parallel
 
 _META = {"task": "t", "model": {"width": 0.5, "fusion": {"merge": "late"}}}
 
@@ -171,3 +172,12 @@ def test_half_written_checkpoints_are_removed_at_the_start(tmp_path):
   (half / "weights").mkdir(parents=True)
   _restore(tmp_path)
   assert not half.exists() and (tmp_path / "checkpoints/3").is_dir()
+
+
+def test_a_full_disk_is_a_sentence_before_anything_is_written(tmp_path, monkeypatch):
+  _save(tmp_path, 3)
+  usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
+  monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+  with pytest.raises(OSError, match="has 1 MB left, a checkpoint needs 8 MB: make room"):
+    _save(tmp_path, 6)
+  assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["3"]
