@@ -19,6 +19,9 @@ _LAYERS = (
   {
     "inputs",
     "checkpointing",
+    "config_ranges",
+    "digests",
+    "locking",
     "metric_writer",
     "parallel",
     "processes",
