@@ -74,6 +74,50 @@ def test_a_file_that_is_called_as_its_camera_and_a_rate_that_is_none(laboratory,
   assert "--fps should be above 0" in capsys.readouterr().err
 
 
+def test_swapped_cameras_are_refused_unless_the_names_are_trusted(laboratory, capsys):
+  folder, joints = laboratory
+  swap = {"left": "right", "right": "left"}
+  inputs = [f"{name}={folder / f'session_{swap.get(name, name)}.csv'}" for name in _NAMES]
+  arguments = ["triangulate", "--keypoints", *inputs, "--cameras", str(folder / "rig.json")]
+  arguments += ["--out", str(folder / "out"), "--method", "dlt"]
+  assert command.main(arguments) == 2
+  said = capsys.readouterr().err
+  assert "px with left taken by right, right taken by left (--trust_names goes on" in said
+  assert not (folder / "out").exists()
+  assert command.main([*arguments, "--trust_names"]) == 0
+  found = files.read(folder / "out" / "joints.npz")[0]
+  assert np.abs(found.points[0, 0] - joints).max() > 100
+
+
+def test_people_are_kept_by_number(laboratory, capsys):
+  """Beside the person somebody whom two cameras see, each in a place that fits no other's."""
+  folder, joints = laboratory
+  for number, name in enumerate(_NAMES):
+    path = folder / f"session_{name}.csv"
+    head, *rows = path.read_text().splitlines()
+    two = [head + head.removeprefix("scorer"), "individuals" + ",a" * 51 + ",b" * 51]
+    for row in rows:
+      start, _, cells = row.partition(",")
+      other = cells
+      if start.isdecimal():
+        moved = [
+          float(x) + (400 * number - 600) * (i % 3 < 2) for i, x in enumerate(cells.split(","))
+        ]
+        other = ",".join(map(repr, moved)) if number < 2 else "," * 50
+      two.append(f"{start},{other},{cells}")
+    path.write_text("\n".join(two))
+  inputs = [str(folder / f"session_{name}.csv") for name in _NAMES]
+  arguments = ["triangulate", "--keypoints", *inputs, "--cameras", str(folder / "rig.json")]
+  arguments += ["--out", str(folder / "out"), "--method", "dlt", "--people"]
+  for people in ("1", "all"):
+    assert command.main([*arguments, people]) == 0
+    found = files.read(folder / "out" / "joints.npz")[0]
+    assert found.points.shape[1] == 1
+    np.testing.assert_allclose(found.points[1, 0], joints, atol=0.1)
+  assert command.main([*arguments, "few"]) == 2
+  assert "--people should be a number or all, got 'few'" in capsys.readouterr().err
+
+
 def test_files_for_the_next_tool(laboratory, capsys):
   folder, joints = laboratory
   inputs = [str(folder / f"session_{name}.csv") for name in _NAMES]

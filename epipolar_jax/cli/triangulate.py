@@ -19,6 +19,12 @@ def add(verbs) -> None:
   verb.add_argument(
     "--cameras", required=True, type=pathlib.Path, help="calibration file or folder, any format"
   )
+  verb.add_argument(
+    "--trust_names", action="store_true", help="even if views fit other cameras better"
+  )
+  verb.add_argument(
+    "--people", default="1", metavar="N|all", help="how many are kept, those seen most (1)"
+  )
   verb.add_argument("--unit", help="of the calibration's translations: mm, cm, m or inch")
   verb.add_argument("--out", required=True, type=pathlib.Path, help="folder for joints.npz")
   verb.add_argument("--method", default="robust", help="robust (default), dlt, pymvg, ...")
@@ -38,12 +44,16 @@ def run(options: argparse.Namespace) -> None:
   import numpy as np
 
   from epipolar_jax.keypoints import reading
+  from epipolar_jax.matching import naming, people
   from epipolar_jax.motion import files, formats, motion
   from epipolar_jax.rigs.rig import Rig
   from epipolar_jax.triangulation import estimate as estimates
 
   if options.fps is not None and not 0 < options.fps < float("inf"):
     raise ValueError(f"--fps should be above 0, got {options.fps}")
+  if options.people != "all" and not options.people.isdecimal():
+    raise ValueError(f"--people should be a number or all, got {options.people!r}")
+  most = None if options.people == "all" else int(options.people)
   written = [name for name in options.format.split(",") if name]
   for name in written:
     formats.check(name)
@@ -56,12 +66,23 @@ def run(options: argparse.Namespace) -> None:
   if len(paired) != len(options.keypoints):
     raise ValueError("two keypoint files are of one camera: give each camera once")
   observations = reading.read(paired, fps=options.fps, joint_set=options.joint_set)
+  pairing = naming.check(observations, rig)
+  if pairing is not None and pairing.verdict == "wrong" and not options.trust_names:
+    raise ValueError(f"{pairing.sentence()} (--trust_names goes on all the same)")
+  if pairing is not None:
+    sentence = pairing.sentence()
+    print(sentence[0].upper() + sentence[1:])
+  slots = observations.points.shape[1]
+  observations = people.match(observations, rig, people=most)
+  if not observations.points.shape[1]:
+    raise ValueError(f"none of up to {slots} people in a frame is confirmed by a second view")
   found = estimates.triangulate(observations, rig, options.method)
   path = options.out / "joints.npz"
   files.write(path, found, fps=observations.fps)
-  frames, _, joints = found.valid.shape
+  frames, count, joints = found.valid.shape
+  people_said = f"{count} people, " if count > 1 else ""
   print(
-    f"{frames} frames, {joints} joints, {found.valid.mean():.1%} triangulated by "
+    f"{frames} frames, {people_said}{joints} joints, {found.valid.mean():.1%} triangulated by "
     f"{options.method}; reprojection error, px:"
   )
   for view, name in enumerate(found.views):
