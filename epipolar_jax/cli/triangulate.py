@@ -33,7 +33,7 @@ def add(verbs) -> None:
     "--format",
     default="",
     metavar="NAME,...",
-    help="files besides joints.npz: anipose, trc, ...",
+    help="files besides joints.npz: anipose, trc, c3d, ...",
   )
   verb.add_argument("--up", default="z", help="axis that is up in the calibration's world (z)")
   verb.set_defaults(run=run)
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> None:
     raise ValueError(f"none of up to {slots} people in a frame is confirmed by a second view")
   found = estimates.triangulate(observations, rig, options.method)
   path = options.out / "joints.npz"
-  files.write(path, found, fps=observations.fps)
+  files.write(path, found, fps=observations.fps, first_frame=observations.first_frame)
   frames, count, joints = found.valid.shape
   people_said = f"{count} people, " if count > 1 else ""
   print(
@@ -95,6 +95,7 @@ def run(options: argparse.Namespace) -> None:
   print(f"Wrote {path}")
   moved = motion.of_estimate(found, fps=observations.fps, first_frame=observations.first_frame)
   for name in written:
-    path = options.out / f"joints_{name}{formats.FORMATS[name].suffix}"
+    stem = name.replace(" ", "_")
+    path = options.out / f"joints_{stem}{formats.FORMATS[name].suffix}"
     for one in formats.write(path, moved, name, up=options.up)[0]:
       print(f"Wrote {one}")

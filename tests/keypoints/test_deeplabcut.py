@@ -68,7 +68,7 @@ def test_lightning_poses_labels_that_are_not_visible_are_not_seen(tmp_path):
     (_SINGLE.replace("1.5", "left"), r"row 4, column 2: 'left' is not a number"),
     (_SINGLE.replace("0,1.5,2.5,0.9,10,20,1.0", "0,1.5"), "row 4: 2 columns, the header has 7"),
     (_SINGLE.replace("tail", "nose"), "columns appear twice, the first is 'nose x'"),
-    (_SINGLE.replace("coords,x,y", "coords,x,z"), "nose has the column x alone"),
+    (_SINGLE.replace("coords,x,y", "coords,x,w"), "nose has the column x alone"),
     (_SINGLE.replace("coords,x,y,likelihood,x,y", "coords,u,v,likelihood,u,v"), "no column"),
   ],
 )
