@@ -60,7 +60,7 @@ def epipolar_distance(a: np.ndarray, b: np.ndarray, fundamental: np.ndarray) -> 
 
 
 def locate(points: np.ndarray, cameras: np.ndarray) -> np.ndarray:
-  """The textbook DLT: the right singular vector of the least singular value.
+  """The textbook DLT in normalised coordinates: the singular vector of the least singular value.
 
   Args:
     points: [v, n, 2], NaN where not seen; px.
@@ -75,13 +75,12 @@ def locate(points: np.ndarray, cameras: np.ndarray) -> np.ndarray:
   seen = np.isfinite(points).all(-1)
   filled = np.where(seen[..., None], points, 0.0)
   rows = filled[..., None] * cameras[:, None, None, 2] - cameras[:, None, :2]
-  rows = rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
-  rows = np.where(seen[..., None, None], rows, 0.0)
+  # |P_i x P_3| is the focal length: divided by it, rows are those of normalised coordinates.
+  focal = np.linalg.norm(np.cross(cameras[:, :2, :3], cameras[:, 2:, :3]), axis=-1)
+  rows = np.where(seen[..., None, None], rows / focal[:, None, :, None], 0.0)
   system = np.moveaxis(rows, 1, 0).reshape(points.shape[1], -1, 4)
-  # Columns of one size, so that a translation in mm does not outweigh directions.
-  scale = np.maximum(np.linalg.norm(system, axis=1, keepdims=True), 1e-12)
-  _, _, vectors = np.linalg.svd(system / scale, full_matrices=len(points) < 2)
-  found = vectors[:, -1] / scale[:, 0]
+  _, _, vectors = np.linalg.svd(system, full_matrices=len(points) < 2)
+  found = vectors[:, -1]
   depth = found[:, 3:]
   good = (seen.sum(0) >= 2) & (np.abs(depth[:, 0]) > 1e-12 * np.abs(found).max(axis=-1))
   return np.where(good[:, None], found[:, :3] / np.where(depth == 0, 1.0, depth), np.nan)
