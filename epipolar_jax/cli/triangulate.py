@@ -13,7 +13,7 @@ def add(verbs) -> None:
     required=True,
     metavar="FILE",
     help="keypoint file or folder of any known format, one a camera, whose name holds the "
-    "camera's; or CAMERA=FILE",
+    "camera's, or CAMERA=FILE; or one with all views",
   )
   verb.add_argument("--joint_set", help="of files without joint names: BODY_25B, a .toml, ...")
   verb.add_argument(
@@ -58,14 +58,9 @@ def run(options: argparse.Namespace) -> None:
   for name in written:
     formats.check(name)
   rig = Rig.read(options.cameras, unit=options.unit)
-  named = [x.split("=", 1) for x in options.keypoints if x.partition("=")[1]]
-  named = {camera: file for camera, file in named if camera in rig.names}
-  said = {f"{camera}={file}" for camera, file in named.items()}
-  rest = [x for x in options.keypoints if x not in said]
-  paired = named | reading.pair(rest, rig.names)
-  if len(paired) != len(options.keypoints):
-    raise ValueError("two keypoint files are of one camera: give each camera once")
-  observations = reading.read(paired, fps=options.fps, joint_set=options.joint_set)
+  observations = reading.read_recording(
+    options.keypoints, rig.names, fps=options.fps, joint_set=options.joint_set
+  )
   pairing = naming.check(observations, rig)
   if pairing is not None and pairing.verdict == "wrong" and not options.trust_names:
     raise ValueError(f"{pairing.sentence()} (--trust_names goes on all the same)")

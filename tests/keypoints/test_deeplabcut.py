@@ -101,6 +101,8 @@ def test_files_are_of_the_camera_whose_name_they_hold(tmp_path):
     reading.pair(["cam1_left.csv"], names)
   with pytest.raises(ValueError, match="both hold the name of camera left"):
     reading.pair(["left_a.csv", "left_b.csv"], names)
+  alone = reading.pair(["2021_1.csv", "2021_2.csv"], ("1", "2"))
+  assert {k: v.name for k, v in alone.items()} == {"1": "2021_1.csv", "2": "2021_2.csv"}
   loosely = reading.pair(["cam01_json", "Cam-10.csv"], ("cam_01", "cam_10"))
   assert {k: v.name for k, v in loosely.items()} == {"cam_01": "cam01_json", "cam_10": "Cam-10.csv"}
 
