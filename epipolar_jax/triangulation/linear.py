@@ -125,9 +125,9 @@ def _solve(rows, origin, unit) -> tuple[jax.Array, jax.Array, jax.Array]:
   """The point, whether there is one, and (AᵀA - λ)⁻¹ [3, 3].
 
   A is the rows' first three columns and λ the quotient. Least squares first; then inverse
-  iteration, which ends in the smallest λ wherever it starts; then three of Rayleigh's steps, which triple the
-  digits and take the rows' own residuals, so that what float32 lost in AᵀA comes back (Golub and
-  Van Loan, Matrix Computations, 4th ed., sections 7.6 and 8.2).
+  iteration, which ends in the smallest λ wherever it starts; then three of Rayleigh's steps, which
+  triple the digits and take the rows' own residuals, so that what float32 lost in AᵀA comes back
+  (Golub and Van Loan, Matrix Computations, 4th ed., sections 7.6 and 8.2).
   """
   # Else XLA works the equations out again for every use of a row.
   rows = jax.lax.optimization_barrier(rows)

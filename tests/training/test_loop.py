@@ -13,10 +13,11 @@ import pytest
 from epipolar_jax import checkpointing, parallel, tasks
 from epipolar_jax.evaluation import driver
 from epipolar_jax.inputs import datasets, multiview
+from epipolar_jax.models import pose_resnet
 from epipolar_jax.training import loop, run_folder, schedules
 from epipolar_jax.training import state as train_state
 from epipolar_jax.training import step as train_step
-from tests import dots
+from tests import dots, small_network
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +29,12 @@ def dot_frames(monkeypatch):
     "test": dots.frames(6, seed=2),
   }
   monkeypatch.setattr(datasets, "open_split", lambda config, split: splits[split])
+
+
+@pytest.fixture
+def small_backbone(monkeypatch):
+  """For what does not depend on the layers: steps, devices, files."""
+  monkeypatch.setattr(pose_resnet, "PoseResNet", small_network.SmallNetwork)
 
 
 def _first_batch(config):
@@ -84,7 +91,7 @@ def test_four_devices_equal_one():
   assert moved.max() < 2.1e-3
 
 
-def test_resume_is_exact_and_logs_line_up(tmp_path):
+def test_resume_is_exact_and_logs_line_up(tmp_path, small_backbone):
   config = dots.config()
   whole, complete = loop.train(config, tmp_path / "whole")
   assert complete and int(whole.step) == 6
@@ -107,7 +114,7 @@ def test_resume_is_exact_and_logs_line_up(tmp_path):
   jax.tree.map(np.testing.assert_array_equal, whole, again)
 
 
-def test_sigterm_saves_and_returns(tmp_path):
+def test_sigterm_saves_and_returns(tmp_path, small_backbone):
   config = dots.config()
   config.train.num_epochs = 500.0
 
@@ -123,7 +130,7 @@ def test_sigterm_saves_and_returns(tmp_path):
   assert checkpointing.newest(tmp_path).name == str(int(state.step))
 
 
-def test_another_model_is_refused(tmp_path):
+def test_another_model_is_refused(tmp_path, small_backbone):
   config = dots.config()
   loop.train(config, tmp_path, stop_at=1)
   config.model.fusion.merge = "none"
@@ -135,7 +142,7 @@ def test_another_model_is_refused(tmp_path):
     loop.train(config, tmp_path)
 
 
-def test_loss_that_is_not_finite_stops_before_a_checkpoint(tmp_path):
+def test_loss_that_is_not_finite_stops_before_a_checkpoint(tmp_path, small_backbone):
   config = dots.config()
   config.optimizer.learning_rate = float("inf")
   with pytest.raises(FloatingPointError, match="learning_rate"):
