@@ -69,6 +69,52 @@ def convolution(x: jax.Array, kernel: jax.Array, *, stride: int = 1) -> jax.Arra
   return _convolve(x, kernel, stride, ((pad, pad), (pad, pad)))
 
 
+def same(x: jax.Array, kernel: jax.Array, *, stride: int = 1) -> jax.Array:
+  """Convolution with TensorFlow's padding "SAME": where a row of zeros is over, it comes last.
+
+  Args:
+    x: [n, h, w, c].
+    kernel: [k, k, c, d].
+    stride: of both axes.
+
+  Returns:
+    [n, ceil(h / stride), ceil(w / stride), d].
+  """
+  pads = tuple(_same_padding(size, kernel.shape[0], stride) for size in x.shape[1:3])
+  return _convolve(x, kernel, stride, pads)
+
+
+def depthwise_3x3(x: jax.Array, kernel: jax.Array, *, stride: int = 1) -> jax.Array:
+  """One 3×3 kernel a channel, padding "SAME", as nine products of shifted views of the map.
+
+  Grouped convolutions of as many groups as channels are slow on XLA's CPU.
+
+  Args:
+    x: [n, h, w, c].
+    kernel: [3, 3, c].
+    stride: of both axes.
+
+  Returns:
+    [n, ceil(h / stride), ceil(w / stride), c].
+  """
+  n, h, w, c = x.shape
+  rows, columns = -(-h // stride), -(-w // stride)
+  x = jnp.pad(x, ((0, 0), *(_same_padding(size, 3, stride) for size in (h, w)), (0, 0)))
+  total = 0.0
+  for i in range(3):
+    for j in range(3):
+      limit = (n, i + (rows - 1) * stride + 1, j + (columns - 1) * stride + 1, c)
+      view = jax.lax.slice(x, (0, i, j, 0), limit, (1, stride, stride, 1))
+      total = total + view * kernel[i, j].reshape(1, 1, 1, c)
+  return total
+
+
+def _same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+  """(before, after) of TensorFlow's "SAME"."""
+  total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+  return total // 2, total - total // 2
+
+
 def transposed_4x4(x: jax.Array, kernel: jax.Array) -> jax.Array:
   """4×4 transposed convolution of stride 2 and padding 1: doubles the map.
 

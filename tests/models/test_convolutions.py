@@ -89,3 +89,25 @@ def test_both_ways_to_the_gradients_of_the_deconvolution_agree():
   by_parities = convolutions._gradients_by_parities(x, kernel, gradient)
   for products, parities in zip(by_products, by_parities, strict=True):
     np.testing.assert_allclose(products, parities, atol=5e-5)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [6, 7])
+def test_same_padding_is_that_of_lax(size, stride):
+  rng = np.random.default_rng(size)
+  x = jnp.asarray(rng.normal(size=(2, size, size + 1, 4)), jnp.float32)
+  kernel = jnp.asarray(rng.normal(size=(3, 3, 4, 5)), jnp.float32)
+  plain = jax.lax.conv_general_dilated(
+    x, kernel, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+  )
+  np.testing.assert_allclose(convolutions.same(x, kernel, stride=stride), plain, atol=1e-5)
+  grouped = jax.lax.conv_general_dilated(
+    x,
+    kernel[:, :, :1, :4],
+    (stride, stride),
+    "SAME",
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    feature_group_count=4,
+  )
+  ours = convolutions.depthwise_3x3(x, kernel[:, :, 0, :4], stride=stride)
+  np.testing.assert_allclose(ours, grouped, atol=1e-5)
