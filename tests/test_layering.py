@@ -13,7 +13,7 @@ _LAYERS = (
   {"geometry"},
   {"heatmaps", "losses", "metrics", "pickles", "keypoints"},
   {"rigs"},
-  {"triangulation"},
+  {"triangulation", "matching"},
   {"motion"},
   {"models"},
   {
