@@ -113,19 +113,13 @@ def logged(problem: Problem, summary: dict[str, Any], group: str) -> dict[str, f
   return {name: x for name, x in values.items() if x is not None}
 
 
-def check_splits(
-  config: ml_collections.ConfigDict, splits: Sequence[str], *, say: Callable[[str], None] = str
-) -> None:
-  """Opens (and if need be makes) what will be evaluated.
-
-  Args:
-    config: the whole config.
-    splits: their names.
-    say: told when images are stored much smaller than the network takes them.
+def check_splits(config: ml_collections.ConfigDict, splits: Sequence[str]) -> None:
+  """Opens (and if need be makes) what will be evaluated; says so when its images are small.
 
   Raises:
     ValueError: an unknown split, one without frames, or `eval.views` names cameras it has not.
   """
+  boxes = []
   for split in splits:
     try:
       source = inputs.open_split(config, split)
@@ -133,15 +127,14 @@ def check_splits(
       raise ValueError(f"eval.splits (or train.eval_epochs), {split!r}: {error}") from error
     if not len(source):
       raise ValueError(f"eval.splits (or train.eval_epochs): {split!r} has no frames")
-    if config.task == "multiview":
-      box = float(np.median(source[0]["box_size"]))
-      if box < _ENLARGED * config.data.image_size:
-        say(
-          f"NOTE: people of the split {split!r} are stored {box:.0f} px large; they are enlarged "
-          f"to data.image_size {config.data.image_size}, which shows nothing more of them."
-        )
+    boxes += [float(x) for x in np.ravel(source[0].get("box_size", ()))]
     if config.eval.views and config.task == "multiview":
       camera_sets.parse(config.eval.views, len(source[0]["intrinsics"]))
+  if boxes and np.median(boxes) < _ENLARGED * config.data.image_size:
+    processes.tell(
+      f"NOTE: people are stored {np.median(boxes):.0f} px large and enlarged to data.image_size "
+      f"{config.data.image_size}, which shows nothing more of them."
+    )
 
 
 def _check_writable(path: pathlib.Path, name: str) -> None:

@@ -94,8 +94,7 @@ def _train(config, workdir, stop_at, allow_changes) -> tuple[train_state.TrainSt
   config_ranges.check_frames(config, len(source))
   # What is wrong with the evaluation is noticed now, not after the training.
   splits = [*config.eval.splits, *(["validation"] if config.train.eval_epochs else [])]
-  check = functools.partial(driver.check_splits, config, splits, say=processes.tell)
-  processes.first_alone(check)
+  processes.first_alone(functools.partial(driver.check_splits, config, splits))
   steps_per_epoch = len(source) / config.train.batch_size
   num_steps = round(config.train.num_epochs * steps_per_epoch)
   schedule = schedules.learning_rate(
