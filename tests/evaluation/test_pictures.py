@@ -9,7 +9,7 @@ from epipolar_jax.evaluation import pictures
 from epipolar_jax.inputs import datasets
 from epipolar_jax.training import loop
 from epipolar_jax.visualize import palette, panels
-from tests import dots
+from tests import dots, runs
 
 
 @pytest.fixture(autouse=True)
@@ -49,9 +49,9 @@ def test_heat_is_where_the_map_is():
   np.testing.assert_allclose(row[200, 20], 100, atol=2)  # elsewhere the picture itself
 
 
-def test_training_logs_pictures(tmp_path):
-  config = dots.config()
-  config.train.eval_epochs = 0.5
+def test_training_logs_pictures(tmp_path, monkeypatch):
+  runs.install(monkeypatch)
+  config = runs.config(model__fusion__merge="late", train__eval_epochs=0.25)
   loop.train(config, tmp_path, stop_at=2)
   (events,) = (tmp_path / "tensorboard").iterdir()
   found = events.read_bytes()
