@@ -2,8 +2,8 @@
 
 Frame by frame: each known person, where last seen in 3D, takes the nearest detection of each view;
 views that do not agree on a 3D position are let go; detections that are left are grouped across
-views by epipolar distance, the closest first, and make new people, or ones that were lost. All
-distances are in shares of a person's size in the image, so that a fly and a person alike work.
+views by epipolar distance, the closest first, and make new people. All distances are in shares of a
+person's size in the image, so that a fly and a person alike work.
 """
 
 import dataclasses
@@ -106,12 +106,9 @@ class _Tracker:
     for track, slots in zip(alive, self._follow(frame, alive, free)):
       self._accept(frame, track, slots, free)
     for group in self._groups(frame, free):
-      lost = [track for track in alive if track.last < frame]
-      track = self._known(frame, group, lost)
-      if track is None:
-        slots = np.full(self.points.shape[::2][:2], -1)
-        track = _Track(np.full((self.points.shape[3], 3), np.nan), slots, frame)
-        self.tracks.append(track)
+      slots = np.full((len(self.points), free.shape[1]), -1)
+      track = _Track(np.full((self.points.shape[3], 3), np.nan), slots, frame)
+      self.tracks.append(track)
       self._accept(frame, track, group, free)
 
   def _follow(self, frame: int, tracks: list[_Track], free: np.ndarray) -> np.ndarray:
@@ -121,10 +118,12 @@ class _Tracker:
     if not tracks:
       return taken
     expected = pinholes.project(np.stack([t.points for t in tracks]), self._cameras)
+    # Who was lost may be further away: twice as far after half the patience.
+    far = 1 + 2 * (np.array([frame - t.last for t in tracks]) - 1) / _PATIENCE
     for view in range(num_views):
       seen = np.flatnonzero(free[:, view])
       off = np.linalg.norm(expected[:, None, view] - self.points[frame, seen, view], axis=-1)
-      cost = self._median(off) / self._sizes[frame, seen, view]
+      cost = self._median(off) / self._sizes[frame, seen, view] / far[:, None]
       cost = np.where(cost < _STEP, cost, 10 * _STEP)
       for row, column in zip(*optimize.linear_sum_assignment(cost)):
         if cost[row, column] < _STEP:
@@ -195,19 +194,6 @@ class _Tracker:
           share = self._median(off) / size[[i, k]]
           found[i, k] = found[k, i] = share.mean()
     return found
-
-  def _known(self, frame: int, group: np.ndarray, lost: list[_Track]) -> _Track | None:
-    """The lost track nearest to a group, if near."""
-    best, nearest = None, _STEP
-    views = np.flatnonzero(group >= 0)
-    seen, size = self.points[frame, group[views], views], self._sizes[frame, group[views], views]
-    for track in lost:
-      off = np.linalg.norm(pinholes.project(track.points, self._cameras[views]) - seen, axis=-1)
-      # Further away the longer ago: 1 at first, 2 after half the patience.
-      far = (self._median(off) / size).mean() / (1 + 2 * (frame - track.last) / _PATIENCE)
-      if far < nearest:
-        best, nearest = track, far
-    return best
 
   def _median(self, off: np.ndarray) -> np.ndarray:
     """Over joints, the last axis; infinite where too few are known."""

@@ -75,6 +75,35 @@ def test_somebody_who_was_lost_is_known_again():
   assert found.seen[30:].any((2, 3)).all()
 
 
+def test_after_a_long_time_pieces_are_joined_if_one_person_is_wanted(monkeypatch):
+  monkeypatch.setattr(people, "_PATIENCE", 5)
+  crowd = crowds.make(2, seed=5, missing=0.0)
+  points = crowd.observations.points.copy()
+  for f, v in np.ndindex(40, 4):
+    points[f, crowd.slots[f, 1, v], v] = np.nan
+  points[10:20] = np.nan
+  alone = dataclasses.replace(crowd.observations, points=points)
+  assert people.match(alone, crowd.rig).points.shape[1] == 2
+  found = people.match(alone, crowd.rig, people=1)
+  assert found.points.shape[1] == 1 and found.seen.any((1, 2, 3)).sum() == 30
+
+
+def test_a_detection_in_a_wrong_place_is_let_go_and_the_others_stay():
+  """In frames 10 to 19 a view sees the first person a third of her size beside herself."""
+  crowd = crowds.make(2, seed=6, missing=0.0)
+  points = crowd.observations.points.copy()
+  height = np.nanmax(points[..., 1]) - np.nanmin(points[..., 1])
+  for f in range(10, 20):
+    points[f, crowd.slots[f, 0, 1], 1] += [height / 3, 0.0]
+  found = people.match(dataclasses.replace(crowd.observations, points=points), crowd.rig)
+  assert found.points.shape[1] == 2
+  off = np.linalg.norm(_located(found, crowd.rig)[:, :, None] - crowd.points[:, None], axis=-1)
+  first = np.nanmedian(off[:, :, 0], axis=(0, 2)).argmin()
+  assert not found.seen[10:20, first, 1].any()
+  assert found.seen[10:20, first][:, [0, 2, 3]].any(-1).all()
+  assert found.seen[20:, first, 1].any(-1).all(), "afterwards it is hers again"
+
+
 def test_what_is_matched_or_of_one_person_stays_as_it_is():
   crowd = crowds.make(2, frames=4)
   matched = dataclasses.replace(crowd.observations, matched=True, people=("a", "b"))
