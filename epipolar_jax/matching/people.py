@@ -131,9 +131,9 @@ class _Tracker:
     return taken
 
   def _accept(self, frame: int, track: _Track, slots: np.ndarray, free: np.ndarray) -> None:
-    """Gives a track those of its slots [v] that agree on 3D; one alone only if it was followed."""
+    """Gives a track those of its slots [v] that agree on 3D, or the one that it has."""
     slots, found = self._agreed(frame, slots)
-    if (slots < 0).all() or (found is None and np.isnan(track.points).all()):
+    if (slots < 0).all():
       return
     views = np.flatnonzero(slots >= 0)
     track.slots[frame, views] = slots[views]
@@ -143,21 +143,30 @@ class _Tracker:
       track.points = np.where(np.isfinite(found), found, track.points)
 
   def _agreed(self, frame: int, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """The slots [v] without views that disagree, the worst first; and their 3D joints [j, 3]."""
+    """The slots [v] without views that disagree, and their 3D joints [j, 3].
+
+    The view is left out without which the others agree best; a wrong one may pull the point so far
+    that another is furthest from it. Of two views that disagree neither is taken.
+    """
     slots = slots.copy()
     while (slots >= 0).sum() >= 2:
       views = np.flatnonzero(slots >= 0)
-      seen = self.points[frame, slots[views], views]
-      found = pinholes.locate(seen, self._cameras[views])
-      off = np.linalg.norm(pinholes.project(found, self._cameras[views]) - seen, axis=-1)
-      off = self._median(off) / self._sizes[frame, slots[views], views]
-      if (off < _AGREEMENT).all():
+      found, off = self._located(frame, slots, views)
+      if off < _AGREEMENT:
         return slots, found
-      slots[views[np.argmax(off)]] = -1
       if len(views) == 2:
-        # Either may be wrong: neither is taken.
         slots[:] = -1
+        return slots, None
+      others = [self._located(frame, slots, np.delete(views, i))[1] for i in range(len(views))]
+      slots[views[np.argmin(others)]] = -1
     return slots, None
+
+  def _located(self, frame: int, slots: np.ndarray, views: np.ndarray) -> tuple[np.ndarray, float]:
+    """3D joints [j, 3] as some views have them, and how far they are from the furthest of these."""
+    seen, size = self.points[frame, slots[views], views], self._sizes[frame, slots[views], views]
+    found = pinholes.locate(seen, self._cameras[views])
+    off = np.linalg.norm(pinholes.project(found, self._cameras[views]) - seen, axis=-1)
+    return found, (self._median(off) / size).max()
 
   def _groups(self, frame: int, free: np.ndarray) -> list[np.ndarray]:
     """Slots [v] of free detections that are of one person, of two views at least."""
