@@ -1,7 +1,6 @@
 """`triangulate`: observed 2D points to 3D with their uncertainty, on the host's side of things."""
 
 import dataclasses
-import functools
 
 import jax.numpy as jnp
 import numpy as np
@@ -83,7 +82,7 @@ def triangulate(
   score = np.where(np.isfinite(points).all(-1), score, 0.0)
   centre = np.asarray(_centres(pinholes)).mean(axis=0)
   near = _moved(pinholes, centre)
-  locate = _make(method, **options)
+  locate = methods.make(method, **options)
   parts = [
     _locate(locate, points[start : start + _MOST_FRAMES], score[start : start + _MOST_FRAMES], near)
     for start in range(0, len(points), _MOST_FRAMES)
@@ -108,10 +107,6 @@ def triangulate(
     joints=observations.joints,
     views=observations.views,
   )
-
-
-# One program for all calls: a new one would be compiled again.
-_make = functools.cache(methods.make)
 
 
 def _pinhole(observations: Observations, cameras: Cameras | Rig) -> tuple[np.ndarray, Cameras]:

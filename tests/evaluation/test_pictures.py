@@ -7,13 +7,15 @@ import pytest
 from epipolar_jax import tasks
 from epipolar_jax.evaluation import pictures
 from epipolar_jax.inputs import datasets
+from epipolar_jax.models import pose_resnet
 from epipolar_jax.training import loop
 from epipolar_jax.visualize import palette, panels
-from tests import dots, runs
+from tests import dots, runs, small_network
 
 
 @pytest.fixture(autouse=True)
 def dot_frames(monkeypatch):
+  monkeypatch.setattr(pose_resnet, "PoseResNet", small_network.SmallNetwork)
   splits = {"train": dots.frames(8), "validation": dots.frames(2, seed=1)}
   monkeypatch.setattr(datasets, "open_split", lambda config, split: splits[split])
 

@@ -9,7 +9,7 @@ from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.keypoints.observations import Observations
 from epipolar_jax.rigs import lenses
 from epipolar_jax.rigs.rig import Rig
-from epipolar_jax.triangulation import estimate
+from epipolar_jax.triangulation import estimate, methods
 from tests import scenes
 
 _VIEWS = ("left", "right", "front", "back")
@@ -72,12 +72,12 @@ def test_a_second_call_compiles_nothing():
   for frames, seed in calls[:2]:
     observations, _, cameras = _observed(frames=frames, seed=seed)
     estimate.triangulate(observations, cameras, "dlt", tolerance_px=7.0)
-  locate = estimate._make("dlt", tolerance_px=7.0)
+  locate = methods.make("dlt", tolerance_px=7.0)
   compiled = locate._cache_size()
   for frames, seed in calls[2:]:
     observations, _, cameras = _observed(frames=frames, seed=seed)
     estimate.triangulate(observations, cameras, "dlt", tolerance_px=7.0)
-  assert estimate._make("dlt", tolerance_px=7.0) is locate
+  assert methods.make("dlt", tolerance_px=7.0) is locate
   assert locate._cache_size() == compiled == 2
 
 
