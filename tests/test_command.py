@@ -121,7 +121,7 @@ def test_people_are_kept_by_number(laboratory, capsys):
       other = cells
       if start.isdecimal():
         moved = [
-          float(x) + (400 * number - 600) * (i % 3 < 2) for i, x in enumerate(cells.split(","))
+          float(x) + (250 * number - 150) * (i % 3 < 2) for i, x in enumerate(cells.split(","))
         ]
         other = ",".join(map(repr, moved)) if number < 2 else "," * 50
       two.append(f"{start},{other},{cells}")

@@ -45,7 +45,7 @@ def add(verbs) -> None:
 def run(options: argparse.Namespace) -> None:
   """Reads, triangulates, writes, and prints each camera's reprojection error."""
   from epipolar_jax.keypoints import reading
-  from epipolar_jax.matching import naming, people
+  from epipolar_jax.matching import naming, people, sizes
   from epipolar_jax.motion import files, formats, motion
   from epipolar_jax.rigs.rig import Rig
   from epipolar_jax.triangulation import estimate as estimates
@@ -64,6 +64,7 @@ def run(options: argparse.Namespace) -> None:
   observations = reading.read_recording(
     options.keypoints, rig.names, fps=options.fps, joint_set=options.joint_set
   )
+  sizes.check(observations, rig)
   pairing = naming.check(observations, rig)
   if pairing is not None and pairing.verdict == "wrong" and not options.trust_names:
     raise ValueError(f"{pairing.sentence()} (--trust_names goes on all the same)")
