@@ -74,6 +74,26 @@ def test_a_file_that_is_called_as_its_camera_and_a_rate_that_is_none(laboratory,
   assert "--fps should be above 0" in capsys.readouterr().err
 
 
+def test_a_camera_that_stands_elsewhere_and_one_that_is_there_twice_are_named(laboratory, capsys):
+  folder, joints = laboratory
+  rig = Rig.read(folder / "rig.json")
+  moved = rig.cameras.translation + np.array([0, 0, 150.0, 0])[:, None]
+  wrong = dataclasses.replace(rig, cameras=dataclasses.replace(rig.cameras, translation=moved))
+  wrong.write(folder / "wrong.json")
+  inputs = [str(folder / f"session_{name}.csv") for name in _NAMES]
+  arguments = ["triangulate", "--keypoints", *inputs, "--out", str(folder / "out"), "--cameras"]
+  assert command.main([*arguments, str(folder / "wrong.json")]) == 0
+  said = capsys.readouterr().out
+  assert "left hardly agrees with the others: is its calibration or its timing wrong?" in said
+  assert said.count("hardly agrees") == 1
+  np.testing.assert_allclose(
+    files.read(folder / "out" / "joints.npz")[0].points[0, 0], joints, atol=5
+  )
+  dataclasses.replace(rig, cameras=rig.cameras[np.array([0, 1, 2, 2])]).write(folder / "twice.json")
+  assert command.main([*arguments, str(folder / "twice.json"), "--trust_names"]) == 0
+  assert "Cameras left and right have the same pose in" in capsys.readouterr().out
+
+
 def test_swapped_cameras_are_refused_unless_the_names_are_trusted(laboratory, capsys):
   folder, joints = laboratory
   swap = {"left": "right", "right": "left"}
@@ -101,7 +121,7 @@ def test_people_are_kept_by_number(laboratory, capsys):
       other = cells
       if start.isdecimal():
         moved = [
-          float(x) + (400 * number - 600) * (i % 3 < 2) for i, x in enumerate(cells.split(","))
+          float(x) + (250 * number - 150) * (i % 3 < 2) for i, x in enumerate(cells.split(","))
         ]
         other = ",".join(map(repr, moved)) if number < 2 else "," * 50
       two.append(f"{start},{other},{cells}")

@@ -3,6 +3,9 @@
 import argparse
 import pathlib
 
+# Share of its points in which a view agrees with the others; below, something is wrong with it.
+_FEW = 0.3
+
 
 def add(verbs) -> None:
   """Adds the verb to the subparsers of `epipolar`."""
@@ -41,10 +44,8 @@ def add(verbs) -> None:
 
 def run(options: argparse.Namespace) -> None:
   """Reads, triangulates, writes, and prints each camera's reprojection error."""
-  import numpy as np
-
   from epipolar_jax.keypoints import reading
-  from epipolar_jax.matching import naming, people
+  from epipolar_jax.matching import naming, people, sizes
   from epipolar_jax.motion import files, formats, motion
   from epipolar_jax.rigs.rig import Rig
   from epipolar_jax.triangulation import estimate as estimates
@@ -58,9 +59,12 @@ def run(options: argparse.Namespace) -> None:
   for name in written:
     formats.check(name)
   rig = Rig.read(options.cameras, unit=options.unit)
+  for first, second in rig.twins():
+    print(f"Cameras {first} and {second} have the same pose in {options.cameras}: one is wrong")
   observations = reading.read_recording(
     options.keypoints, rig.names, fps=options.fps, joint_set=options.joint_set
   )
+  sizes.check(observations, rig)
   pairing = naming.check(observations, rig)
   if pairing is not None and pairing.verdict == "wrong" and not options.trust_names:
     raise ValueError(f"{pairing.sentence()} (--trust_names goes on all the same)")
@@ -74,17 +78,7 @@ def run(options: argparse.Namespace) -> None:
   found = estimates.triangulate(observations, rig, options.method)
   path = options.out / "joints.npz"
   files.write(path, found, fps=observations.fps, first_frame=observations.first_frame)
-  frames, count, joints = found.valid.shape
-  people_said = f"{count} people, " if count > 1 else ""
-  print(
-    f"{frames} frames, {people_said}{joints} joints, {found.valid.mean():.1%} triangulated by "
-    f"{options.method}; reprojection error, px:"
-  )
-  for view, name in enumerate(found.views):
-    off = found.reprojection_px[:, :, view]
-    off = off[np.isfinite(off)]
-    low, high = np.percentile(off, (50, 90)) if len(off) else (np.nan, np.nan)
-    print(f"  {name}: median {low:.2f}, 90th percentile {high:.2f}")
+  _report(found, options.method)
   if rig.unit_mm is None:
     print(f"{options.cameras} does not state its unit: mm were assumed (--unit says otherwise)")
   print(f"Wrote {path}")
@@ -94,3 +88,26 @@ def run(options: argparse.Namespace) -> None:
     path = options.out / f"joints_{stem}{formats.FORMATS[name].suffix}"
     for one in formats.write(path, moved, name, up=options.up)[0]:
       print(f"Wrote {one}")
+
+
+def _report(found, method: str) -> None:
+  """Prints how many joints there are, and how far from each camera's observations."""
+  import numpy as np
+
+  frames, people, joints = found.valid.shape
+  of = f"{people} people, " if people > 1 else ""
+  print(
+    f"{frames} frames, {of}{joints} joints, {found.valid.mean():.1%} triangulated by {method}; "
+    "reprojection error, px:"
+  )
+  for view, name in enumerate(found.views):
+    off = found.reprojection_px[:, :, view]
+    seen = np.isfinite(off)
+    if not seen.any():
+      print(f"  {name}: saw nothing that was triangulated")
+      continue
+    middle, high = np.percentile(off[seen], (50, 90))
+    agree = (found.inlier[:, :, view][seen] >= 0.5).mean()
+    print(f"  {name}: median {middle:.2f}, 90th percentile {high:.2f}; agrees in {agree:.0%}")
+    if agree < _FEW:
+      print(f"    {name} hardly agrees with the others: is its calibration or its timing wrong?")

@@ -29,24 +29,31 @@ from epipolar_jax.keypoints.observations import Observations
 
 
 class Format(NamedTuple):
-  """How a format is told apart, and read with the user's joint set (None: not named)."""
+  """How a format is told apart, and read.
+
+  Attributes:
+    recognise: whether a source is of it.
+    read: with the user's joint set (None: not named).
+    has_names: whether its files name their joints, so that there is no set to choose.
+  """
 
   recognise: Callable[[sources.Source], bool]
   read: Callable[[sources.Source, str | None], Observations]
+  has_names: bool = False
 
 
 # The first that recognises a source reads it.
 FORMATS = {
-  "plain npz": Format(plain.recognise, plain.read),
+  "plain npz": Format(plain.recognise, plain.read, has_names=True),
   "mediapipe": Format(mediapipe.recognise, mediapipe.read),
   "openpose": Format(openpose.recognise, openpose.read),
   "mmpose": Format(mmpose.recognise, mmpose.read),
   "alphapose": Format(alphapose.recognise, alphapose.read),
   "coco": Format(coco.recognise, coco.read),
-  "deeplabcut": Format(deeplabcut.recognise, deeplabcut.read),
-  "deeplabcut h5": Format(deeplabcut_h5.recognise, deeplabcut_h5.read),
-  "sleap": Format(sleap_labels.recognise, sleap_labels.read),
-  "sleap analysis": Format(sleap_analysis.recognise, sleap_analysis.read),
+  "deeplabcut": Format(deeplabcut.recognise, deeplabcut.read, has_names=True),
+  "deeplabcut h5": Format(deeplabcut_h5.recognise, deeplabcut_h5.read, has_names=True),
+  "sleap": Format(sleap_labels.recognise, sleap_labels.read, has_names=True),
+  "sleap analysis": Format(sleap_analysis.recognise, sleap_analysis.read, has_names=True),
   "caliscope": Format(caliscope.recognise, caliscope.read),
 }
 
@@ -86,6 +93,8 @@ def read_source(source: sources.Source, joint_set: str | None) -> Observations:
   path = source.path
   try:
     name = recognise(source)
+    if name is not None and FORMATS[name].has_names and joint_set is not None:
+      raise ValueError(f"{path}: names its joints; {joint_set} is for files that do not")
     if name is not None:
       return FORMATS[name].read(source, joint_set)
   except ValueError as error:
