@@ -56,20 +56,15 @@ def main(argv: list[str]) -> None:
     raise SystemExit(str(error)) from error
   step = int(state.step)
   if not complete:
-    _tell(f"Stopped at step {step} and saved in {workdir}; the same command resumes.")
+    processes.tell(f"Stopped at step {step} and saved in {workdir}; the same command resumes.")
     return
-  _tell(f"Training is complete at step {step}; evaluating.")
+  processes.tell(f"Training is complete at step {step}; evaluating.")
   variables = state.variables
   if _CONFIG.value.eval.recompute_bn_frames:
     variables = batch_statistics.recompute(_CONFIG.value, variables)
   trained = run_folder.read(workdir)
   driver.report(_CONFIG.value, variables, step=step, output=workdir / "eval.json", trained=trained)
-  _tell(f"Everything about this run is in {workdir}/.")
-
-
-def _tell(text: str) -> None:
-  if processes.leads():
-    print(text)
+  processes.tell(f"Everything about this run is in {workdir}/.")
 
 
 if __name__ == "__main__":

@@ -18,13 +18,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import cv2
-import filelock
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import dataset_builder, example_serializer
 from tensorflow_datasets.core import splits as splits_lib
 from tensorflow_datasets.core import writer as writer_lib
 
 from data import faults
+from epipolar_jax import locking
 
 Example = dict[str, Any]
 # Shards of each split, in order: path and number of examples.
@@ -160,19 +160,15 @@ def alone(parts: pathlib.Path) -> Iterator[None]:
   Raises:
     ValueError: another builder is at work there.
   """
-  parts.parent.mkdir(parents=True, exist_ok=True)
-  lock = filelock.FileLock(parts.with_name(f".lock{parts.name}"))
+  file = parts.with_name(f".lock{parts.name}")
   try:
-    lock.acquire(timeout=0)
-  except filelock.Timeout as error:
+    with locking.alone(file):
+      yield
+  except locking.BusyError as busy:
     raise ValueError(
-      f"another builder is making {parts.parent}'s {parts.name} (lock: {lock.lock_file}): wait for "
-      "it to end, or give another --data_dir"
-    ) from error
-  try:
-    yield
-  finally:
-    lock.release()
+      f"{busy} is making {parts.parent}'s {parts.name} (lock: {file}): wait for it to end, or give "
+      "another --data_dir"
+    ) from None
 
 
 def make_shard(job: Job) -> Shard:

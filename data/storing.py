@@ -6,6 +6,8 @@ import contextlib
 import io
 import itertools
 import logging
+import pathlib
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -30,6 +32,17 @@ def quiet_tfds() -> Iterator[None]:
       yield
   finally:
     logger.setLevel(level)
+
+
+def prepare(builder: tfds.core.DatasetBuilder) -> None:
+  """Makes a data set unless it is there; what a killed builder left unfinished goes first.
+
+  The caller holds a lock: nobody else is making this data set.
+  """
+  folder = pathlib.Path(builder.data_dir)
+  for half in folder.parent.glob(f"{folder.name}.incomplete*"):
+    shutil.rmtree(half, ignore_errors=True)
+  builder.download_and_prepare()
 
 
 def encode_jpeg(image: np.ndarray, quality: int, *, tiles: bool = False) -> io.BytesIO:

@@ -3,25 +3,42 @@
 A checkpoint is a folder `checkpoints/<step>` with three items:
   weights    parameters and BN statistics, all that inference needs
   training   step and optimizer state, what resuming needs besides
-  meta       JSON: format version, step, the config of the model and the heatmaps, joint names
+  meta       JSON: format version, step, what the weights depend on (`Task.meta`), and a digest of
+             every array; the first checkpoints have no digests
 Without `training` it is still a checkpoint one can evaluate: this is what is shipped.
 """
 
 import pathlib
+import shutil
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 
-from epipolar_jax import parallel
+from epipolar_jax import digests, parallel, processes
 
 _VERSION = 1
 # Fields of `meta` that weights do not depend on; the first checkpoints name the last.
 _BOOKKEEPING = ("version", "step", "source", "model.fusion.algorithm")
+_DIGESTS = "digests"
+_MOST_LINES = 5  # of one message
+
+Say = Callable[[str], None]
+
+
+class DamagedError(ValueError):
+  """The files of a checkpoint are not what was written."""
 
 
 def open_manager(workdir: pathlib.Path) -> ocp.CheckpointManager:
-  """Opens (or creates) the checkpoints of a work folder; the newest two are kept."""
+  """Opens (or creates) the checkpoints of a work folder; the newest two are kept.
+
+  Removes what a killed training left half-written, so nobody else may be writing there.
+  """
+  if processes.leads():
+    for half in (workdir / "checkpoints").glob("*.orbax-checkpoint-tmp*"):
+      shutil.rmtree(half, ignore_errors=True)
   return ocp.CheckpointManager(
     (workdir / "checkpoints").absolute(),
     options=ocp.CheckpointManagerOptions(max_to_keep=2, create=True),
@@ -43,45 +60,133 @@ def save(
     training: what resuming needs besides.
     meta: JSON-like; what a restore must agree with.
   """
+  found = {"weights": digests.of_tree(weights), "training": digests.of_tree(training)}
   manager.save(
     step,
     args=ocp.args.Composite(
       weights=ocp.args.StandardSave(_of_the_job(weights)),
       training=ocp.args.StandardSave(_of_the_job(training)),
-      meta=ocp.args.JsonSave(meta | {"version": _VERSION, "step": step}),
+      meta=ocp.args.JsonSave(meta | {"version": _VERSION, "step": step, _DIGESTS: found}),
     ),
   )
 
 
 def restore(
-  manager: ocp.CheckpointManager, *, weights: Any, training: Any, meta: dict[str, Any]
+  manager: ocp.CheckpointManager,
+  *,
+  weights: Any,
+  training: Any,
+  meta: dict[str, Any],
+  say: Say = processes.tell,
 ) -> tuple[Any, Any] | None:
-  """Restores the newest checkpoint, whatever the number of devices and processes that wrote it.
+  """Restores the newest whole checkpoint, whatever the devices and processes that wrote it.
+
+  Damaged ones that are newer are kept aside, in the folder `damaged_checkpoints` of the run.
 
   Args:
     manager: from `open_manager`.
     weights, training: trees of the same structure and shapes as were saved; values are not read.
     meta: what the run expects; must agree with the checkpoint's.
+    say: told of damage, and of a checkpoint without digests.
 
   Returns:
     Weights and training state, replicated; None when there is no checkpoint yet.
 
   Raises:
-    ValueError: if the checkpoint belongs to another model.
+    ValueError: if the checkpoint belongs to another model or optimizer.
+    DamagedError: no checkpoint is whole; or, in a job of several processes, the newest is not.
   """
-  step = manager.latest_step()
-  if step is None:
-    return None
-  found = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
-  _check_meta(pathlib.Path(manager.directory) / str(step), found.meta, meta)
-  restored = manager.restore(
-    step,
-    args=ocp.args.Composite(
-      weights=ocp.args.StandardRestore(_abstract(weights)),
-      training=ocp.args.StandardRestore(_abstract(training)),
-    ),
-  )
-  return restored.weights, restored.training
+  folder, damaged = pathlib.Path(manager.directory), {}
+  for step in sorted(manager.all_steps(), reverse=True):
+    try:
+      restored = _restore_step(manager, step, weights, training, meta, say)
+    except DamagedError as error:
+      damaged[step] = error
+      if jax.process_count() > 1:
+        break
+      continue
+    for bad, error in damaged.items():
+      aside = _put_aside(folder / str(bad))
+      say(f"WARNING: {error}\nIt is kept in {aside}; going on from step {step} instead.")
+    if damaged:
+      manager.reload()
+    return restored
+  if damaged:
+    raise DamagedError(
+      "\n".join(str(error) for error in damaged.values())
+      + f"\nMove the damaged folders out of {folder}: training goes on from what is left, or from "
+      "the start."
+    )
+  return None
+
+
+def _restore_step(manager, step: int, weights: Any, training: Any, meta: dict[str, Any], say: Say):
+  path = pathlib.Path(manager.directory) / str(step)
+  items = {"weights": weights, "training": training}
+  found = _read_meta(path)
+  _check_meta(path, found, meta)
+  recorded = found[_DIGESTS]
+  have = set(recorded.get("training", digests.paths(training)))
+  if differ := sorted(have ^ set(digests.paths(training))):
+    raise ValueError(
+      f"{path} was written with another optimizer (its state differs in {', '.join(differ[:4])}"
+      f"{' and more' if differ[4:] else ''}): repeat the options of the group optimizer that it "
+      "was trained with, or choose another --workdir"
+    )
+  if not (path / "training").is_dir():
+    raise DamagedError(
+      f"{path} has no folder 'training': weights alone cannot be resumed. Start another run from "
+      f"them with --workdir OTHER --config.model.init=checkpoint:{path}"
+    )
+  arguments = {name: ocp.args.StandardRestore(_abstract(tree)) for name, tree in items.items()}
+  try:
+    restored = manager.restore(step, args=ocp.args.Composite(**arguments))
+  except Exception as error:
+    if not recorded:
+      raise  # of another optimizer or damaged: only digests tell which
+    raise DamagedError(_damage(path, [_short(error)])) from error
+  for name in items:
+    _check_values(path, restored[name], recorded, name, say)
+  return restored["weights"], restored["training"]
+
+
+def _put_aside(path: pathlib.Path) -> pathlib.Path:
+  """Moves a folder `checkpoints/STEP` to `damaged_checkpoints/STEP`, or STEP-2 and so on."""
+  folder = path.parent.parent / "damaged_checkpoints"
+  folder.mkdir(exist_ok=True)
+  aside, count = folder / path.name, 1
+  while aside.exists():
+    count += 1
+    aside = folder / f"{path.name}-{count}"
+  shutil.move(path, aside)
+  return aside
+
+
+def _check_values(path: pathlib.Path, tree: Any, recorded: dict[str, Any], item: str, say: Say):
+  if wrong := digests.faults(tree, recorded.get(item)):
+    raise DamagedError(_damage(path / item, wrong))
+  if item not in recorded:
+    say(f"{path / item} has no digests, as first versions wrote it: damage may go unnoticed.")
+
+
+def _damage(path: pathlib.Path, wrong: list[str]) -> str:
+  more = f"\n  and {len(wrong) - _MOST_LINES} more" if wrong[_MOST_LINES:] else ""
+  return f"{path} is damaged:\n" + "\n".join(f"  {line}" for line in wrong[:_MOST_LINES]) + more
+
+
+def _short(error: Exception) -> str:
+  lines = [line for line in str(error).splitlines() if line.strip()] or [""]
+  return f"{type(error).__name__}: {lines[0][:200]}"
+
+
+def _read_meta(path: pathlib.Path) -> dict[str, Any]:
+  try:
+    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+      found = reader.restore(path / "meta")
+    # Without a step, or with digests that are none, it is not what was written.
+    return found | {"step": int(found["step"]), _DIGESTS: dict(found.get(_DIGESTS) or {})}
+  except Exception as error:
+    raise DamagedError(_damage(path / "meta", [_short(error)])) from error
 
 
 def write_weights(path: pathlib.Path, *, weights: Any, meta: dict[str, Any], step: int = 0) -> None:
@@ -103,7 +208,8 @@ def write_weights(path: pathlib.Path, *, weights: Any, meta: dict[str, Any], ste
   with ocp.StandardCheckpointer() as writer:
     writer.save(path / "weights", weights)
   with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as writer:
-    writer.save(path / "meta", meta | {"version": _VERSION, "step": step})
+    found = {"weights": digests.of_tree(weights)}
+    writer.save(path / "meta", meta | {"version": _VERSION, "step": step, _DIGESTS: found})
 
 
 def check_local(path: pathlib.Path, flag: str) -> None:
@@ -136,7 +242,11 @@ def newest(workdir: pathlib.Path) -> pathlib.Path:
 
 
 def restore_variables(
-  path: pathlib.Path, template: dict[str, Any], meta: dict[str, Any]
+  path: pathlib.Path,
+  template: dict[str, Any],
+  meta: dict[str, Any],
+  *,
+  say: Say = processes.tell,
 ) -> tuple[dict[str, Any], int]:
   """Restores the weights of one checkpoint folder (`.../checkpoints/<step>`), for inference.
 
@@ -144,6 +254,7 @@ def restore_variables(
     path: the folder that holds `weights` and `meta`.
     template: variables of the same model, or their shapes.
     meta: what the config expects; must agree with the checkpoint's.
+    say: told of a checkpoint without digests.
 
   Returns:
     The variables, replicated, and the step at which they were saved.
@@ -151,19 +262,55 @@ def restore_variables(
   Raises:
     FileNotFoundError: if this is not a checkpoint folder.
     ValueError: if it belongs to another model.
+    DamagedError: its files are not what was written, or its weights are not finite.
   """
   path = path.absolute()
+  found = _open(path)
+  _check_meta(path, found, meta)
+  return _restore_weights(path, found, _abstract(template), say), found["step"]
+
+
+def read_weights(path: pathlib.Path, *, say: Say = processes.tell) -> tuple[dict[str, Any], int]:
+  """Reads the weights of one checkpoint folder whatever its model: numpy arrays, and their step.
+
+  Raises:
+    FileNotFoundError: if this is not a checkpoint folder.
+    DamagedError: as `restore_variables`.
+  """
+  path = path.absolute()
+  found = _open(path)
+  try:
+    with ocp.StandardCheckpointer() as reader:
+      stored = reader.metadata(path / "weights").item_metadata.tree
+    template = _abstract(stored)
+  except Exception as error:
+    raise DamagedError(_damage(path / "weights", [_short(error)])) from error
+  return jax.device_get(_restore_weights(path, found, template, say)), found["step"]
+
+
+def _open(path: pathlib.Path) -> dict[str, Any]:
+  """The `meta` of a checkpoint folder."""
   for item in ("weights", "meta"):
     if not (path / item).is_dir():
       raise FileNotFoundError(
         f"{path} is not a checkpoint: it has no folder {item!r}. Give the folder of one step, "
         "for example runs/synthetic/checkpoints/1000"
       )
-  with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-    found = reader.restore(path / "meta")
-  _check_meta(path, found, meta)
-  with ocp.StandardCheckpointer() as reader:
-    return reader.restore(path / "weights", _abstract(template)), int(found["step"])
+  return _read_meta(path)
+
+
+def _restore_weights(path: pathlib.Path, found: dict[str, Any], template: Any, say: Say) -> Any:
+  others = [p.name for p in path.parent.iterdir() if p.name.isdigit() and p != path]
+  hint = f"\nOther checkpoints of this run: {', '.join(sorted(others))}." if others else ""
+  try:
+    with ocp.StandardCheckpointer() as reader:
+      weights = reader.restore(path / "weights", template)
+    _check_values(path, weights, found[_DIGESTS], "weights", say)
+  except DamagedError as error:
+    raise DamagedError(f"{error}{hint}") from error
+  except Exception as error:
+    raise DamagedError(_damage(path / "weights", [_short(error)]) + hint) from error
+  return weights
 
 
 def _of_the_job(tree: Any) -> Any:
@@ -188,7 +335,7 @@ def _check_meta(path: pathlib.Path, found: dict[str, Any], expected: dict[str, A
 
   A field that only one side has is an option that the other leaves at its default.
   """
-  have, want = flatten(found), flatten(expected)
+  have, want = flatten({k: x for k, x in found.items() if k != _DIGESTS}), flatten(expected)
   names = [name for name in sorted(have | want) if name not in _BOOKKEEPING]
   wrong = [
     f"  {name}: the checkpoint has {_say(have, name)}, the config asks for {_say(want, name)}"

@@ -73,6 +73,12 @@ def leads() -> bool:
   return jax.process_index() == 0
 
 
+def tell(text: str) -> None:
+  """Prints a sentence once for the job."""
+  if leads():
+    print(text, flush=True)
+
+
 def agree(flags: Sequence[bool]) -> list[bool]:
   """For each flag, whether it is set in any process; all must call this at the same time."""
   if jax.process_count() == 1:

@@ -1,11 +1,16 @@
-"""Checkpoints move between device counts, and refuse what is not theirs."""
+"""Checkpoints move between device counts, refuse what is not theirs, and notice damage."""
+
+import json
+import pathlib
+import shutil
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from jax import sharding
 
-from epipolar_jax import checkpointing, parallel
+from epipolar_jax import checkpointing, digests, parallel
 
 _META = {"task": "t", "model": {"width": 0.5, "fusion": {"merge": "late"}}}
 
@@ -68,3 +73,101 @@ def test_another_model_is_refused_by_field(tmp_path):
 def test_a_folder_that_is_no_checkpoint(tmp_path):
   with pytest.raises(FileNotFoundError, match="not a checkpoint"):
     checkpointing.restore_variables(tmp_path, _tree(), _META)
+
+
+def _restore(folder, **changes):
+  said = []
+  training = {"step": np.int32(0), "opt_state": _tree(0.0)}
+  with checkpointing.open_manager(folder) as manager:
+    arguments = {"weights": _tree(0.0), "training": training, "meta": _META} | changes
+    found = checkpointing.restore(manager, **arguments, say=said.append)
+    assert manager.latest_step() == int(found[1]["step"])
+  return found, said
+
+
+def _flip_values(folder):
+  """Other numbers under the old digests: what a flipped bit in an array file amounts to."""
+  with ocp.StandardCheckpointer() as writer:
+    writer.save(folder, _tree(1.0001), force=True)
+
+
+def _cut_all(folder):
+  for file in folder.rglob("*"):
+    if file.is_file() and file.stat().st_size:
+      file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+  "damage",
+  [
+    lambda path: _flip_values(path / "weights"),
+    lambda path: _cut_all(path / "weights"),
+    lambda path: _cut_all(path / "training"),
+    lambda path: (path / "meta/metadata").write_text("{"),
+    lambda path: shutil.rmtree(path / "training"),
+  ],
+  ids=["flipped", "cut weights", "cut training", "meta", "no training"],
+)
+def test_a_damaged_newest_checkpoint_is_put_aside(tmp_path, damage):
+  _save(tmp_path, 3)
+  _save(tmp_path, 6)
+  damage(tmp_path / "checkpoints/6")
+  (_, training), said = _restore(tmp_path)
+  assert int(training["step"]) == 3
+  assert len(said) == 1 and "checkpoints/6" in said[0] and "going on from step 3" in said[0]
+  assert (tmp_path / "damaged_checkpoints/6").is_dir()
+  assert checkpointing.newest(tmp_path).name == "3"
+
+
+def test_no_whole_checkpoint_is_never_a_fresh_start(tmp_path):
+  _save(tmp_path)
+  _flip_values(tmp_path / "checkpoints/3/weights")
+  with pytest.raises(checkpointing.DamagedError, match=r"params/kernel: its digest.*(.|\n)*Move"):
+    _restore(tmp_path)
+  assert (tmp_path / "checkpoints/3").is_dir()
+  with pytest.raises(checkpointing.DamagedError, match="params/kernel: its digest"):
+    checkpointing.restore_variables(tmp_path / "checkpoints/3", _tree(), _META)
+
+
+def test_other_optimizers_state_is_no_damage(tmp_path):
+  _save(tmp_path)
+  training = {"step": np.int32(0), "opt_state": {"trace": _tree(0.0)}}
+  with pytest.raises(ValueError, match="options of the group optimizer") as error:
+    _restore(tmp_path, training=training)
+  assert not isinstance(error.value, checkpointing.DamagedError)
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+  path = tmp_path / "weights"
+  checkpointing.write_weights(path, weights=_tree(np.nan), meta=_META)
+  with pytest.raises(
+    checkpointing.DamagedError, match=r"params/kernel: 6 of 6 numbers are not fin"
+  ):
+    checkpointing.restore_variables(path, _tree(), _META)
+
+
+def test_checkpoints_without_digests_are_read(tmp_path):
+  _save(tmp_path)
+  meta = tmp_path / "checkpoints/3/meta/metadata"
+  meta.write_text(
+    json.dumps({k: x for k, x in json.loads(meta.read_text()).items() if k != "digests"})
+  )
+  (_, training), said = _restore(tmp_path)
+  assert int(training["step"]) == 3
+  assert [line.split()[1:4] for line in said] == [["has", "no", "digests,"]] * 2
+
+
+def test_the_shipped_weights_have_digests():
+  folder = pathlib.Path(checkpointing.__file__).parent / "shipped/synthetic_full"
+  said = []
+  weights, step = checkpointing.read_weights(folder, say=said.append)
+  recorded = json.loads((folder / "meta/metadata").read_text())["digests"]["weights"]
+  assert step == 7500 and recorded == digests.of_tree(weights) and not said
+
+
+def test_half_written_checkpoints_are_removed_at_the_start(tmp_path):
+  _save(tmp_path)
+  half = tmp_path / "checkpoints/6.orbax-checkpoint-tmp-17"
+  (half / "weights").mkdir(parents=True)
+  _restore(tmp_path)
+  assert not half.exists() and (tmp_path / "checkpoints/3").is_dir()

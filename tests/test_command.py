@@ -8,7 +8,7 @@ import pytest
 
 from epipolar_jax import __main__ as command
 from epipolar_jax.geometry.cameras import Cameras
-from epipolar_jax.motion import files
+from epipolar_jax.motion import files, formats
 from epipolar_jax.rigs import lenses
 from epipolar_jax.rigs.rig import Rig
 from tests import scenes
@@ -72,6 +72,19 @@ def test_a_file_that_is_called_as_its_camera_and_a_rate_that_is_none(laboratory,
   assert "No such file" in capsys.readouterr().err
   assert command.main(["triangulate", "--keypoints", *inputs, *arguments, "--fps", "0"]) == 2
   assert "--fps should be above 0" in capsys.readouterr().err
+
+
+def test_files_for_the_next_tool(laboratory, capsys):
+  folder, joints = laboratory
+  inputs = [str(folder / f"session_{name}.csv") for name in _NAMES]
+  arguments = ["triangulate", "--keypoints", *inputs, "--cameras", str(folder / "rig.json")]
+  arguments += ["--out", str(folder / "out"), "--fps", "60", "--method", "dlt", "--format"]
+  assert command.main([*arguments, "anipose,trc", "--up", "y"]) == 0
+  for name, up in (("joints_anipose.csv", "z"), ("joints_trc.trc", "y")):
+    found = formats.read(folder / "out" / name, up=up)
+    np.testing.assert_allclose(found.points[1, 0], joints, atol=0.1, err_msg=name)
+  assert command.main([*arguments, "anipose,bvh"]) == 2
+  assert "format should be one of anipose, trc" in capsys.readouterr().err
 
 
 def test_convert_says_what_it_left_out_and_a_mistake_is_a_sentence(laboratory, capsys):

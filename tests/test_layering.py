@@ -19,6 +19,9 @@ _LAYERS = (
   {
     "inputs",
     "checkpointing",
+    "config_ranges",
+    "digests",
+    "locking",
     "metric_writer",
     "parallel",
     "processes",
@@ -30,7 +33,8 @@ _LAYERS = (
   {"tasks"},
   {"evaluation"},
   {"training"},
-  {"tools", "predicting", "__main__"},
+  {"tools", "predicting", "cli"},
+  {"__main__"},
 )
 _RANK = {name: rank for rank, names in enumerate(_LAYERS) for name in names}
 _FILES = sorted(set((_ROOT / _PACKAGE).rglob("*.py")) - {_ROOT / _PACKAGE / "__init__.py"})

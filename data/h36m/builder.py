@@ -119,7 +119,7 @@ def prepare(
   with sharded.alone(parts), storing.quiet_tfds():
     builder = H36m(data_dir=os.fspath(data_dir), config=config, file_format="array_record")
     _refuse_other(pathlib.Path(builder.data_dir), mark)
-    builder.download_and_prepare()
+    storing.prepare(builder)
   shutil.rmtree(parts, ignore_errors=True)
   return builder
 

@@ -119,7 +119,7 @@ def prepare(
   )
   with sharded.alone(parts), storing.quiet_tfds():
     builder = _builder(data_dir, split, work)
-    builder.download_and_prepare()
+    storing.prepare(builder)
   shutil.rmtree(parts, ignore_errors=True)
   if builder.info.metadata.get("fingerprint") != mark:
     raise ValueError(

@@ -40,6 +40,7 @@ from data import storing
 from data.synthetic import options as options_lib
 from data.synthetic import rig as rig_lib
 from data.synthetic import scene
+from epipolar_jax import locking
 
 Options = options_lib.Options
 # Both cores of a small machine: the drawing releases the interpreter lock.
@@ -122,6 +123,7 @@ def prepare(options: Options, data_dir: str | os.PathLike, split: str) -> tfds.c
 
   The directory is named after a fingerprint of the options, the generator's version and its
   assets, so other options never read these data. It appears under its name only when complete.
+  Of several processes one makes it, the others wait.
 
   Args:
     options: what to make; equal options give equal data.
@@ -140,10 +142,15 @@ def prepare(options: Options, data_dir: str | os.PathLike, split: str) -> tfds.c
     name=f"{size}_{base}_{options_lib.fingerprint(options, base)}", options=options, base=base
   )
   data_dir = os.fspath(pathlib.Path(data_dir).expanduser().resolve())
-  with storing.quiet_tfds():
+  lock = pathlib.Path(data_dir) / f".lock_{config.name}"
+  with locking.alone(lock, waiting=_tell_who_makes_it), storing.quiet_tfds():
     builder = Synthetic(data_dir=data_dir, config=config, file_format="array_record")
-    builder.download_and_prepare()
+    storing.prepare(builder)
   return builder
+
+
+def _tell_who_makes_it(who: str) -> None:
+  print(f"{who} is making these data; waiting until they are there.", flush=True)
 
 
 def make_example(generator: scene.Generator, split: str, index: int) -> dict[str, Any]:

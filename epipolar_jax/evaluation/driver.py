@@ -4,7 +4,8 @@ import functools
 import json
 import math
 import pathlib
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -12,8 +13,8 @@ import ml_collections
 import numpy as np
 import tqdm
 
-from epipolar_jax import checkpointing, parallel, processes, tasks
-from epipolar_jax.evaluation import lifting, multiview
+from epipolar_jax import checkpointing, config_ranges, parallel, processes, tasks
+from epipolar_jax.evaluation import camera_sets, lifting, multiview
 from epipolar_jax.evaluation import problem as problem_module
 from epipolar_jax.inputs import batches as inputs
 from epipolar_jax.visualize import film, predictions
@@ -49,13 +50,25 @@ def report(
     For each split the summary of its problem.
 
   Raises:
-    ValueError: a video of a task that has none, or of no frames.
-    OSError, ValueError: the output cannot be written; before anything is evaluated.
+    ValueError: a field is out of range, a split unknown; a video of a task that has none, or of no
+      frames. Before anything is evaluated, as all that is below.
+    OSError: `output` or `video` cannot be written.
   """
-  if processes.leads():
-    _check_writable(output)
-  predict = make_predict(config)
+  config_ranges.check(config)
+  config_ranges.check_devices(config, jax.device_count())
   problem = problem_of(config)
+  if video is not None and problem.film is None:
+    raise ValueError("--video shows multi-view tasks; this task has no film")
+  if video is not None and not config.eval.num_images:
+    raise ValueError(
+      "--video shows eval.num_images frames, which is 0: give --config.eval.num_images=4"
+    )
+  if processes.leads():
+    for path, name in ((output, "--output"), (video, "--video")):
+      if path is not None:
+        _check_writable(path, name)
+  processes.first_alone(functools.partial(check_splits, config, config.eval.splits))
+  predict = make_predict(config)
   results = {}
   drawings = []
   for split in config.eval.splits:
@@ -82,25 +95,39 @@ def report(
   return results
 
 
-def _check_writable(output: pathlib.Path) -> None:
+def check_splits(config: ml_collections.ConfigDict, splits: Sequence[str]) -> None:
+  """Opens (and if need be makes) what will be evaluated.
+
+  Raises:
+    ValueError: an unknown split, one without frames, or `eval.views` names cameras it has not.
+  """
+  for split in splits:
+    try:
+      source = inputs.open_split(config, split)
+    except ValueError as error:
+      raise ValueError(f"eval.splits (or train.eval_epochs), {split!r}: {error}") from error
+    if not len(source):
+      raise ValueError(f"eval.splits (or train.eval_epochs): {split!r} has no frames")
+    if config.eval.views and config.task == "multiview":
+      camera_sets.parse(config.eval.views, len(source[0]["intrinsics"]))
+
+
+def _check_writable(path: pathlib.Path, name: str) -> None:
   """Makes the folder of a file and sees that the file can be written there."""
-  checkpointing.check_local(output, "--output")
-  if output.is_dir():
+  checkpointing.check_local(path, name)
+  if path.is_dir():
     raise IsADirectoryError(
-      f"--output {output} is a folder: name a file in it, for example {output / 'eval.json'}"
+      f"{name} {path} is a folder: name a file in it, for example {path / 'eval.json'}"
     )
   try:
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_suffix(".tmp")
-    temporary.touch()
-    temporary.unlink()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path.parent):
+      pass
   except OSError as error:
-    raise type(error)(f"--output {output} cannot be written: {error}") from error
+    raise type(error)(f"{name} {path} cannot be written: {error}") from error
 
 
 def _write_film(path, problem, images, predicted, labels) -> None:
-  if problem.film is None:
-    raise ValueError("--video shows multi-view tasks; this task has no film")
   pictures = problem.film(images, predicted, labels, fps=_FPS, hold_s=_HOLD_S)
   count = film.write_mp4(path, pictures, fps=_FPS)
   print(f"Wrote {path}: {count / _FPS:.0f} s.")

@@ -5,114 +5,164 @@
   coords,x,y,likelihood,...                 bodyparts,nose,nose,...
   0,194.69,161.29,0.99,...                  coords,x,y,...
 
-Labels (without likelihood) are read too: what is not empty has score 1.
+Labels (without likelihood) are read too: what is not empty has score 1, unless a column `visible`
+(0, 1, 2) says that it was not labelled.
 """
 
 import csv
-import os
+import itertools
 import pathlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-_LARGEST = 2 << 30  # bytes
+from epipolar_jax.keypoints import frames
+from epipolar_jax.keypoints.observations import Observations
+from epipolar_jax.keypoints.sources import Source
+
 _ROWS = ("scorer", "individuals", "bodyparts", "coords")
-_COORDS = ("x", "y", "likelihood")
+_COORDS = ("x", "y", "likelihood", "visible")
+# What DeepLabCut calls animals without a name of their own (parts of the scene).
+_UNNAMED = ""
 
 
-def read(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-  """Reads one camera's file.
+def recognise(source: Source) -> bool:
+  """A csv with the header rows."""
+  if source.kind != "csv":
+    return False
+  starts = [line.split(",", 1)[0].strip('"') for line in source.value[: len(_ROWS)]]
+  return {"scorer", "bodyparts", "coords"} <= set(starts) or starts[0] == "scorer"
 
-  Args:
-    path: of the csv.
 
-  Returns:
-    points: [f, p, j, 2] px; NaN where there is none.
-    score: [f, p, j], likelihood, 0 where there is no point.
-    joints: j names, in the order of the file.
+def read(source: Source, joint_set: str | None) -> Observations:
+  """Reads one camera's file; the view is called as the file.
+
+  Frames are numbered by the first column; labels by the number in their image's name, unless these
+  do not increase (images of several videos), when rows are frames.
 
   Raises:
-    FileNotFoundError: no such file.
     ValueError: it is no such csv, or a row or number is wrong; names file, row and column.
   """
-  path = pathlib.Path(path)
-  if path.exists() and not path.is_file():
-    raise ValueError(f"{path} is not a regular file")
-  if path.stat().st_size > _LARGEST:
-    raise ValueError(f"{path} has {path.stat().st_size:,} bytes; at most {_LARGEST:,} are read")
+  path = source.path
   with path.open(newline="", encoding="utf-8-sig") as file:
     try:
-      rows = list(csv.reader(file))
+      header, rows = _header(path, csv.reader(file))
+      columns, index = _columns(path, header)
+      names, table = _numbers(path, rows, len(header), len(columns), index)
     except (csv.Error, UnicodeDecodeError) as error:
       raise ValueError(f"{path}: not a csv file: {error}") from error
-  header, data = _split(path, rows)
-  columns = _columns(path, header)
-  if len(set(columns)) != len(columns):
-    twice = sorted({" ".join(c).strip() for c in columns if columns.count(c) > 1})
-    raise ValueError(f"{path}: {len(twice)} columns appear twice, the first is {twice[0]!r}")
-  people = list(dict.fromkeys(person for person, _, _ in columns))
+  return arrange(path, columns, table, _frame_numbers(names))
+
+
+def arrange(
+  path: pathlib.Path,
+  columns: Sequence[tuple[str, str, str]],
+  table: np.ndarray,
+  numbers: Sequence[int],
+) -> Observations:
+  """Observations of named columns.
+
+  Args:
+    path: of the file, for messages and the view's name.
+    columns: c of (individual, body part, coordinate).
+    table: [f, c], NaN for empty cells.
+    numbers: f frame numbers, increasing.
+
+  Raises:
+    ValueError: a column comes twice or without its partner, or frames lie too far apart.
+  """
+  if not any(coordinate == "x" for *_, coordinate in columns):
+    raise ValueError(f"{path}: no column is called x; coords has {sorted({c[2] for c in columns})}")
+  places = {column: place for place, column in enumerate(columns)}
+  if len(places) != len(columns):
+    twice = [" ".join(c).strip() for c in columns if columns.count(c) > 1]
+    raise ValueError(f"{path}: {len(set(twice))} columns appear twice, the first is {twice[0]!r}")
+  people = list(dict.fromkeys(person for person, *_ in columns))
   joints = list(dict.fromkeys(joint for _, joint, _ in columns))
-  table = _numbers(path, data, len(header), len(columns))
-  values = np.full((len(data), len(people), len(joints), 3), np.nan)
-  values[..., 2] = 1.0
-  for column, (person, joint, coordinate) in zip(table.T, columns):
-    if coordinate in _COORDS:
-      values[:, people.index(person), joints.index(joint), _COORDS.index(coordinate)] = column
-  given = {(person, joint, c) for person, joint, c in columns}
-  for person in people:
-    for joint in joints:
-      here = [c for c in ("x", "y") if (person, joint, c) in given]
-      if len(here) == 1:
-        raise ValueError(f"{path}: {joint} has the column {here[0]} alone; it needs x and y")
-  points, score = values[..., :2], values[..., 2]
-  seen = np.isfinite(points).all(-1) & np.isfinite(score)
-  return np.where(seen[..., None], points, np.nan), np.where(seen, score, 0.0), tuple(joints)
+  first = numbers[0] if len(numbers) else 0
+  span = frames.check_span(first, numbers[-1], len(numbers), str(path)) if len(numbers) else 0
+  frames.check_values(span * len(people) * len(joints), str(path))
+  rows = np.array(numbers, int) - first
+  points = np.full((span, len(people), 1, len(joints), 2), np.nan)
+  score = np.zeros(points.shape[:-1])
+  for p, person in enumerate(people):
+    for j, joint in enumerate(joints):
+      found = [places.get((person, joint, name)) for name in _COORDS]
+      if found[:2].count(None) == 1:
+        alone = "x" if found[1] is None else "y"
+        raise ValueError(f"{path}: {joint} has the column {alone} alone; it needs x and y")
+      if found[0] is None:
+        continue
+      points[rows, p, 0, j] = table[:, found[:2]]
+      likelihood = np.ones(len(rows)) if found[2] is None else table[:, found[2]]
+      hidden = np.zeros(len(rows), bool) if found[3] is None else table[:, found[3]] == 0
+      score[rows, p, 0, j] = np.where(hidden, 0.0, likelihood)
+  named = people if people != [_UNNAMED] else []
+  return Observations(
+    points, score, tuple(joints), (path.stem,), first_frame=first, people=tuple(named)
+  )
 
 
-def _split(path, rows) -> tuple[dict[str, list[str]], list[list[str]]]:
-  """Header rows by name, and the rows of the frames with their first column."""
-  header = {}
-  for row in rows[: len(_ROWS)]:
-    if row and row[0] in _ROWS:
-      header[row[0]] = row[1:]
+def _header(path, rows: Iterator[list[str]]) -> tuple[dict[str, list[str]], Iterator[list[str]]]:
+  """Header rows by name, and all rows after them."""
+  header, starts, after = {}, [], []
+  for row in rows:
+    starts.append(row[0] if row else "")
+    if not row or row[0] not in _ROWS:
+      after = [row]
+      break
+    header[row[0]] = row[1:]
+    if row[0] == "coords":
+      break
   wanted = [name for name in _ROWS if name != "individuals" or name in header]
   if list(header) != wanted:
+    shown = ", ".join(repr(start[:40]) if start else "nothing" for start in starts)
     raise ValueError(
       f"{path}: the first rows should begin with scorer, (individuals,) bodyparts and coords, as "
-      f"DeepLabCut and Lightning Pose write them; they begin with "
-      f"{', '.join(repr(row[0]) if row else 'nothing' for row in rows[:4]) or 'nothing'}"
+      f"DeepLabCut and Lightning Pose write them; they begin with {shown or 'nothing'}"
     )
+  return header, (row for part in (after, rows) for row in part)
+
+
+def _columns(path, header: dict[str, list[str]]) -> tuple[list[tuple[str, str, str]], int]:
+  """(individual, body part, coordinate) of every column; how many before them index the rows."""
   lengths = {name: len(row) for name, row in header.items()}
   if len(set(lengths.values())) != 1 or not lengths["coords"]:
     raise ValueError(f"{path}: header rows of different lengths: {lengths}")
   # DeepLabCut's labels are indexed by three columns, of which the header names one.
   index = next((i for i, text in enumerate(header["coords"]) if text), 0)
-  header = {name: row[index:] for name, row in header.items()}
-  return header, [row for row in rows[len(header) :] if any(row)]
+  individuals = header.get("individuals", [_UNNAMED] * lengths["coords"])
+  columns = list(zip(individuals, header["bodyparts"], header["coords"]))[index:]
+  return columns, index + 1
 
 
-def _columns(path, header) -> list[tuple[str, str, str]]:
-  """(individual, body part, coordinate) of every column."""
-  individuals = header.get("individuals", [""] * len(header["coords"]))
-  columns = list(zip(individuals, header["bodyparts"], header["coords"]))
-  if not any(c == "x" for _, _, c in columns):
-    raise ValueError(f"{path}: no column is called x; coords has {sorted(set(header['coords']))}")
-  return columns
-
-
-def _numbers(path, data, first, count) -> np.ndarray:
-  """[f, c]; the first columns hold the frame's number or its image (DeepLabCut's labels: three)."""
-  table = np.full((len(data), count), np.nan)
-  for i, row in enumerate(data):
+def _numbers(path, rows, first: int, count: int, index: int) -> tuple[list[list[str]], np.ndarray]:
+  """The index of each row, and its numbers [f, c]."""
+  names, table = [], []
+  for i, row in enumerate(rows):
+    if not any(row):
+      continue
     if len(row) < count + 1:
       raise ValueError(
         f"{path}, row {first + i + 1}: {len(row)} columns, the header has {count + 1}"
       )
+    values = np.full(count, np.nan)
     for j, text in enumerate(row[len(row) - count :]):
       try:
-        table[i, j] = float(text) if text.strip() else np.nan
+        values[j] = float(text) if text.strip() else np.nan
       except ValueError as error:
         column = len(row) - count + j + 1
         raise ValueError(
           f"{path}, row {first + i + 1}, column {column}: {text[:40]!r} is not a number"
         ) from error
-  return table
+    names.append(row[: len(row) - count][:index])
+    table.append(values)
+  return names, np.array(table).reshape(len(table), count)
+
+
+def _frame_numbers(names: list[list[str]]) -> list[int]:
+  """Of each row, by its last index column: a number, or an image's name that holds one."""
+  numbers = [frames.number_in(name[-1]) if name else None for name in names]
+  if None in numbers or any(b <= a for a, b in itertools.pairwise(numbers)):
+    return list(range(len(names)))
+  return numbers

@@ -1,19 +1,76 @@
-"""Reads the keypoint files of all cameras of a recording into `Observations`, matched by name."""
+"""Reads keypoint files of any known format into `Observations`, matched with cameras by name."""
 
+import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from epipolar_jax.keypoints import deeplabcut
+from epipolar_jax.keypoints import deeplabcut, frames, openpose, sources
 from epipolar_jax.keypoints.observations import Observations
+
+
+class Format(NamedTuple):
+  """How a format is told apart, and read with the user's joint set (None: not named)."""
+
+  recognise: Callable[[sources.Source], bool]
+  read: Callable[[sources.Source, str | None], Observations]
+
+
+# The first that recognises a source reads it.
+FORMATS = {
+  "openpose": Format(openpose.recognise, openpose.read),
+  "deeplabcut": Format(deeplabcut.recognise, deeplabcut.read),
+}
+
+
+def read_file(path: str | os.PathLike, *, joint_set: str | None = None) -> Observations:
+  """Reads a file, or a folder, whose format is told by its content.
+
+  Args:
+    path: of the file; of a folder of one camera's json; or of a folder with such a folder, or a
+      file, for each camera and nothing else.
+    joint_set: for files without joint names, as in `joint_sets.names`.
+
+  Returns:
+    Observations of the views in it. A view is called as the file says, or as the file is called.
+
+  Raises:
+    FileNotFoundError: there is nothing at the path.
+    ValueError: no known format, or a damaged file; the message names the file and the place.
+    ModuleNotFoundError: the format needs a package of the extra `files`.
+  """
+  path = pathlib.Path(path)
+  source = sources.load(path)
+  try:
+    name = recognise(source)
+    if name is not None:
+      return FORMATS[name].read(source, joint_set)
+  except ValueError as error:
+    if str(path) in str(error):
+      raise
+    raise ValueError(f"{path}: {error}") from error
+  if source.kind == "folder" and source.value:
+    return join([read_file(inside, joint_set=joint_set) for inside in source.value])
+  raise ValueError(
+    f"{path}: a {source.kind}{'' if source.kind == 'folder' else ' file'}, but not keypoints of "
+    f"any known format: {', '.join(FORMATS)}"
+  )
+
+
+def recognise(source: sources.Source) -> str | None:
+  """The name of a source's format, or None."""
+  return next((name for name, format in FORMATS.items() if format.recognise(source)), None)
 
 
 def pair(files: Sequence[str | os.PathLike], cameras: Sequence[str]) -> dict[str, pathlib.Path]:
   """Which file is of which camera: the one camera whose name is part of the file's name.
 
-  Never by order. Of names that contain each other (cam1, cam10) the longest counts.
+  Never by order. Of names that contain each other (cam1, cam10) the longest counts. Where no name
+  is part as it stands, letters and digits alone are compared (cam_01 and cam01_json).
 
   Raises:
     ValueError: a file's name holds no camera's name, two files hold the same, or two cameras' names
@@ -21,50 +78,115 @@ def pair(files: Sequence[str | os.PathLike], cameras: Sequence[str]) -> dict[str
   """
   found: dict[str, pathlib.Path] = {}
   for file in map(pathlib.Path, files):
-    named = [name for name in cameras if name in file.name]
-    named = [n for n in named if not any(n != other and n in other for other in named)]
-    if len(named) != 1:
-      what = f"of {' and '.join(named)}" if named else "of no camera"
-      raise ValueError(
-        f"{file.name} holds the name {what}; the cameras are {', '.join(cameras)}: say which is "
-        f"which, CAMERA={file}"
-      )
-    if named[0] in found:
-      raise ValueError(f"{found[named[0]]} and {file} both hold the name of camera {named[0]}")
-    found[named[0]] = file
+    name = camera_of(file.name, cameras, f"CAMERA={file}")
+    if name in found:
+      raise ValueError(f"{found[name]} and {file} both hold the name of camera {name}")
+    found[name] = file
   return found
 
 
-def read(files: Mapping[str, str | os.PathLike], *, fps: float | None = None) -> Observations:
-  """Reads one file a camera.
+def camera_of(text: str, cameras: Sequence[str], remedy: str) -> str:
+  """The camera whose name is in a text, as `pair` finds it.
+
+  Raises:
+    ValueError: there is none, or more than one; the message ends with the remedy.
+  """
+  for form in (str, _plain):
+    named = [name for name in cameras if form(name) and form(name) in form(text)]
+    named = [n for n in named if not any(n != o and form(n) in form(o) for o in named)]
+    if named:
+      break
+  if len(named) != 1:
+    what = f"of {' and '.join(named)}" if named else "of no camera"
+    raise ValueError(
+      f"{text} holds the name {what}; the cameras are {', '.join(cameras)}: say which is which, "
+      f"{remedy}"
+    )
+  return named[0]
+
+
+def _plain(text: str) -> str:
+  return re.sub(r"[^0-9a-z]", "", text.lower())
+
+
+def read(
+  files: Mapping[str, str | os.PathLike],
+  *,
+  fps: float | None = None,
+  joint_set: str | None = None,
+) -> Observations:
+  """Reads one file (or folder) a camera.
 
   Args:
-    files: by camera name; DeepLabCut's or Lightning Pose's csv.
+    files: by camera name.
     fps: frames a second, if it is known.
+    joint_set: for files without joint names.
 
   Raises:
     FileNotFoundError: no such file.
-    ValueError: a file is damaged, or files differ in frames, animals or joints; names both files.
+    ValueError: a file is damaged or holds several views, or files differ in joints; names both.
   """
   if not files:
     raise ValueError("no keypoint files")
-  read = {name: deeplabcut.read(path) for name, path in files.items()}
-  first = next(iter(read))
-  points, _, joints = read[first]
-  for name, (others, _, other_joints) in read.items():
-    if set(other_joints) != set(joints):
-      odd = sorted(set(other_joints) ^ set(joints))
-      raise ValueError(f"{files[first]} and {files[name]} differ in joints: {', '.join(odd)}")
-    if others.shape[:2] != points.shape[:2]:
+  parts = []
+  for camera, path in files.items():
+    read = read_file(path, joint_set=joint_set)
+    if len(read.views) != 1:
       raise ValueError(
-        f"{files[first]} has {points.shape[0]} frames of {points.shape[1]} animals, {files[name]} "
-        f"{others.shape[0]} of {others.shape[1]}: cut them to the same frames"
+        f"{path} holds the views {', '.join(read.views)}, not camera {camera} alone: give it alone"
       )
-  order = {name: [names.index(j) for j in joints] for name, (_, _, names) in read.items()}
+    parts.append(dataclasses.replace(read, views=(camera,)))
+  joined = join(parts, [str(path) for path in files.values()])
+  return joined if fps is None else dataclasses.replace(joined, fps=fps)
+
+
+def join(parts: Sequence[Observations], labels: Sequence[str] = ()) -> Observations:
+  """All views in one, frame by frame number; who or what a view lacks was not seen.
+
+  Args:
+    parts: of different views.
+    labels: what messages call them; their views without.
+
+  Raises:
+    ValueError: joints, or frames a second, differ.
+  """
+  labels = labels or [", ".join(part.views) for part in parts]
+  joints = parts[0].joints
+  for part, label in zip(parts, labels):
+    if set(part.joints) != set(joints):
+      odd = sorted(set(part.joints) ^ set(joints))
+      raise ValueError(f"{labels[0]} and {label} differ in joints: {', '.join(odd)}")
+  rates = {part.fps for part in parts} - {None}
+  if len(rates) > 1:
+    raise ValueError(f"frames a second differ: {', '.join(map(str, sorted(rates)))}")
+  filled = [part for part in parts if len(part.score)] or parts[:1]
+  first = min(part.first_frame for part in filled)
+  last = max(part.first_frame + len(part.score) for part in filled)
+  given = sum(len(part.score) for part in parts)
+  span = frames.check_span(first, max(first, last - 1), given, ", ".join(labels))
+  span = span if last > first else 0
+  people = max(part.score.shape[1] for part in parts)
+  views = tuple(view for part in parts for view in part.views)
+  frames.check_values(span * people * len(views) * len(joints), ", ".join(labels))
+  points = np.full((span, people, len(views), len(joints), 2), np.nan)
+  score = np.zeros(points.shape[:-1])
+  view = 0
+  for part in parts:
+    count, slots = part.score.shape[:2]
+    order = [part.joints.index(joint) for joint in joints]
+    start = part.first_frame - first if count else 0
+    place = np.s_[start : start + count, :slots, view : view + len(part.views)]
+    points[place], score[place] = part.points[:, :, :, order], part.score[:, :, :, order]
+    view += len(part.views)
+  named = {part.people for part in parts}
+  sized = all(part.sizes_wh for part in parts)
   return Observations(
-    points=np.stack([read[n][0][:, :, order[n]] for n in read], axis=2),
-    score=np.stack([read[n][1][:, :, order[n]] for n in read], axis=2),
-    joints=joints,
-    views=tuple(read),
-    fps=fps,
+    points,
+    score,
+    joints,
+    views,
+    fps=next(iter(rates), None),
+    sizes_wh=tuple(size for part in parts for size in part.sizes_wh) if sized else (),
+    first_frame=first,
+    people=next(iter(named)) if len(named) == 1 else (),
   )

@@ -14,7 +14,14 @@ import ml_collections
 import numpy as np
 import tqdm
 
-from epipolar_jax import checkpointing, metric_writer, parallel, processes, tasks
+from epipolar_jax import (
+  checkpointing,
+  config_ranges,
+  metric_writer,
+  parallel,
+  processes,
+  tasks,
+)
 from epipolar_jax.evaluation import driver, pictures
 from epipolar_jax.inputs import batches as inputs
 from epipolar_jax.original import pretrained
@@ -40,7 +47,8 @@ def train(
 
   Args:
     config: the whole config.
-    workdir: receives config.json, metrics.jsonl, tensorboard/, checkpoints/.
+    workdir: receives config.json, metrics.jsonl, tensorboard/, checkpoints/. One training at a time
+      may have it.
     stop_at: stops (and saves) after this step, as a kill would; None runs to the end.
     allow_changes: goes on with other options of the optimizer and of training than the run in
       `workdir` had so far; config_history.json then keeps what it had.
@@ -50,21 +58,34 @@ def train(
 
   Raises:
     run_folder.MismatchError: `workdir` holds a run of another config; names the fields.
-    ValueError: it holds weights of another model, or is no local folder.
+    ValueError: it holds weights of another model, is in use, or is no local folder; a field of the
+      config is out of range; the training split has no joint in any image.
   """
   checkpointing.check_local(workdir, "--workdir")
+  config_ranges.check(config)
+  with run_folder.alone(workdir):
+    return _train(config, workdir, stop_at, allow_changes)
+
+
+def _train(config, workdir, stop_at, allow_changes) -> tuple[train_state.TrainState, bool]:
+  """`train`, in a folder that is its own."""
   manager = checkpointing.open_manager(workdir)
   changes = []
   if manager.latest_step() is not None:
     changes = run_folder.check(workdir, config, allow_changes=allow_changes)
+  config_ranges.check_devices(config, jax.device_count())
+  task, problem = tasks.build(config, axis_name=parallel.AXIS), driver.problem_of(config)
   source = processes.first_alone(functools.partial(inputs.open_split, config, "train"))
+  config_ranges.check_frames(config, len(source))
+  # What is wrong with the evaluation is noticed now, not after the training.
+  splits = [*config.eval.splits, *(["validation"] if config.train.eval_epochs else [])]
+  processes.first_alone(functools.partial(driver.check_splits, config, splits))
   steps_per_epoch = len(source) / config.train.batch_size
   num_steps = round(config.train.num_epochs * steps_per_epoch)
   schedule = schedules.learning_rate(
     config.optimizer, steps_per_epoch=steps_per_epoch, num_steps=num_steps
   )
   optimizer = schedules.optimizer(config.optimizer, schedule)
-  task = tasks.build(config, axis_name=parallel.AXIS)
   state, start = _restore_or_init(config, task, optimizer, manager, changes)
   if start >= num_steps:
     manager.close()
@@ -115,6 +136,7 @@ def train(
     disable=not processes.leads(),
   )
   step, last_save, last_log, pending = start, time.monotonic(), time.monotonic(), []
+  learnt = False
   with contextlib.closing(writer), contextlib.closing(bar), _StopSignal() as stop:
     for batch in parallel.prefetch(map(inputs.device_part, batches)):
       state, values = step_fn(state, batch)
@@ -128,6 +150,12 @@ def train(
       if step % config.train.log_steps == 0 or finished:
         # Also the check that the loss is finite, so nothing below saves a broken state.
         last_log = _log(writer, bar, step, pending, schedule, last_log, config.train.batch_size)
+        learnt |= any(float(values["loss"]) for values in pending)
+        if not learnt and (step - start >= steps_per_epoch or step == num_steps):
+          raise ValueError(
+            f"the loss was exactly 0 in all {step - start} steps: no joint with a label lies in "
+            "any image, so nothing is learnt. Look at boxes and labels: python -m data.check FOLDER"
+          )
         pending = []
         old = time.monotonic() - last_save > 60 * config.train.checkpoint_minutes
         stopped, due = processes.agree([stop.requested, old])
@@ -138,7 +166,7 @@ def train(
       if finished:
         break
       if eval_steps and step % eval_steps == 0:
-        _evaluate(config, predict, draw, state, writer, step)
+        _evaluate(config, problem, predict, draw, state, writer, step)
         last_log = time.monotonic()
   _save(manager, state, task)
   manager.wait_until_finished()
@@ -150,14 +178,16 @@ def _restore_or_init(config, task, optimizer, manager, changes):
   """The state to go on from, replicated, and its step."""
   variables = task.init(jax.random.key(config.seed, impl="rbg"))
   if manager.latest_step() is None:
-    variables = pretrained.initialize(variables, config.model.init)
+    variables = pretrained.initialize(variables, config.model.init, say=processes.tell)
   fresh = train_state.create(variables, optimizer)
   try:
     restored = checkpointing.restore(
       manager, weights=fresh.variables, training=_training_part(fresh), meta=task.meta
     )
+  except checkpointing.DamagedError:
+    raise
   except (KeyError, TypeError, ValueError) as error:
-    # Trees that do not match; a damaged file or a full disk is another matter.
+    # Trees that do not match.
     if not any(line.strip().startswith("optimizer.") for line in changes):
       raise
     raise run_folder.MismatchError(
@@ -203,9 +233,8 @@ def _log(writer, bar, step, pending, schedule, last_log, batch_size) -> float:
   return now
 
 
-def _evaluate(config, predict, draw, state, writer, step) -> None:
+def _evaluate(config, problem, predict, draw, state, writer, step) -> None:
   """Evaluates the validation split; logs numbers and pictures."""
-  problem = driver.problem_of(config)
   predicted, labels, images = driver.collect(config, predict, state.variables, "validation")
   if not processes.leads():
     return

@@ -1,12 +1,14 @@
-"""The record of a run: config.json is what was trained, and a run goes on with nothing else."""
+"""The folder of a run: config.json is what was trained there, by one training at a time."""
 
+import contextlib
 import json
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import ml_collections
 
-from epipolar_jax import checkpointing
+from epipolar_jax import checkpointing, locking, processes
 
 # Fields that change neither the weights nor what they are for: how a run is logged, saved, fed and
 # evaluated.
@@ -26,6 +28,28 @@ _RECORD = "config.json"
 
 class MismatchError(ValueError):
   """A run folder holds another run than the one that is asked for."""
+
+
+@contextlib.contextmanager
+def alone(workdir: pathlib.Path) -> Iterator[None]:
+  """Keeps other trainings out of a work folder; of a job the first process holds the lock.
+
+  Raises:
+    locking.BusyError: another process trains there; in every process of the job.
+  """
+  with contextlib.ExitStack() as held:
+    who = ""
+    if processes.leads():
+      try:
+        held.enter_context(locking.alone(workdir / ".lock"))
+      except locking.BusyError as busy:
+        who = str(busy)
+    if any(processes.agree([bool(who)])):
+      raise locking.BusyError(
+        f"{workdir} is in use: {who or 'another process'} trains there. Wait until it ends, stop "
+        "it, or choose another folder with --workdir"
+      )
+    yield
 
 
 def write(workdir: pathlib.Path, config: ml_collections.ConfigDict, *, resumed: bool) -> None:

@@ -113,6 +113,16 @@ def test_a_killed_prepare_leaves_nothing_that_looks_finished(tmp_path):
   assert not list(tmp_path.glob("synthetic/*/1.0.0"))
 
 
+def test_what_a_killed_prepare_left_is_removed_by_the_next(tmp_path):
+  few = dataclasses.replace(OPTIONS, train_frames=1)
+  made = pathlib.Path(builder.prepare(few, tmp_path, "validation").data_dir)
+  half = made.parent / f"{made.name}.incompleteABC123"
+  made.rename(half)
+  again = builder.prepare(few, tmp_path, "validation")
+  assert len(again.as_data_source("validation")) == 1
+  assert [path.name for path in made.parent.iterdir()] == [made.name]
+
+
 def test_a_frame_that_is_not_consistent_is_refused():
   generator = scene.Generator(OPTIONS)
   frame = generator.frame("train", 0)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from epipolar_jax.keypoints import deeplabcut, reading
+from epipolar_jax.keypoints import reading
+from tests import damage
 
 _SINGLE = (
   "scorer,net,net,net,net,net,net\n"
@@ -20,11 +21,12 @@ def _write(path, text=_SINGLE):
 
 
 def test_a_prediction_of_one_animal(tmp_path):
-  points, score, joints = deeplabcut.read(_write(tmp_path / "a.csv"))
-  assert joints == ("nose", "tail") and points.shape == (2, 1, 2, 2)
-  np.testing.assert_array_equal(points[0, 0], [[1.5, 2.5], [10.0, 20.0]])
-  np.testing.assert_array_equal(score[:, 0], [[0.9, 1.0], [0.0, 0.5]])
-  assert np.isnan(points[1, 0, 0]).all()
+  found = reading.read_file(_write(tmp_path / "a.csv"))
+  assert found.joints == ("nose", "tail") and found.points.shape == (2, 1, 1, 2, 2)
+  assert found.views == ("a",) and found.people == ()
+  np.testing.assert_array_equal(found.points[0, 0, 0], [[1.5, 2.5], [10.0, 20.0]])
+  np.testing.assert_array_equal(found.score[:, 0, 0], [[0.9, 1.0], [0.0, 0.5]])
+  assert np.isnan(found.points[1, 0, 0, 0]).all()
 
 
 def test_two_animals_and_labels_without_likelihood(tmp_path):
@@ -32,46 +34,57 @@ def test_two_animals_and_labels_without_likelihood(tmp_path):
     "scorer,,,me,me,me,me\nindividuals,,,a,a,b,b\nbodyparts,,,nose,nose,nose,nose\n"
     "coords,,,x,y,x,y\nlabeled-data,video,img01.png,1,2,,\n"
   )
-  points, score, joints = deeplabcut.read(_write(tmp_path / "b.csv", text))
-  assert points.shape == (1, 2, 1, 2) and joints == ("nose",)
-  np.testing.assert_array_equal(score[0, :, 0], [1.0, 0.0])
+  found = reading.read_file(_write(tmp_path / "b.csv", text))
+  assert found.points.shape == (1, 2, 1, 1, 2) and found.joints == ("nose",)
+  assert found.people == ("a", "b") and found.first_frame == 1
+  np.testing.assert_array_equal(found.score[0, :, 0, 0], [1.0, 0.0])
+
+
+def test_frames_are_numbered_by_the_first_column_and_gaps_are_not_seen(tmp_path):
+  text = _SINGLE.replace("\n1,,", "\n4,7,8")
+  found = reading.read_file(_write(tmp_path / "a.csv", text.replace("\n0,", "\n2,")))
+  assert found.first_frame == 2 and len(found.points) == 3
+  assert not found.seen[1].any() and found.points[2, 0, 0, 1, 0] == 11
+  labels = "scorer,me,me\nbodyparts,nose,nose\ncoords,x,y\n"
+  two = labels + "labeled-data/a/img07.png,1,2\nlabeled-data/b/img03.png,3,4\n"
+  found = reading.read_file(_write(tmp_path / "b.csv", two))
+  assert found.first_frame == 0 and len(found.points) == 2, "images of two videos are rows"
+
+
+def test_lightning_poses_labels_that_are_not_visible_are_not_seen(tmp_path):
+  text = "scorer,me,me,me\nbodyparts,nose,nose,nose\ncoords,x,y,visible\n"
+  text += "img0.png,1,2,0\nimg1.png,1,2,1\nimg2.png,1,2,2\n"
+  found = reading.read_file(_write(tmp_path / "a.csv", text))
+  np.testing.assert_array_equal(found.score.ravel(), [0, 1, 1])
 
 
 @pytest.mark.parametrize(
   ("text", "message"),
   [
-    ("", "they begin with nothing"),
-    ("a,b\n1,2\n", "they begin with 'a', '1'"),
+    ("", "is empty"),
+    ("a,b\n1,2\n", "not keypoints of any known format: openpose, deeplabcut"),
+    (_SINGLE.replace("bodyparts", "parts"), "they begin with 'scorer', 'parts'"),
     (_SINGLE.replace("likelihood,x", "likelihood"), "different lengths"),
     (_SINGLE.replace("1.5", "left"), r"row 4, column 2: 'left' is not a number"),
     (_SINGLE.replace("0,1.5,2.5,0.9,10,20,1.0", "0,1.5"), "row 4: 2 columns, the header has 7"),
-    (_SINGLE.replace("tail", "nose"), "columns appear twice, the first is 'nose likelihood'"),
+    (_SINGLE.replace("tail", "nose"), "columns appear twice, the first is 'nose x'"),
     (_SINGLE.replace("coords,x,y", "coords,x,z"), "nose has the column x alone"),
     (_SINGLE.replace("coords,x,y,likelihood,x,y", "coords,u,v,likelihood,u,v"), "no column"),
   ],
 )
 def test_what_is_wrong_is_named_with_file_row_and_column(tmp_path, text, message):
   with pytest.raises(ValueError, match=message) as refused:
-    deeplabcut.read(_write(tmp_path / "a.csv", text))
+    reading.read_file(_write(tmp_path / "a.csv", text))
   assert "a.csv" in str(refused.value)
 
 
-def test_random_damage_never_ends_in_another_error(tmp_path):
-  """Cut, swapped and overwritten bytes: a table, or a ValueError that names the file."""
-  rng = np.random.default_rng(0)
-  path, whole = tmp_path / "a.csv", _SINGLE.encode()
-  for _ in range(300):
-    data = bytearray(whole[: rng.integers(1, len(whole) + 1)])
-    for _ in range(rng.integers(0, 6)):
-      data[rng.integers(len(data))] = rng.integers(256)
-    path.write_bytes(bytes(data))
-    try:
-      points, score, joints = deeplabcut.read(path)
-    except ValueError as error:
-      assert "a.csv" in str(error)
-    else:
-      assert points.shape[:3] == score.shape and len(joints) == score.shape[2]
-      assert (np.isfinite(points).all(-1) | (score == 0)).all()
+def test_damage(tmp_path):
+  path = _write(tmp_path / "a.csv")
+
+  def sound(found):
+    assert (np.isfinite(found.points).all(-1) == found.seen).all()
+
+  damage.check_reader(lambda: reading.read_file(path), path, check=sound, rounds=300)
 
 
 def test_files_are_of_the_camera_whose_name_they_hold(tmp_path):
@@ -88,9 +101,11 @@ def test_files_are_of_the_camera_whose_name_they_hold(tmp_path):
     reading.pair(["cam1_left.csv"], names)
   with pytest.raises(ValueError, match="both hold the name of camera left"):
     reading.pair(["left_a.csv", "left_b.csv"], names)
+  loosely = reading.pair(["cam01_json", "Cam-10.csv"], ("cam_01", "cam_10"))
+  assert {k: v.name for k, v in loosely.items()} == {"cam_01": "cam01_json", "cam_10": "Cam-10.csv"}
 
 
-def test_files_of_one_recording_agree_in_frames_and_joints(tmp_path):
+def test_files_of_one_recording_are_joined_by_frame_and_agree_in_joints(tmp_path):
   a = _write(tmp_path / "a.csv")
   turned = _SINGLE.replace("nose", "?").replace("tail", "nose").replace("?", "tail")
   b = _write(tmp_path / "b.csv", turned)
@@ -101,5 +116,5 @@ def test_files_of_one_recording_agree_in_frames_and_joints(tmp_path):
   with pytest.raises(ValueError, match=r"a.csv and .*c.csv differ in joints: paw, tail"):
     reading.read({"a": a, "c": other})
   short = _write(tmp_path / "d.csv", _SINGLE.rsplit("1,,", 1)[0])
-  with pytest.raises(ValueError, match=r"a.csv has 2 frames of 1 animals, .*d.csv 1 of 1"):
-    reading.read({"a": a, "d": short})
+  made = reading.read({"a": a, "d": short})
+  np.testing.assert_array_equal(made.seen[:, 0, :, 1], [[True, True], [True, False]])

@@ -39,12 +39,14 @@ def test_views_by_name():
 def test_what_does_not_belong_together_is_refused():
   with pytest.raises(ValueError, match=r"with 3 views and 3 joints; got points \[2, 1, 3, 4, 2\]"):
     _made(joints=tuple("abc"))
-  with pytest.raises(ValueError, match="two views are called x"):
+  with pytest.raises(ValueError, match="more than one view is called x"):
     _made(views=("x", "x", "z"))
-  with pytest.raises(ValueError, match="two joints are called a"):
+  with pytest.raises(ValueError, match="more than one joint is called a"):
     _made(joints=tuple("aabc"))
   with pytest.raises(ValueError, match="2 image sizes for 3 views"):
     _made(sizes_wh=((1, 2), (3, 4)))
+  with pytest.raises(ValueError, match="2 names for 1 people"):
+    _made(people=("a", "b"))
   score = np.full((2, 1, 3, 4), 0.5)
   score[1, 0, 2, 3] = 5.9
   with pytest.raises(ValueError, match=r"frame 1, person 0, view z, joint d has 5.9 \(1 such\)"):

@@ -1,4 +1,4 @@
-"""The loop as a system: devices, resume, kill, logs, on pictures of dots."""
+"""The loop as a system: devices, resume, kill, logs, on images of dots."""
 
 import json
 import os
@@ -16,18 +16,15 @@ from epipolar_jax.inputs import datasets, multiview
 from epipolar_jax.training import loop, run_folder, schedules
 from epipolar_jax.training import state as train_state
 from epipolar_jax.training import step as train_step
-from tests import dots
+from tests import runs
+
+_RATE = 1e-3
 
 
 @pytest.fixture(autouse=True)
-def dot_frames(monkeypatch):
-  """Sixteen training frames and six test frames in place of a data set on disk."""
-  splits = {
-    "train": dots.frames(16),
-    "validation": dots.frames(4, seed=1),
-    "test": dots.frames(6, seed=2),
-  }
-  monkeypatch.setattr(datasets, "open_split", lambda config, split: splits[split])
+def small_run(monkeypatch):
+  """Sixteen training frames and six test frames, and a network that compiles in no time."""
+  runs.install(monkeypatch)
 
 
 def _first_batch(config):
@@ -43,7 +40,7 @@ def _first_batch(config):
 def _step_on(config, devices):
   """State and metrics after one step on some devices."""
   task = tasks.build(config, axis_name=parallel.AXIS)
-  optimizer = schedules.optimizer(config.optimizer, lambda step: 1e-3)
+  optimizer = schedules.optimizer(config.optimizer, lambda step: _RATE)
   state = train_state.create(task.init(jax.random.key(3, impl="rbg")), optimizer)
   batch = {k: x.reshape(len(devices), -1, *x.shape[1:]) for k, x in _first_batch(config).items()}
   function = jax.pmap(
@@ -57,8 +54,9 @@ def _step_on(config, devices):
 
 
 def test_four_devices_equal_one():
-  config = dots.config()
-  config.data.image_size = 32
+  config = runs.config(
+    model__fusion__merge="late", optimizer__name="sgd", optimizer__weight_decay=0.0
+  )
   (four, four_metrics), (one, one_metrics) = (_step_on(config, jax.devices()[:n]) for n in (4, 1))
   # Float32 sums in another order; measured 4e-6 of the loss, 2e-4 of a BN statistic's scale.
   np.testing.assert_allclose(four_metrics["loss"][0], one_metrics["loss"][0], rtol=2e-5)
@@ -71,21 +69,16 @@ def test_four_devices_equal_one():
   )
   for a, b in stats:
     np.testing.assert_allclose(a[0], b[0], rtol=1e-3, atol=1e-4)
-  # Adam's first step has the size of the learning rate whatever the gradient, so gradients of
-  # rounding size may differ in sign: nearly all parameters must agree, and none by more than 2 lr.
-  params = [
-    np.abs(a[0] - b[0]).ravel()
-    for a, b in zip(
-      jax.tree.leaves(four.variables["params"]), jax.tree.leaves(one.variables["params"])
-    )
-  ]
-  moved = np.concatenate(params)
-  assert np.mean(moved > 1e-5) < 0.02
-  assert moved.max() < 2.1e-3
+  # SGD's first step is the rate times the gradient (Adam's has one size whatever the gradient).
+  start = tasks.build(config, axis_name=None).init(jax.random.key(3, impl="rbg"))["params"]
+  for begin, a, b in zip(
+    *map(jax.tree.leaves, (start, four.variables["params"], one.variables["params"]))
+  ):
+    np.testing.assert_allclose(a[0] - begin, b[0] - begin, rtol=1e-3, atol=1e-3 * _RATE)
 
 
 def test_resume_is_exact_and_logs_line_up(tmp_path):
-  config = dots.config()
+  config = runs.config()
   whole, complete = loop.train(config, tmp_path / "whole")
   assert complete and int(whole.step) == 6
   parts, complete = loop.train(config, tmp_path / "parts", stop_at=3)
@@ -108,7 +101,7 @@ def test_resume_is_exact_and_logs_line_up(tmp_path):
 
 
 def test_sigterm_saves_and_returns(tmp_path):
-  config = dots.config()
+  config = runs.config()
   config.train.num_epochs = 500.0
 
   def kill_after_first_log():
@@ -124,20 +117,20 @@ def test_sigterm_saves_and_returns(tmp_path):
 
 
 def test_another_model_is_refused(tmp_path):
-  config = dots.config()
+  config = runs.config()
   loop.train(config, tmp_path, stop_at=1)
-  config.model.fusion.merge = "none"
-  asked = r"model.fusion.merge: the run has 'late', asked for is 'none'"
+  config.model.fusion.merge = "late"
+  asked = r"model.fusion.merge: the run has 'none', asked for is 'late'"
   with pytest.raises(run_folder.MismatchError, match=asked):
     loop.train(config, tmp_path)
   (tmp_path / "config.json").unlink()
-  with pytest.raises(ValueError, match=r"fusion.merge: the checkpoint has 'late', .* 'none'"):
+  with pytest.raises(ValueError, match=r"fusion.merge: the checkpoint has 'none', .* 'late'"):
     loop.train(config, tmp_path)
 
 
 def test_loss_that_is_not_finite_stops_before_a_checkpoint(tmp_path):
-  config = dots.config()
-  config.optimizer.learning_rate = float("inf")
+  config = runs.config()
+  config.optimizer.learning_rate = 1e38
   with pytest.raises(FloatingPointError, match="learning_rate"):
     loop.train(config, tmp_path)
   with pytest.raises(FileNotFoundError, match="train first"):
@@ -145,11 +138,10 @@ def test_loss_that_is_not_finite_stops_before_a_checkpoint(tmp_path):
 
 
 def test_training_learns_and_weights_alone_give_the_same_numbers(tmp_path):
-  config = dots.config()
-  config.train.num_epochs = 15.0
+  config = runs.config(train__num_epochs=15.0, optimizer__learning_rate=1e-2)
   state, _ = loop.train(config, tmp_path / "run")
   rows = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-  # From 5.55 (uniform over 256 pixels) to 5.0 in these 60 steps.
+  # From 4.3 to 3.85 in these 60 steps; 4.16 is uniform over 64 pixels.
   losses = [row["train/loss"] for row in rows]
   assert np.mean(losses[-10:]) < losses[0] - 0.3
   after = driver.report(

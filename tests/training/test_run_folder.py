@@ -11,7 +11,7 @@ from epipolar_jax import checkpointing, predicting, tasks
 from epipolar_jax.evaluation import driver
 from epipolar_jax.inputs import datasets
 from epipolar_jax.training import loop, run_folder
-from tests import dots
+from tests import runs
 
 
 @pytest.fixture(scope="module")
@@ -20,28 +20,21 @@ def finished(tmp_path_factory):
   config = _config()
   folder = tmp_path_factory.mktemp("run")
   with pytest.MonkeyPatch.context() as patch:
-    _install(patch)
+    runs.install(patch)
     state, complete = loop.train(config, folder)
   assert complete
   return folder, config, state
 
 
 def _config(**options):
-  config = dots.config()
-  config.model.fusion.merge, config.data.image_size = "none", 32
-  config.train.num_epochs, config.train.batch_size = 1.0, 4
+  config = runs.config(train__num_epochs=0.5, eval__num_images=0)
   config.update_from_flattened_dict(options)
   return config
 
 
-def _install(patch):
-  splits = {"train": dots.frames(8), "test": dots.frames(2, seed=2)}
-  patch.setattr(datasets, "open_split", lambda config, split: splits[split])
-
-
 @pytest.fixture(autouse=True)
 def _dots(monkeypatch):
-  _install(monkeypatch)
+  runs.install(monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +82,7 @@ def test_what_does_not_change_training_may_differ(finished):
 
 def test_allowed_changes_are_recorded_beside_what_was(tmp_path, capsys):
   loop.train(_config(), tmp_path, stop_at=1)
-  changed = _config(**{"optimizer.learning_rate": 0.5, "train.num_epochs": 2.0})
+  changed = _config(**{"optimizer.learning_rate": 0.5, "train.num_epochs": 1.0})
   state, complete = loop.train(changed, tmp_path, allow_changes=True)
   assert complete and int(state.step) == 4
   said = capsys.readouterr().err
@@ -151,11 +144,11 @@ def test_eval_json_says_what_was_trained(finished, tmp_path):
   folder, config, state = finished
   trained = run_folder.read(folder)
   output = tmp_path / "eval.json"
-  asked = _config(seed=5, **{"eval.triangulation": "robust"})
+  asked = _config(seed=5, **{"eval.triangulation": "dlt_unweighted"})
   driver.report(asked, state.variables, step=2, output=output, trained=trained)
   record = json.loads(output.read_text(), parse_constant=lambda name: pytest.fail(name))
   assert record["seed"] == 0 and record["trained"] == run_folder.as_json(config)
-  assert record["config"]["eval"]["triangulation"] == "robust"
+  assert record["config"]["eval"]["triangulation"] == "dlt_unweighted"
 
 
 def test_an_output_that_cannot_be_written_is_noticed_before_the_evaluation(tmp_path, monkeypatch):
