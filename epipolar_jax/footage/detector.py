@@ -22,9 +22,10 @@ class Detector:
   Attributes:
     skeleton: of the joints.
     size: side of the windows it takes, px.
+    description: what its output depends on, for records.
   """
 
-  def __init__(self, name: str = "thunder", *, gain: float = 0.0, sharpness: float = 1.0):
+  def __init__(self, name: str = "thunder", *, gain: float = 1.0, sharpness: float = 0.5):
     """Loads a shipped network.
 
     Args:
@@ -35,6 +36,7 @@ class Detector:
     module, variables, self.size = movenet_weights.load(name)
     self.skeleton = skeletons.SKELETONS["coco_17"]
     self.gain, self.sharpness = gain, sharpness
+    self.description = {"network": name, "gain": gain, "sharpness": sharpness}
     run = jax.jit(lambda variables, images: module.apply(variables, images).heatmap)
     self._maps = functools.partial(run, jax.device_put(variables))
 

@@ -21,6 +21,7 @@ class Footage:
     sizes_wh: (width, height) of each, px, upright as a player shows it.
     counts: frames that each file promises.
     fps: frames a second, None for images.
+    description: name, size and frames of each, by camera, for records.
   """
 
   def __init__(self, sources: Mapping[str, str | os.PathLike]):
@@ -40,6 +41,10 @@ class Footage:
     tracks = self._tracks.values()
     self.sizes_wh = tuple(track.size_wh for track in tracks)
     self.counts = tuple(track.count for track in tracks)
+    self.description = {
+      name: {"file": track.path.name, "bytes": track.bytes, "frames": track.count}
+      for name, track in self._tracks.items()
+    }
     rates = {name: track.fps for name, track in self._tracks.items() if track.fps is not None}
     self.fps = next(iter(rates.values()), None)
     if rates and max(rates.values()) > 1.001 * min(rates.values()):
@@ -62,7 +67,7 @@ class Footage:
 
 class _Video:
   def __init__(self, path: pathlib.Path):
-    self.path = path
+    self.path, self.bytes = path, path.stat().st_size
     capture = self._capture()
     fps = capture.get(cv2.CAP_PROP_FPS)
     self.fps = float(fps) if 0 < fps < 1e5 else None
@@ -102,7 +107,7 @@ class _Folder:
     self.path = path
     files = [x for x in path.iterdir() if x.suffix.lower() in IMAGES and x.is_file()]
     self.files = sorted(files, key=lambda x: [int(s) if s.isdigit() else s for s in _parts(x.name)])
-    self.count = len(self.files)
+    self.count, self.bytes = len(self.files), sum(x.stat().st_size for x in files)
     if not self.files:
       raise ValueError(f"{path} holds no images ({', '.join(IMAGES)})")
     first = _decode(self.files[0])
