@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   options = parser.parse_args(arguments)
   try:
     options.run(options)
-  except (OSError, ValueError) as error:
+  except (OSError, ValueError, ModuleNotFoundError) as error:
     if options.debug:
       raise
     print(f"epipolar {options.verb}: {error}", file=sys.stderr)

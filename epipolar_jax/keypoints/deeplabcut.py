@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from epipolar_jax.keypoints import frames
+from epipolar_jax.keypoints import frames, tables
 from epipolar_jax.keypoints.observations import Observations
 from epipolar_jax.keypoints.sources import Source
 
@@ -51,7 +51,26 @@ def read(source: Source, joint_set: str | None) -> Observations:
       names, table = _numbers(path, rows, len(header), len(columns), index)
     except (csv.Error, UnicodeDecodeError) as error:
       raise ValueError(f"{path}: not a csv file: {error}") from error
-  return arrange(path, columns, table, _frame_numbers(names))
+  return arrange(path, columns, table, frame_numbers(names))
+
+
+def write(path: pathlib.Path, observations: Observations) -> None:
+  """Writes one view; what was not seen has empty cells and likelihood 0."""
+  people, joints = observations.people, observations.joints
+  count = observations.points.shape[1]
+  several = bool(people) or count > 1
+  people = people or tuple(f"individual{i}" for i in range(count))
+  columns = [(p, j, c) for p in people for j in joints for c in _COORDS[:3]]
+  values = np.concatenate([observations.points, observations.score[..., None]], axis=-1)[:, :, 0]
+  with tables.replacing(path) as file:
+    out = csv.writer(file, lineterminator="\n")
+    out.writerow(["scorer", *["epipolar_jax"] * len(columns)])
+    if several:
+      out.writerow(["individuals", *(person for person, *_ in columns)])
+    out.writerow(["bodyparts", *(joint for _, joint, _ in columns)])
+    out.writerow(["coords", *(coordinate for *_, coordinate in columns)])
+    for i, row in enumerate(values.reshape(len(values), -1).tolist()):
+      out.writerow([observations.first_frame + i, *("" if x != x else repr(x) for x in row)])
 
 
 def arrange(
@@ -160,7 +179,7 @@ def _numbers(path, rows, first: int, count: int, index: int) -> tuple[list[list[
   return names, np.array(table).reshape(len(table), count)
 
 
-def _frame_numbers(names: list[list[str]]) -> list[int]:
+def frame_numbers(names: list[list[str]]) -> list[int]:
   """Of each row, by its last index column: a number, or an image's name that holds one."""
   numbers = [frames.number_in(name[-1]) if name else None for name in names]
   if None in numbers or any(b <= a for a, b in itertools.pairwise(numbers)):

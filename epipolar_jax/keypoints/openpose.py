@@ -6,6 +6,7 @@ The joint set is not in the files. People come in any order, which changes from 
 0, 0, 0 is "not seen". Hands and face are read where a file has them, after the body's joints.
 """
 
+import json
 import pathlib
 
 import numpy as np
@@ -118,3 +119,24 @@ def _person(fields: dict[str, np.ndarray], lengths: dict[str, int], where: str) 
       raise ValueError(f"{where}, {name}: {len(values)} joints, others have {count}")
     parts.append(values if len(values) else np.full((count, 3), np.nan))
   return np.concatenate(parts)
+
+
+def write(folder: pathlib.Path, observations: Observations) -> None:
+  """Writes one view, a file a frame, in a new folder; people without a joint are left out.
+
+  Raises:
+    FileExistsError: the folder holds json already, which would mix with these.
+  """
+  if folder.exists() and any(folder.glob("*.json")):
+    raise FileExistsError(f"{folder} holds json files: choose another folder")
+  folder.mkdir(parents=True, exist_ok=True)
+  values = np.concatenate([observations.points, observations.score[..., None]], axis=-1)[:, :, 0]
+  values = np.nan_to_num(values, nan=0.0)
+  stem = folder.name.removesuffix("_json")
+  for i, people in enumerate(values):
+    listed = [
+      {"person_id": [-1], _BODY: person.ravel().tolist()} for person in people if person.any()
+    ]
+    text = json.dumps({"version": 1.3, "people": listed})
+    name = f"{stem}_{observations.first_frame + i:012d}_keypoints.json"
+    (folder / name).write_text(text, encoding="utf-8")

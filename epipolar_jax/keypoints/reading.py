@@ -7,9 +7,22 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
-from epipolar_jax.keypoints import deeplabcut, frames, openpose, sources
+from epipolar_jax.keypoints import (
+  alphapose,
+  caliscope,
+  coco,
+  deeplabcut,
+  deeplabcut_h5,
+  isolated,
+  joining,
+  mediapipe,
+  mmpose,
+  openpose,
+  plain,
+  sleap_analysis,
+  sleap_labels,
+  sources,
+)
 from epipolar_jax.keypoints.observations import Observations
 
 
@@ -22,8 +35,17 @@ class Format(NamedTuple):
 
 # The first that recognises a source reads it.
 FORMATS = {
+  "plain npz": Format(plain.recognise, plain.read),
+  "mediapipe": Format(mediapipe.recognise, mediapipe.read),
   "openpose": Format(openpose.recognise, openpose.read),
+  "mmpose": Format(mmpose.recognise, mmpose.read),
+  "alphapose": Format(alphapose.recognise, alphapose.read),
+  "coco": Format(coco.recognise, coco.read),
   "deeplabcut": Format(deeplabcut.recognise, deeplabcut.read),
+  "deeplabcut h5": Format(deeplabcut_h5.recognise, deeplabcut_h5.read),
+  "sleap": Format(sleap_labels.recognise, sleap_labels.read),
+  "sleap analysis": Format(sleap_analysis.recognise, sleap_analysis.read),
+  "caliscope": Format(caliscope.recognise, caliscope.read),
 }
 
 
@@ -45,6 +67,21 @@ def read_file(path: str | os.PathLike, *, joint_set: str | None = None) -> Obser
   """
   path = pathlib.Path(path)
   source = sources.load(path)
+  if source.kind == "hdf5":
+    return isolated.read(path, joint_set)
+  if source.kind == "folder" and source.value and recognise(source) is None:
+    return joining.join([read_file(inside, joint_set=joint_set) for inside in source.value])
+  return read_source(source, joint_set)
+
+
+def read_source(source: sources.Source, joint_set: str | None) -> Observations:
+  """Reads a source of a known format, in this process.
+
+  Raises:
+    ValueError: no known format, or a damaged file.
+    ModuleNotFoundError: the format needs a package of the extra `files`.
+  """
+  path = source.path
   try:
     name = recognise(source)
     if name is not None:
@@ -53,8 +90,6 @@ def read_file(path: str | os.PathLike, *, joint_set: str | None = None) -> Obser
     if str(path) in str(error):
       raise
     raise ValueError(f"{path}: {error}") from error
-  if source.kind == "folder" and source.value:
-    return join([read_file(inside, joint_set=joint_set) for inside in source.value])
   raise ValueError(
     f"{path}: a {source.kind}{'' if source.kind == 'folder' else ' file'}, but not keypoints of "
     f"any known format: {', '.join(FORMATS)}"
@@ -136,57 +171,5 @@ def read(
         f"{path} holds the views {', '.join(read.views)}, not camera {camera} alone: give it alone"
       )
     parts.append(dataclasses.replace(read, views=(camera,)))
-  joined = join(parts, [str(path) for path in files.values()])
+  joined = joining.join(parts, [str(path) for path in files.values()])
   return joined if fps is None else dataclasses.replace(joined, fps=fps)
-
-
-def join(parts: Sequence[Observations], labels: Sequence[str] = ()) -> Observations:
-  """All views in one, frame by frame number; who or what a view lacks was not seen.
-
-  Args:
-    parts: of different views.
-    labels: what messages call them; their views without.
-
-  Raises:
-    ValueError: joints, or frames a second, differ.
-  """
-  labels = labels or [", ".join(part.views) for part in parts]
-  joints = parts[0].joints
-  for part, label in zip(parts, labels):
-    if set(part.joints) != set(joints):
-      odd = sorted(set(part.joints) ^ set(joints))
-      raise ValueError(f"{labels[0]} and {label} differ in joints: {', '.join(odd)}")
-  rates = {part.fps for part in parts} - {None}
-  if len(rates) > 1:
-    raise ValueError(f"frames a second differ: {', '.join(map(str, sorted(rates)))}")
-  filled = [part for part in parts if len(part.score)] or parts[:1]
-  first = min(part.first_frame for part in filled)
-  last = max(part.first_frame + len(part.score) for part in filled)
-  given = sum(len(part.score) for part in parts)
-  span = frames.check_span(first, max(first, last - 1), given, ", ".join(labels))
-  span = span if last > first else 0
-  people = max(part.score.shape[1] for part in parts)
-  views = tuple(view for part in parts for view in part.views)
-  frames.check_values(span * people * len(views) * len(joints), ", ".join(labels))
-  points = np.full((span, people, len(views), len(joints), 2), np.nan)
-  score = np.zeros(points.shape[:-1])
-  view = 0
-  for part in parts:
-    count, slots = part.score.shape[:2]
-    order = [part.joints.index(joint) for joint in joints]
-    start = part.first_frame - first if count else 0
-    place = np.s_[start : start + count, :slots, view : view + len(part.views)]
-    points[place], score[place] = part.points[:, :, :, order], part.score[:, :, :, order]
-    view += len(part.views)
-  named = {part.people for part in parts}
-  sized = all(part.sizes_wh for part in parts)
-  return Observations(
-    points,
-    score,
-    joints,
-    views,
-    fps=next(iter(rates), None),
-    sizes_wh=tuple(size for part in parts for size in part.sizes_wh) if sized else (),
-    first_frame=first,
-    people=next(iter(named)) if len(named) == 1 else (),
-  )

@@ -10,7 +10,7 @@ import pathlib
 
 import numpy as np
 
-from epipolar_jax.motion import tables
+from epipolar_jax.keypoints import tables
 from epipolar_jax.motion.motion import Motion
 
 _OF_JOINT = ("x", "y", "z", "error", "ncams", "score")

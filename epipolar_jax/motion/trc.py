@@ -14,7 +14,7 @@ import pathlib
 
 import numpy as np
 
-from epipolar_jax.motion import tables
+from epipolar_jax.keypoints import tables
 from epipolar_jax.motion.motion import Motion
 
 _FIELDS = (

@@ -62,7 +62,7 @@ def test_lightning_poses_labels_that_are_not_visible_are_not_seen(tmp_path):
   ("text", "message"),
   [
     ("", "is empty"),
-    ("a,b\n1,2\n", "not keypoints of any known format: openpose, deeplabcut"),
+    ("a,b\n1,2\n", "but not keypoints of any known format: plain npz"),
     (_SINGLE.replace("bodyparts", "parts"), "they begin with 'scorer', 'parts'"),
     (_SINGLE.replace("likelihood,x", "likelihood"), "different lengths"),
     (_SINGLE.replace("1.5", "left"), r"row 4, column 2: 'left' is not a number"),
