@@ -233,5 +233,3 @@ def _uncertainty(change, points, observed, seen, cameras, sigma, noise):
   matrix, _, _ = _reduced(cc, cp, _damped_points(pp, 0.0), c, p)
   spread = jnp.sqrt(jnp.maximum(jnp.diag(jnp.linalg.inv(matrix)), 0.0)).reshape(change.shape)
   return weight, spread * sigma[None]
-
-

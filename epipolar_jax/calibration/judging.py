@@ -32,7 +32,7 @@ def leave_one_out(
       "third to compare with"
     )
   found = np.full((len(observations.points), len(views), len(observations.joints)), np.nan)
-  for view, name in enumerate(views):
+  for view in range(len(views)):
     others = [i for i in range(len(views)) if i != view]
     rest = observations.select(views=tuple(views[i] for i in others))
     given = estimate.triangulate(rest, cameras[np.array(others)], method)

@@ -84,6 +84,15 @@ def refine(observations: Observations, rig: Rig, *, intrinsics: bool = False) ->
   return Refined(refined, before, after, sigma, fitted, held_out)
 
 
+def difference(before: Rig, after: Rig) -> tuple[float, float]:
+  """By how much the first camera of a rig turned (degrees) and its centre moved (mm)."""
+  turn = np.asarray(after.cameras.rotation[0]) @ np.asarray(before.cameras.rotation[0]).T
+  sine = np.linalg.norm(turn - turn.T) / np.sqrt(8)
+  angle = np.degrees(np.arctan2(sine, (np.trace(turn) - 1) / 2))
+  moved = np.asarray(after.cameras.centre()) - np.asarray(before.cameras.centre())
+  return float(angle), float(np.linalg.norm(moved))
+
+
 def _frames(observations: Observations, which: np.ndarray) -> Observations:
   return dataclasses.replace(
     observations, points=observations.points[which], score=observations.score[which]

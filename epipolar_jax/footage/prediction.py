@@ -71,7 +71,7 @@ def predict(
 
 
 def _ahead(frames: Iterator) -> Iterator[tuple[list, bool]]:
-  """Groups of frames, and whether each is the last, decoded while the one before is worked on."""
+  """Groups of frames, and whether the recordings end in each, decoded one group ahead."""
 
   def take():
     return list(itertools.islice(frames, _FRAMES))
@@ -80,7 +80,7 @@ def _ahead(frames: Iterator) -> Iterator[tuple[list, bool]]:
     now = take()
     while now:
       following = pool.submit(take)
-      yield now, not following.result() if len(now) < _FRAMES else False
+      yield now, len(now) < _FRAMES
       now = following.result()
 
 

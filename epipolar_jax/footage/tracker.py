@@ -108,13 +108,19 @@ class Tracker:
     """(maps [f, v, h, w, j], joints [f, v, j, 2], score [f, v, j]), renewed where `which`."""
     joints = self._detector.skeleton.num_joints
     places = [(f, v) for f in which for v in range(boxes.shape[1]) if np.isfinite(boxes[f, v, 2])]
-    crops = list(self._pool.map(lambda at: self._cut(frames[at[0]][at[1]], boxes[at], at[1]), places))
+    crops = list(
+      self._pool.map(lambda at: self._cut(frames[at[0]][at[1]], boxes[at], at[1]), places)
+    )
     side = self._detector.size
     found = self._detector.maps(np.array(crops, np.uint8).reshape(-1, side, side, 3))
     uv, score = self._detector.decode(found)
     if state is None:
       maps = np.zeros((*boxes.shape[:2], *found.shape[1:]), np.float32)
-      state = maps, np.full((*boxes.shape[:2], joints, 2), np.nan), np.zeros((*boxes.shape[:2], joints))
+      state = (
+        maps,
+        np.full((*boxes.shape[:2], joints, 2), np.nan),
+        np.zeros((*boxes.shape[:2], joints)),
+      )
     maps, own, own_score = (x.copy() for x in state)
     maps[which], own[which], own_score[which] = 0.0, np.nan, 0.0
     for index, at in enumerate(places):
@@ -141,9 +147,9 @@ class Tracker:
     seen = Observations(own[:, None], score[:, None], names, self._rig.names)
     found = estimate.triangulate(seen, self._cameras)
     agree = (found.inlier[:, 0] > 0.5) & (score > _LEAST_SCORE)
-    good = found.valid[:, 0] & (agree.sum(axis=1) >= 2)
+    certain = found.valid[:, 0] & (agree.sum(axis=1) >= 2)
     poses = []
-    for points, good in zip(found.points[:, 0], good):
+    for points, good in zip(found.points[:, 0], certain):
       extent = np.ptp(points[good], axis=0).max() if good.any() else 0.0
       size = self._detector.skeleton.size_mm
       plausible = good.sum() >= _FEWEST_JOINTS and 0.1 * size < extent < 2.0 * size

@@ -72,7 +72,9 @@ class _Video:
     fps = capture.get(cv2.CAP_PROP_FPS)
     self.fps = float(fps) if 0 < fps < 1e5 else None
     self.count = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-    wide, high = (int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+    wide, high = (
+      int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+    )
     if not 0 < wide * high <= picture_size.LARGEST:
       raise ValueError(f"{path}: frames of {wide} by {high} pixels")
     ok, first = capture.read()
