@@ -23,6 +23,8 @@ PARAMETERS = ("rotation",) * 3 + ("centre",) * 3 + ("focal",) + ("principal",) *
 _NUM = len(PARAMETERS)
 # Steps at most, and the relative fall of the cost that is the last worth a step.
 _STEPS, _LEAST_FALL = 100, 1e-7
+# Points are padded to a power of two, this at least, so that few programs are compiled.
+_FEWEST = 256
 # Damping at first; it is divided by 5 after a good step and multiplied by 4 after a bad one.
 _DAMPING = 1e-3
 
@@ -95,6 +97,11 @@ def adjust(
 
 
 def _adjust(observed, seen, cameras, points, sigmas, noise_px) -> Adjusted:
+  number = len(points)
+  pad = max(_FEWEST, 1 << (number - 1).bit_length()) - number
+  seen = np.pad(seen, [(0, pad), (0, 0)])
+  observed = np.pad(observed, [(0, pad), (0, 0), (0, 0)])
+  points = np.pad(points, [(0, pad), (0, 0)])
   start = Cameras(*(jnp.asarray(np.asarray(x, np.float64)) for x in jax.tree.leaves(cameras)))
   by_name = sigmas._asdict()
   sigma = jnp.array([by_name[name] for name in PARAMETERS])
@@ -107,12 +114,15 @@ def _adjust(observed, seen, cameras, points, sigmas, noise_px) -> Adjusted:
     jnp.float64(noise_px),
   )
   state = change, jnp.asarray(np.asarray(points, np.float64))
-  costs, damping = [float(_cost(*state, *data))], _DAMPING
+  costs, damping, blocks = [float(_cost(*state, *data))], _DAMPING, None
   for _ in range(_STEPS):
-    tried = _step(*state, *data, damping)
+    if blocks is None:
+      blocks = _normal(*state, *data)
+    by_camera, by_point, _ = _solve(*blocks[1:], damping)
+    tried = state[0] + by_camera * sigma[None], state[1] + by_point
     cost = float(_cost(*tried, *data))
     if np.isfinite(cost) and cost < costs[-1]:
-      state, damping = tried, max(damping / 5, 1e-12)
+      state, blocks, damping = tried, None, max(damping / 5, 1e-12)
       costs.append(cost)
       if costs[-2] - cost < _LEAST_FALL * cost:
         break
@@ -121,12 +131,14 @@ def _adjust(observed, seen, cameras, points, sigmas, noise_px) -> Adjusted:
     else:
       damping *= 4
   changed = jax.vmap(_moved)(start, state[0])
-  weight, spread = _uncertainty(*state, *data)
+  blocks = _normal(*state, *data)
+  inverse = np.linalg.inv(_solve(*blocks[1:], 0.0)[2])
+  spread = np.sqrt(np.maximum(np.diag(inverse), 0.0)).reshape(change.shape) * np.asarray(sigma)
   return Adjusted(
     Cameras(*(np.asarray(x) for x in jax.tree.leaves(changed))),
-    np.asarray(state[1]),
-    np.asarray(weight),
-    np.asarray(spread),
+    np.asarray(state[1])[:number],
+    np.asarray(blocks[0])[:number],
+    spread,
     tuple(costs),
   )
 
@@ -181,6 +193,7 @@ def _cost(change, points, observed, seen, cameras, sigma, noise):
   return jnp.sum(seen * loss) + 0.5 * jnp.sum(prior * prior)
 
 
+@jax.jit
 def _normal(change, points, observed, seen, cameras, sigma, noise):
   """Gauss-Newton's blocks, in units of the noise and of the prior's sigmas."""
   off = _each(_residual)(change, points, cameras, observed)
@@ -199,37 +212,18 @@ def _normal(change, points, observed, seen, cameras, sigma, noise):
   return weight, cc + jnp.eye(_NUM)[None], cp, pp, c, p
 
 
-def _reduced(cc, cp, pp, c, p):
-  """The cameras' own system, the points eliminated: matrix [9 v, 9 v] and right side [9 v]."""
+@jax.jit
+def _solve(cc, cp, pp, c, p, damping):
+  """A damped step of cameras [v, 9] and points [n, 3], and the cameras' own matrix [9 v, 9 v]."""
   n, v = cp.shape[:2]
-  inverse = jnp.linalg.inv(pp)
-  flat = cp.reshape(n, v * _NUM, 3)
-  half = flat @ inverse
-  matrix = jnp.einsum("nac,nbc->ab", half, flat)
-  blocks = jax.scipy.linalg.block_diag(*cc)
-  return blocks - matrix, c.reshape(-1) - jnp.einsum("nac,nc->a", half, p), inverse
-
-
-def _damped_points(pp, damping):
+  cc = cc + damping * jnp.einsum("vaa->va", cc)[..., None] * jnp.eye(_NUM)[None]
   diagonal = jnp.einsum("naa->na", pp)
   least = 1e-12 * jnp.max(diagonal) + 1e-12
-  return pp + (damping * diagonal + least)[..., None] * jnp.eye(3)[None]
-
-
-@jax.jit
-def _step(change, points, observed, seen, cameras, sigma, noise, damping):
-  _, cc, cp, pp, c, p = _normal(change, points, observed, seen, cameras, sigma, noise)
-  cc = cc + damping * jnp.einsum("vaa->va", cc)[..., None] * jnp.eye(_NUM)[None]
-  matrix, right, inverse = _reduced(cc, cp, _damped_points(pp, damping), c, p)
-  by_camera = -jnp.linalg.solve(matrix, right).reshape(change.shape)
-  right = p + jnp.einsum("nvab,va->nb", cp, by_camera)
-  by_point = -jnp.einsum("nab,nb->na", inverse, right)
-  return change + by_camera * sigma[None], points + by_point
-
-
-@jax.jit
-def _uncertainty(change, points, observed, seen, cameras, sigma, noise):
-  weight, cc, cp, pp, c, p = _normal(change, points, observed, seen, cameras, sigma, noise)
-  matrix, _, _ = _reduced(cc, cp, _damped_points(pp, 0.0), c, p)
-  spread = jnp.sqrt(jnp.maximum(jnp.diag(jnp.linalg.inv(matrix)), 0.0)).reshape(change.shape)
-  return weight, spread * sigma[None]
+  inverse = jnp.linalg.inv(pp + (damping * diagonal + least)[..., None] * jnp.eye(3)[None])
+  flat = cp.reshape(n, v * _NUM, 3)
+  half = flat @ inverse
+  matrix = jax.scipy.linalg.block_diag(*cc) - jnp.einsum("nac,nbc->ab", half, flat)
+  right = c.reshape(-1) - jnp.einsum("nac,nc->a", half, p)
+  by_camera = -jnp.linalg.solve(matrix, right).reshape(v, _NUM)
+  by_point = -jnp.einsum("nab,nb->na", inverse, p + jnp.einsum("nvab,va->nb", cp, by_camera))
+  return by_camera, by_point, matrix
