@@ -3,7 +3,7 @@
 epipolar predict --videos cam*.mp4 --cameras calibration.toml --out DIR
 epipolar triangulate --keypoints cam*.csv --cameras calibration.toml --out DIR
 epipolar calibrate --keypoints DIR/keypoints.npz --cameras calibration.toml --out better.toml
-epipolar convert calibration.toml OUT --format pose2sim
+epipolar convert calibration.toml OUT --format pose2sim   (2D and 3D files too)
 """
 
 import argparse

@@ -2,16 +2,20 @@
 
 import csv
 import dataclasses
+import re
 
+import cv2
 import numpy as np
 import pytest
 
 from epipolar_jax import __main__ as command
+from epipolar_jax.calibration import judging, refining
 from epipolar_jax.geometry.cameras import Cameras
+from epipolar_jax.keypoints import writing
 from epipolar_jax.motion import files, formats
 from epipolar_jax.rigs import lenses
 from epipolar_jax.rigs.rig import Rig
-from tests import scenes
+from tests import scenes, walkers
 
 _NAMES = ("cam1", "cam10", "left", "right")
 
@@ -47,7 +51,7 @@ def test_triangulate_gives_the_joints_and_their_quality(laboratory, capsys):
   np.testing.assert_allclose(found.points[:, 0], np.stack([joints] * 2), atol=0.1)
   said = capsys.readouterr().out
   assert "2 frames, 17 joints, 100.0% triangulated by robust" in said
-  assert all(f"  {name}: median 0.0" in said for name in _NAMES)
+  assert all(re.search(rf"^ +{name} +0\.0\d / +0\.0\d", said, re.MULTILINE) for name in _NAMES)
 
 
 def test_a_camera_may_be_named_on_the_command_line(laboratory):
@@ -74,14 +78,58 @@ def test_a_file_that_is_called_as_its_camera_and_a_rate_that_is_none(laboratory,
   assert "--fps should be above 0" in capsys.readouterr().err
 
 
+def test_swapped_cameras_are_refused_unless_the_names_are_trusted(laboratory, capsys):
+  folder, joints = laboratory
+  swap = {"left": "right", "right": "left"}
+  inputs = [f"{name}={folder / f'session_{swap.get(name, name)}.csv'}" for name in _NAMES]
+  arguments = ["triangulate", "--keypoints", *inputs, "--cameras", str(folder / "rig.json")]
+  arguments += ["--out", str(folder / "out"), "--method", "dlt"]
+  assert command.main(arguments) == 2
+  said = capsys.readouterr().err
+  assert "px with left taken by right, right taken by left (--trust_names goes on" in said
+  assert not (folder / "out").exists()
+  assert command.main([*arguments, "--trust_names"]) == 0
+  found = files.read(folder / "out" / "joints.npz")[0]
+  assert np.abs(found.points[0, 0] - joints).max() > 100
+
+
+def test_people_are_kept_by_number(laboratory, capsys):
+  """Beside the person somebody whom two cameras see, each in a place that fits no other's."""
+  folder, joints = laboratory
+  for number, name in enumerate(_NAMES):
+    path = folder / f"session_{name}.csv"
+    head, *rows = path.read_text().splitlines()
+    two = [head + head.removeprefix("scorer"), "individuals" + ",a" * 51 + ",b" * 51]
+    for row in rows:
+      start, _, cells = row.partition(",")
+      other = cells
+      if start.isdecimal():
+        moved = [
+          float(x) + (400 * number - 600) * (i % 3 < 2) for i, x in enumerate(cells.split(","))
+        ]
+        other = ",".join(map(repr, moved)) if number < 2 else "," * 50
+      two.append(f"{start},{other},{cells}")
+    path.write_text("\n".join(two))
+  inputs = [str(folder / f"session_{name}.csv") for name in _NAMES]
+  arguments = ["triangulate", "--keypoints", *inputs, "--cameras", str(folder / "rig.json")]
+  arguments += ["--out", str(folder / "out"), "--method", "dlt", "--people"]
+  for people in ("1", "all"):
+    assert command.main([*arguments, people]) == 0
+    found = files.read(folder / "out" / "joints.npz")[0]
+    assert found.points.shape[1] == 1
+    np.testing.assert_allclose(found.points[1, 0], joints, atol=0.1)
+  assert command.main([*arguments, "few"]) == 2
+  assert "--people should be a number or all, got 'few'" in capsys.readouterr().err
+
+
 def test_files_for_the_next_tool(laboratory, capsys):
   folder, joints = laboratory
   inputs = [str(folder / f"session_{name}.csv") for name in _NAMES]
   arguments = ["triangulate", "--keypoints", *inputs, "--cameras", str(folder / "rig.json")]
   arguments += ["--out", str(folder / "out"), "--fps", "60", "--method", "dlt", "--format"]
-  assert command.main([*arguments, "anipose,trc", "--up", "y"]) == 0
-  for name, up in (("joints_anipose.csv", "z"), ("joints_trc.trc", "y")):
-    found = formats.read(folder / "out" / name, up=up)
+  assert command.main([*arguments, "anipose,trc,c3d", "--up", "y"]) == 0
+  for name, up in (("anipose.csv", "z"), ("trc.trc", "y"), ("c3d.c3d", "z")):
+    found = formats.read(folder / "out" / f"joints_{name}", up=up)
     np.testing.assert_allclose(found.points[1, 0], joints, atol=0.1, err_msg=name)
   assert command.main([*arguments, "anipose,bvh"]) == 2
   assert "format should be one of anipose, trc" in capsys.readouterr().err
@@ -96,10 +144,33 @@ def test_convert_says_what_it_left_out_and_a_mistake_is_a_sentence(laboratory, c
   assert again.names == _NAMES
   np.testing.assert_allclose(again.cameras.translation, Rig.read(source).cameras.translation)
   assert command.main(["convert", source, target, "--format", "mp3"]) == 2
-  assert "epipolar convert: format should be one of" in capsys.readouterr().err
+  said = capsys.readouterr().err
+  assert "epipolar convert: --format should be one of calibrations: plain json, " in said
+  assert "; 2D keypoints: plain npz, " in said and "; 3D joints: anipose, " in said
   assert command.main(["convert", str(folder / "none.toml"), target, "--format", "aniposelib"]) == 2
-  with pytest.raises(ValueError, match="format should be one of"):
+  with pytest.raises(ValueError, match="--format should be one of"):
     command.main(["--debug", "convert", source, target, "--format", "mp3"])
+
+
+def test_convert_2d_and_3d_and_say_what_is_lost(laboratory, capsys):
+  folder, joints = laboratory
+  source = str(folder / "session_left.csv")
+  target = folder / "left_json"
+  assert command.main(["convert", source, str(target), "--format", "openpose"]) == 0
+  said = capsys.readouterr().out
+  assert "2 frames, up to 1 people, 17 joints, views session_left" in said
+  assert "not carried over: joint names" in said and len(list(target.iterdir())) == 2
+  inputs = [str(folder / f"session_{name}.csv") for name in _NAMES]
+  arguments = ["--cameras", str(folder / "rig.json"), "--out", str(folder), "--method", "dlt"]
+  assert command.main(["triangulate", "--keypoints", *inputs, *arguments]) == 0
+  moved = str(folder / "joints.trc")
+  assert command.main(["convert", str(folder / "joints.npz"), moved]) == 2
+  assert "frames a second, and they are not known: say --fps" in capsys.readouterr().err
+  assert command.main(["convert", str(folder / "joints.npz"), moved, "--fps", "60"]) == 0
+  said = capsys.readouterr().out
+  assert "not carried over: reprojection errors" in said
+  assert "not carried over: covariances, and errors and weights of single views" in said
+  np.testing.assert_allclose(formats.read(folder / "joints.trc").points[1, 0], joints, atol=0.1)
 
 
 def test_joints_npz_is_read_back_exactly_and_nothing_else_is(laboratory, tmp_path):
@@ -120,3 +191,63 @@ def test_joints_npz_is_read_back_exactly_and_nothing_else_is(laboratory, tmp_pat
   for name in ("other", "text", "code"):
     with pytest.raises(ValueError, match=f"{name}.npz is no joints.npz"):
       files.read(tmp_path / f"{name}.npz")
+
+
+def _moved(rig, mm):
+  """The rig with its second camera elsewhere."""
+  t = np.array(rig.cameras.translation)
+  t[1] += mm
+  return dataclasses.replace(rig, cameras=dataclasses.replace(rig.cameras, translation=t))
+
+
+def test_calibrate_writes_a_better_rig_and_no_other(tmp_path, capsys, monkeypatch):
+  rig = walkers.ring(4)
+  observations = walkers.observed(walkers.walk(16), rig, noise_px=0.5)
+  writing.write(tmp_path / "keypoints.npz", observations, "plain npz")
+  _moved(rig, 80.0).write(tmp_path / "wrong.json")
+  out = tmp_path / "better.toml"
+  arguments = ["calibrate", "--keypoints", str(tmp_path / "keypoints.npz"), "--cameras"]
+  arguments += [str(tmp_path / "wrong.json"), "--out", str(out)]
+  assert command.main(arguments) == 0
+  assert "Fitted 10 frames; left-out error of the other 6" in capsys.readouterr().out
+  better = Rig.read(out)
+  assert better.names == rig.names
+  before, after = (
+    np.nanmedian(judging.leave_one_out(observations, x.cameras))
+    for x in (_moved(rig, 80.0), better)
+  )
+  assert after < 1.2 < 5.0 < before
+  out.unlink()
+  refine = refining.refine
+
+  def spoilt(*args, **options):
+    found = refine(*args, **options)
+    return dataclasses.replace(found, after=2 * found.before)
+
+  monkeypatch.setattr(refining, "refine", spoilt)
+  assert command.main(arguments) == 2
+  assert "did not fall" in capsys.readouterr().err and not out.exists()
+
+
+def test_predict_finds_nobody_in_noise_and_says_so(tmp_path, capsys):
+  rig = walkers.ring(2)
+  rig.write(tmp_path / "rig.json")
+  rng = np.random.default_rng(0)
+  for name in rig.names:
+    (tmp_path / name).mkdir()
+    for frame in range(3):
+      image = rng.integers(0, 256, (120, 160, 3), np.uint8)
+      cv2.imwrite(str(tmp_path / name / f"{frame}.png"), image)
+  arguments = ["--videos", str(tmp_path / "cam?"), "--cameras", str(tmp_path / "rig.json")]
+  arguments += ["--detector", "lightning", "--out", str(tmp_path / "out"), "--trust_names"]
+  assert command.main(["predict", *arguments, "--format", "anipose"]) == 0
+  said = capsys.readouterr().out
+  assert "3 of 3 frames without a person" in said and "resized by 0.125" in said
+  found, _ = files.read(tmp_path / "out" / "joints.npz")
+  assert found.valid.shape == (3, 1, 17) and not found.valid.any()
+  assert np.isfinite(found.points).all() and np.isfinite(found.covariance).all()
+  assert (tmp_path / "out" / "joints_anipose.csv").exists()
+  assert command.main(["predict", *arguments, "--no_fusion"]) == 2
+  assert "other detector" in capsys.readouterr().err
+  assert command.main(["predict", *arguments[:-1], "--detector", "thor"]) == 2
+  assert "thunder, lightning" in capsys.readouterr().err

@@ -24,7 +24,7 @@ _NUM = len(PARAMETERS)
 # Steps at most, and the relative fall of the cost that is the last worth a step.
 _STEPS, _LEAST_FALL = 100, 1e-7
 # Points are padded to a power of two, this at least, so that few programs are compiled.
-_FEWEST = 256
+_FEWEST = 1024
 # Damping at first; it is divided by 5 after a good step and multiplied by 4 after a bad one.
 _DAMPING = 1e-3
 

@@ -41,13 +41,20 @@ def run(options: argparse.Namespace) -> None:
 
   from epipolar_jax.calibration import refining
   from epipolar_jax.cli import outputs
+  from epipolar_jax.keypoints import reading
+  from epipolar_jax.matching import people
   from epipolar_jax.rigs import writing
   from epipolar_jax.rigs.rig import Rig
+  from epipolar_jax.runtime import compilation_cache
 
+  compilation_cache.enable()
   format = options.format or _BY_SUFFIX.get(options.out.suffix, "plain json")
   writing.check_name(format)
   rig = Rig.read(options.cameras, unit=options.unit)
-  observations = outputs.read_keypoints(options.keypoints, rig.names, options.joint_set)
+  observations = reading.read_recording(options.keypoints, rig.names, joint_set=options.joint_set)
+  observations = people.match(observations, rig, people=1)
+  if not observations.points.shape[1]:
+    raise ValueError("nobody is confirmed by a second view")
   refined = refining.refine(observations, rig, intrinsics=options.intrinsics)
   what = "left-out" if len(observations.views) > 2 else "reprojection"
   print(

@@ -19,6 +19,9 @@ def add(verbs) -> None:
   verb.add_argument(
     "--cameras", required=True, type=pathlib.Path, help="calibration file or folder, any format"
   )
+  verb.add_argument(
+    "--trust_names", action="store_true", help="even if views fit other cameras better"
+  )
   verb.add_argument("--unit", help="of the calibration's translations: mm, cm, m or inch")
   verb.add_argument("--out", required=True, type=pathlib.Path, help="folder to write to")
   verb.add_argument("--detector", default="thunder", help="thunder (default) or lightning (faster)")
@@ -36,18 +39,23 @@ def add(verbs) -> None:
 def run(options: argparse.Namespace) -> None:
   """Detects, triangulates, writes, and prints how well the views agree."""
   _needs_opencv()
+  import dataclasses
+
   import numpy as np
   from tqdm import tqdm
 
   from epipolar_jax.cli import outputs
   from epipolar_jax.footage import detector, prediction, rigs, videos
+  from epipolar_jax.keypoints import reading, writing
   from epipolar_jax.keypoints.observations import Observations
   from epipolar_jax.rigs.rig import Rig
+  from epipolar_jax.runtime import compilation_cache
   from epipolar_jax.triangulation import estimate
 
+  compilation_cache.enable()
   chosen = outputs.names(options.format)
   rig = Rig.read(options.cameras, unit=options.unit)
-  footage = videos.Footage(outputs.paired(_expanded(options.videos), rig.names))
+  footage = videos.Footage(reading.pair_all(_expanded(options.videos), rig.names))
   rig, said = rigs.fitted(rig, dict(zip(footage.names, footage.sizes_wh)))
   print("\n".join(said), end="\n" if said else "")
   gain = {"gain": 0.0} if options.no_fusion else {}
@@ -57,26 +65,24 @@ def run(options: argparse.Namespace) -> None:
     found = prediction.predict(
       footage, rig, network, options.out, progress=lambda done: bar.update(done - bar.n)
     )
-  joints, views = network.skeleton.joints, footage.names
-  ideal = Observations(found.fused[:, None], found.fused_score[:, None], joints, views, footage.fps)
-  estimated = estimate.triangulate(ideal, rig.cameras, options.method)
-  detected = Observations(
-    rig.distort(found.own)[:, None],
-    found.own_score[:, None],
-    joints,
-    views,
-    footage.fps,
-    footage.sizes_wh,
-  )
-  own = Observations(found.own[:, None], found.own_score[:, None], joints, views, footage.fps)
+  names = network.skeleton.joints, footage.names
+  own = Observations(found.own[:, None], found.own_score[:, None], *names, footage.fps)
+  raw = dataclasses.replace(own, points=rig.distort(own.points), sizes_wh=footage.sizes_wh)
+  outputs.prove_pairing(raw, rig, trust_names=options.trust_names)
+  score = found.fused_score * found.found[:, None, None]
+  fused = Observations(found.fused[:, None], score[:, None], *names, footage.fps)
+  estimated = estimate.triangulate(fused, rig.cameras, options.method)
   lost = np.flatnonzero(~found.found)
   if len(lost):
     print(
       f"{len(lost)} of {len(found.found)} frames without a person on whom two views agree, the "
       f"first is frame {lost[0]}"
     )
-  outputs.write(options.out, estimated, detected, chosen, up=options.up)
-  outputs.tell(estimated, own, rig)
+  outputs.tell(estimated, own, rig, options.method)
+  outputs.write(options.out, estimated, chosen, fps=footage.fps, up=options.up)
+  path = options.out / "keypoints.npz"
+  writing.write(path, raw, "plain npz")
+  print(f"Wrote {path}: what each view saw by itself")
 
 
 def _expanded(patterns: list[str]) -> list[str]:

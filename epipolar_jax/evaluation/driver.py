@@ -13,10 +13,11 @@ import ml_collections
 import numpy as np
 import tqdm
 
-from epipolar_jax import checkpointing, config_ranges, parallel, processes, tasks
-from epipolar_jax.evaluation import camera_sets, lifting, multiview
+from epipolar_jax import checkpointing, config_ranges, tasks
+from epipolar_jax.evaluation import batch_statistics, camera_sets, lifting, multiview
 from epipolar_jax.evaluation import problem as problem_module
 from epipolar_jax.inputs import batches as inputs
+from epipolar_jax.runtime import parallel, processes
 from epipolar_jax.visualize import film, predictions
 
 Problem = problem_module.Problem
@@ -68,6 +69,8 @@ def report(
       if path is not None:
         _check_writable(path, name)
   processes.first_alone(functools.partial(check_splits, config, config.eval.splits))
+  if config.eval.recompute_bn_frames:
+    variables = batch_statistics.recompute(config, variables)
   predict = make_predict(config)
   results = {}
   drawings = []
@@ -196,13 +199,21 @@ def _in_order(rows: list[Any]) -> Any:
 
 def table(results: dict[str, dict[str, Any]], problem: Problem) -> str:
   """The results as text, the rows of one split after the other."""
-  rows = [["split", *problem.columns]]
+  found = {}
   for split, result in results.items():
-    for name, numbers in problem.rows(split, result).items():
-      rows.append([name, *(_cell(numbers.get(key)) for key in problem.columns.values())])
-  widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-  lines = ["  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths)) for row in rows]
-  lines.insert(1, "  ".join("-" * w for w in widths))
+    found |= problem.rows(split, result)
+  numbers = [[_cell(row.get(key)) for row in found.values()] for key in problem.columns.values()]
+  # A count that is 0 in every row is no news.
+  shown = [(h, cells) for h, cells in zip(problem.columns, numbers) if set(cells) - {"0", "-"}]
+  names = [(h, list(cells)) for h, cells in zip(problem.names, zip(*found))]
+  columns = [[heading, *cells] for heading, cells in (*names, *shown)]
+  widths = [max(map(len, column)) for column in columns]
+  aligned = [
+    [f"{cell:{'<' if i < len(names) else '>'}{width}}" for cell in column]
+    for i, (column, width) in enumerate(zip(columns, widths))
+  ]
+  lines = ["  ".join(row) for row in zip(*aligned)]
+  lines.insert(1, "  ".join("-" * width for width in widths))
   return "\n".join(lines)
 
 

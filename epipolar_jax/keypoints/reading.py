@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from epipolar_jax.keypoints import (
   alphapose,
   caliscope,
@@ -101,11 +103,54 @@ def recognise(source: sources.Source) -> str | None:
   return next((name for name, format in FORMATS.items() if format.recognise(source)), None)
 
 
+def read_recording(
+  files: Sequence[str | os.PathLike],
+  cameras: Sequence[str],
+  *,
+  fps: float | None = None,
+  joint_set: str | None = None,
+) -> Observations:
+  """Reads a recording: one file a camera, or one file or folder with all views in it.
+
+  Args:
+    files: paths, matched with cameras as `pair` does; or CAMERA=PATH.
+    cameras: names of the rig's cameras, which the views get.
+    fps: frames a second, if it is known.
+    joint_set: for files without joint names.
+
+  Raises:
+    FileNotFoundError: no such file.
+    ValueError: a file or view is of no camera or of one that another is of, is damaged, or has
+      other joints; or no frame is in two views.
+  """
+  if len(files) == 1 and not _stated(files, cameras):
+    found = read_file(files[0], joint_set=joint_set)
+    views = tuple(camera_of(v, cameras, "in the calibration or the file") for v in found.views)
+    if len(set(views)) != len(views):
+      pairs = ", ".join(f"{v} of {c}" for v, c in zip(found.views, views))
+      raise ValueError(f"{files[0]}: two views are of one camera: {pairs}")
+    found = dataclasses.replace(found, views=views, fps=fps or found.fps)
+  else:
+    found = read(pair_all(files, cameras), fps=fps, joint_set=joint_set)
+  seen = found.seen.any(axis=(1, 3))
+  if len(found.views) > 1 and not (seen.sum(axis=1) >= 2).any():
+    ranges = [f"{view} {_range(x, found.first_frame)}" for view, x in zip(found.views, seen.T)]
+    raise ValueError(f"no frame has points in two views: {', '.join(ranges)}")
+  return found
+
+
+def _range(seen: np.ndarray, first: int) -> str:
+  """The frames [f] in which something was seen, in words."""
+  frames = np.flatnonzero(seen) + first
+  return f"has frames {frames[0]} to {frames[-1]}" if len(frames) else "has nothing"
+
+
 def pair(files: Sequence[str | os.PathLike], cameras: Sequence[str]) -> dict[str, pathlib.Path]:
   """Which file is of which camera: the one camera whose name is part of the file's name.
 
-  Never by order. Of names that contain each other (cam1, cam10) the longest counts. Where no name
-  is part as it stands, letters and digits alone are compared (cam_01 and cam01_json).
+  Never by order. A name that stands by itself counts before one inside a word (camera 1 is in
+  2021_1.csv and in cam1.csv); of names that contain each other (cam1, cam10) the longest counts.
+  Where no name is part as it stands, letters and digits alone are compared (cam_01, cam01_json).
 
   Raises:
     ValueError: a file's name holds no camera's name, two files hold the same, or two cameras' names
@@ -120,17 +165,36 @@ def pair(files: Sequence[str | os.PathLike], cameras: Sequence[str]) -> dict[str
   return found
 
 
+def pair_all(files: Sequence[str | os.PathLike], cameras: Sequence[str]) -> dict[str, pathlib.Path]:
+  """As `pair`, where a file may also be given as CAMERA=FILE.
+
+  Raises:
+    ValueError: as `pair`, or two files are of one camera.
+  """
+  stated = _stated(files, cameras)
+  rest = [x for x in files if str(x) not in {f"{c}={file}" for c, file in stated.items()}]
+  found = {camera: pathlib.Path(file) for camera, file in stated.items()} | pair(rest, cameras)
+  if len(found) != len(files):
+    raise ValueError("two files are of one camera: give each camera once")
+  return found
+
+
+def _stated(files: Sequence[str | os.PathLike], cameras: Sequence[str]) -> dict[str, str]:
+  """Files by camera, of those that say CAMERA=FILE."""
+  named = [str(x).split("=", 1) for x in files if "=" in str(x)]
+  return {camera: file for camera, file in named if camera in cameras}
+
+
 def camera_of(text: str, cameras: Sequence[str], remedy: str) -> str:
   """The camera whose name is in a text, as `pair` finds it.
 
   Raises:
     ValueError: there is none, or more than one; the message ends with the remedy.
   """
+  named = [name for name in cameras if _is_word(name, text)]
   for form in (str, _plain):
-    named = [name for name in cameras if form(name) and form(name) in form(text)]
+    named = named or [name for name in cameras if form(name) and form(name) in form(text)]
     named = [n for n in named if not any(n != o and form(n) in form(o) for o in named)]
-    if named:
-      break
   if len(named) != 1:
     what = f"of {' and '.join(named)}" if named else "of no camera"
     raise ValueError(
@@ -138,6 +202,11 @@ def camera_of(text: str, cameras: Sequence[str], remedy: str) -> str:
       f"{remedy}"
     )
   return named[0]
+
+
+def _is_word(name: str, text: str) -> bool:
+  """Whether a name is in a text with neither letter nor digit beside it."""
+  return bool(re.search(rf"(?<![0-9A-Za-z]){re.escape(name)}(?![0-9A-Za-z])", text))
 
 
 def _plain(text: str) -> str:

@@ -9,7 +9,7 @@ Works on any detector's output. `robust` is the most accurate of those that use 
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -95,7 +95,7 @@ class Options(NamedTuple):
 
   skeleton: skeletons.Skeleton = skeletons.H36M_17
   stride: int = 4
-  limb_length: np.ndarray | None = None
+  limb_length: Sequence[float] | None = None
   tolerance_px: float = 16.0
   threshold_mm: float = 35.0
   confidence: float = 0.85
@@ -117,7 +117,7 @@ class Method:
 
 
 def make(name: str, **options) -> Callable[[Views], Joints]:
-  """The method of a name in `METHODS`, jitted.
+  """The method of a name in `METHODS`, jitted; for the same options the same function.
 
   Args:
     name: `dlt` weighted by the scores; `dlt_unweighted` all views that saw the joint alike;
@@ -136,8 +136,16 @@ def make(name: str, **options) -> Callable[[Views], Joints]:
   """
   if name not in METHODS:
     raise ValueError(f"no method {name!r}; there are {', '.join(sorted(METHODS))}")
+  chosen = Options(**options)
+  if chosen.limb_length is not None:
+    chosen = chosen._replace(limb_length=tuple(float(x) for x in chosen.limb_length))
+  return _locate(name, chosen)
+
+
+@functools.cache
+def _locate(name: str, options: Options) -> Callable[[Views], Joints]:
   method = METHODS[name]
-  function = method.build(Options(**options))
+  function = method.build(options)
 
   @jax.jit
   def locate(views: Views) -> Joints:

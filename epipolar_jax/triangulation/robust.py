@@ -126,7 +126,7 @@ def robust(
   rig = linear.centred_world(cameras)
   strength = jnp.square(linalg.safe_divide(weight, largest, tiny=1e-30))
   one = functools.partial(_view, unit=tolerance * sigma_px)
-  views = linear.each_view(one, points, cameras, rig.shift, strength)
+  views = _each_view(one, points, cameras, rig.shift, strength)
 
   def inside(point):
     return tuple((point[i] - rig.middle[i]) / rig.scale for i in range(3))
@@ -135,11 +135,11 @@ def robust(
   own = None if start is None else inside(start)
   x, met = _best_start(*jax.lax.stop_gradient((views, expected, own)))
   x = _minimum(num_iterations, x, views)
-  squared, in_front = linear.each_view(lambda view: _squared_residual(x, view), views)
+  squared, in_front = _each_view(lambda view: _squared_residual(x, view), views)
   seen = (strength > 0) & in_front
   valid = met & (jnp.sum(seen) >= 2)
   inlier = jnp.where(seen & valid, _agreement(squared), 0.0)
-  matrix = linear.sum_over_views(lambda view: _normal_equations(x, view), views).matrix
+  matrix = _sum_over_views(lambda view: _normal_equations(x, view), views).matrix
   diagonal = s3.Symmetric(1.0, 0.0, 0.0, 1.0, 0.0, 1.0)
   m = _inverse(s3.Symmetric(*(jnp.where(valid, a, b) for a, b in zip(matrix, diagonal))))
   # Residuals are in tolerances and the world in camera distances: back to px and mm.
@@ -189,11 +189,11 @@ def _best_start(
 
   A proposal is the point with the least sum of squared distances to the rays.
   """
-  distances = linear.each_view(_ray_distance, views)
+  distances = _each_view(_ray_distance, views)
   zero = jnp.zeros_like(views.strength[0])
 
   def cost_of(x):
-    cost = linear.sum_over_views(lambda view: _start_cost(x, view), views)
+    cost = _sum_over_views(lambda view: _start_cost(x, view), views)
     return cost if place is None else cost + _place_cost(x, *place)
 
   def one(best, chosen):
@@ -202,7 +202,7 @@ def _best_start(
       return jax.tree.map(lambda x: share * x, (distance, jnp.ones_like(share)))
 
     chosen = jnp.asarray(chosen, zero.dtype)
-    parts = linear.sum_over_views(of_view, chosen, distances, views)
+    parts = _sum_over_views(of_view, chosen, distances, views)
     (matrix, right), number = parts
     adjugate, determinant = s3.adjugate(matrix)
     # Rays at an angle a have a determinant of 2 sin² a; a pixel is about 0.002 rad.
@@ -237,6 +237,26 @@ def _ray_distance(view: _View) -> tuple[s3.Symmetric, s3.Vector]:
   across = [-x / squared for x in outer]
   across = s3.Symmetric(*(x + float(i in (0, 3, 5)) for i, x in enumerate(across)))
   return across, s3.times(across, center)
+
+
+def _each_view(function, *views):
+  """A function of one view for all views: trees of [v, ...] in, trees of [v, ...] out.
+
+  A loop over views, so that views are the outermost axis of what comes out whatever is vmapped, and
+  so that XLA does not work it out again in all that it is used for.
+  """
+  return jax.lax.map(lambda view: function(*view), views)
+
+
+def _sum_over_views(function, *views):
+  """Σ function(one view), a tree, as a loop; views as in `_each_view`."""
+
+  def add(total, view):
+    return jax.tree.map(jnp.add, total, function(*view)), None
+
+  one = jax.tree.map(lambda x: x[0], views)
+  start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(function, *one))
+  return jax.lax.scan(add, start, views)[0]
 
 
 class _Seen(NamedTuple):
@@ -275,7 +295,7 @@ def _view_cost(x: s3.Vector, view: _View) -> jax.Array:
 
 
 def _cost(x: s3.Vector, views: _View) -> jax.Array:
-  return linear.sum_over_views(lambda view: _view_cost(x, view), views)
+  return _sum_over_views(lambda view: _view_cost(x, view), views)
 
 
 def _start_cost(x: s3.Vector, view: _View) -> jax.Array:
@@ -323,7 +343,7 @@ def _minimum(num_iterations: int, start: s3.Vector, views: _View) -> s3.Vector:
   """The minimum of the cost next to a start."""
 
   def around(x):
-    return linear.sum_over_views(lambda view: _normal_equations(x, view), views)
+    return _sum_over_views(lambda view: _normal_equations(x, view), views)
 
   def step(_, state):
     x, found = state
@@ -348,7 +368,7 @@ def _minimum_jvp(num_iterations, primals, tangents):
   # At the edge of its basin a minimum may have no curvature: there Gauss-Newton's always has.
   adjugate, determinant = s3.adjugate(hessian)
   curved = (hessian.xx > 0) & (adjugate.zz > 0) & (determinant > 0)
-  plain = linear.sum_over_views(lambda view: _normal_equations(x, view), views).matrix
+  plain = _sum_over_views(lambda view: _normal_equations(x, view), views).matrix
   hessian = s3.Symmetric(*(jnp.where(curved, h, 2.0 * m) for h, m in zip(hessian, plain)))
   _, change = jax.jvp(functools.partial(gradient, x), (views,), (tangents[1],))
   return x, tuple(-d for d in s3.times(_inverse(hessian), change))

@@ -7,13 +7,15 @@ import pytest
 from epipolar_jax import tasks
 from epipolar_jax.evaluation import pictures
 from epipolar_jax.inputs import datasets
+from epipolar_jax.models import pose_resnet
 from epipolar_jax.training import loop
 from epipolar_jax.visualize import palette, panels
-from tests import dots
+from tests import dots, runs, small_network
 
 
 @pytest.fixture(autouse=True)
 def dot_frames(monkeypatch):
+  monkeypatch.setattr(pose_resnet, "PoseResNet", small_network.SmallNetwork)
   splits = {"train": dots.frames(8), "validation": dots.frames(2, seed=1)}
   monkeypatch.setattr(datasets, "open_split", lambda config, split: splits[split])
 
@@ -49,9 +51,9 @@ def test_heat_is_where_the_map_is():
   np.testing.assert_allclose(row[200, 20], 100, atol=2)  # elsewhere the picture itself
 
 
-def test_training_logs_pictures(tmp_path):
-  config = dots.config()
-  config.train.eval_epochs = 0.5
+def test_training_logs_pictures(tmp_path, monkeypatch):
+  runs.install(monkeypatch)
+  config = runs.config(model__fusion__merge="late", train__eval_epochs=0.25)
   loop.train(config, tmp_path, stop_at=2)
   (events,) = (tmp_path / "tensorboard").iterdir()
   found = events.read_bytes()

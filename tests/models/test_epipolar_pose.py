@@ -105,12 +105,12 @@ def test_all_sources_average_what_each_of_them_alone_contributes():
   model = _views_only()
   inputs = _inputs(1, 3)
   variables = _random_variables(model, inputs)
-  out = model.apply(variables, *inputs, _sources(inputs, "all"), train=False)
+  apply = jax.jit(functools.partial(model.apply, train=False))
+  out = apply(variables, *inputs, _sources(inputs, "all"))
   assert out["source"].shape == (1, 3, 2) and out["match"].shape == (1, 3, 2, 8, 8, 2)
   # The head is linear, so maps of view 0 fused with 1 and with 2 average to those fused with both.
   pairs = [
-    model.apply(variables, *[x[:, [0, other]] for x in inputs], train=False)["heatmaps"][:, 0]
-    for other in (1, 2)
+    apply(variables, *[x[:, [0, other]] for x in inputs])["heatmaps"][:, 0] for other in (1, 2)
   ]
   np.testing.assert_allclose(out["heatmaps"][:, 0], (pairs[0] + pairs[1]) / 2, atol=1e-4)
 

@@ -9,7 +9,7 @@ from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.keypoints.observations import Observations
 from epipolar_jax.rigs import lenses
 from epipolar_jax.rigs.rig import Rig
-from epipolar_jax.triangulation import estimate
+from epipolar_jax.triangulation import estimate, methods
 from tests import scenes
 
 _VIEWS = ("left", "right", "front", "back")
@@ -67,17 +67,17 @@ def test_covariance_covers_gaussian_noise():
 
 
 def test_a_second_call_compiles_nothing():
-  """Nor do other points, cameras or numbers of frames up to the same power of two."""
-  calls = ((1, 3), (2, 3), (1, 4), (2, 4))
+  """Nor do other points, cameras or numbers of frames up to the same power of two (from 16 on)."""
+  calls = ((2, 3), (17, 3), (16, 4), (20, 4))
   for frames, seed in calls[:2]:
     observations, _, cameras = _observed(frames=frames, seed=seed)
     estimate.triangulate(observations, cameras, "dlt", tolerance_px=7.0)
-  locate = estimate._make("dlt", tolerance_px=7.0)
+  locate = methods.make("dlt", tolerance_px=7.0)
   compiled = locate._cache_size()
   for frames, seed in calls[2:]:
     observations, _, cameras = _observed(frames=frames, seed=seed)
     estimate.triangulate(observations, cameras, "dlt", tolerance_px=7.0)
-  assert estimate._make("dlt", tolerance_px=7.0) is locate
+  assert methods.make("dlt", tolerance_px=7.0) is locate
   assert locate._cache_size() == compiled == 2
 
 
@@ -157,5 +157,24 @@ def test_errors_name_the_view_and_what_to_do():
     points=np.repeat(observations.points, 2, axis=1),
     score=np.repeat(observations.score, 2, axis=1),
   )
-  with pytest.raises(ValueError, match="observations of 2 people"):
+  with pytest.raises(ValueError, match="observations of 2 people: match them across the views"):
     estimate.triangulate(two, cameras)
+
+
+def test_matched_people_are_triangulated_each_by_itself():
+  one, two = (_observed(sigma=2.0, seed=seed)[0] for seed in (3, 4))
+  _, _, cameras = _observed()
+  both = dataclasses.replace(
+    one,
+    points=np.concatenate([one.points, two.points + 5.0], axis=1),
+    score=np.concatenate([one.score, 0.5 * two.score], axis=1),
+    matched=True,
+  )
+  found = estimate.triangulate(both, cameras, "dlt")
+  assert found.points.shape == (2, 2, 17, 3) and found.covariance.shape == (2, 2, 17, 3, 3)
+  moved = dataclasses.replace(two, points=two.points + 5.0, score=0.5 * two.score)
+  for person, alone in enumerate((one, moved)):
+    wanted = estimate.triangulate(alone, cameras, "dlt")
+    for name in ("points", "valid", "covariance", "inlier", "reprojection_px"):
+      value = getattr(found, name)[:, person]
+      np.testing.assert_allclose(value, getattr(wanted, name)[:, 0], rtol=1e-4, err_msg=name)

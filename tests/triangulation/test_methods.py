@@ -11,7 +11,6 @@ from jax import export
 from epipolar_jax import heatmaps, triangulation
 from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.tools import simulation
-from epipolar_jax.triangulation import methods
 
 _POINTS = ("dlt", "dlt_unweighted", "robust", "pymvg", "naive", "epipolar_dlt")
 
@@ -95,9 +94,8 @@ def test_a_frame_is_the_same_in_batches_of_any_size(name):
     np.testing.assert_allclose(together.points[part], alone.points, atol=0.01)
 
 
-def test_rpsm_takes_heatmaps_and_finds_its_own_root(monkeypatch):
+def test_rpsm_takes_heatmaps_and_finds_its_own_root():
   """Sums of exact maps: within 3 mm; a joint that no view sees is where its limbs allow."""
-  monkeypatch.setattr(methods, "_BLOCK_CPU", 1)
   scenes, views = _views_with_maps()
   found = triangulation.make("rpsm", limb_length=np.array(simulation.LIMB_MM))(views)
   assert found.valid.all()
