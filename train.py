@@ -34,7 +34,8 @@ def main(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     return
   processes.tell(f"Training is complete at step {step}; evaluating.")
   output, trained = workdir / "eval.json", run_folder.read(workdir)
-  driver.report(config, state.variables, step=step, output=output, trained=trained)
+  with loop.open_log(workdir, step) as log:
+    driver.report(config, state.variables, step=step, output=output, trained=trained, log=log)
   processes.tell(f"Everything about this run is in {workdir}/.")
 
 

@@ -8,6 +8,7 @@ A checkpoint is a folder `checkpoints/<step>` with three items:
 Without `training` it is still a checkpoint one can evaluate: this is what is shipped.
 """
 
+import logging
 import pathlib
 import shutil
 from collections.abc import Callable
@@ -300,12 +301,18 @@ def read_weights(path: pathlib.Path, *, say: Say = processes.tell) -> tuple[dict
   """
   path = path.absolute()
   found = _open(path)
+  # Orbax warns of a file of its own that shipped weights do not have.
+  logger = logging.getLogger("absl")
+  level = logger.level
+  logger.setLevel(logging.ERROR)
   try:
     with ocp.StandardCheckpointer() as reader:
       stored = reader.metadata(path / "weights").item_metadata.tree
     template = _abstract(stored)
   except Exception as error:
     raise DamagedError(_damage(path / "weights", [_short(error)])) from error
+  finally:
+    logger.setLevel(level)
   return jax.device_get(_restore_weights(path, found, template, say)), found["step"]
 
 

@@ -59,6 +59,9 @@ class NoWriter:
     """Nothing to close."""
 
 
+Writer = MetricWriter | NoWriter
+
+
 def _truncate(path: pathlib.Path, step: int) -> None:
   """Keeps the lines up to `step`; what is no line, as a kill or a full disk leaves it, goes."""
   if not path.exists():

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -31,6 +32,15 @@ class Interrupted(KeyboardInterrupt):
 def resume_hint(step: int, workdir: pathlib.Path) -> str:
   """What is said of a run that can be resumed."""
   return f"Stopped at step {step} and saved in {workdir}; the same command resumes."
+
+
+@contextlib.contextmanager
+def open_log(workdir: pathlib.Path, step: int) -> Iterator[metric_writer.Writer]:
+  """The log of a run at a step; of a job's processes the first one writes."""
+  leads = processes.leads()
+  kind = metric_writer.MetricWriter(workdir, start_step=step) if leads else metric_writer.NoWriter()
+  with contextlib.closing(kind) as log:
+    yield log
 
 
 def train(
@@ -105,10 +115,8 @@ def _train(config, workdir, stop_at, allow_changes) -> tuple[train_state.TrainSt
     tqdm.tqdm.write("\n".join(said), file=sys.stderr)
 
   checkpointing.check_space(workdir, state)
-  writer = metric_writer.NoWriter()
   if processes.leads():
     run_folder.write(workdir, config, resumed=start > 0)
-    writer = metric_writer.MetricWriter(workdir, start_step=start)
   batches = inputs.train_batches(
     config,
     source,
@@ -143,7 +151,7 @@ def _train(config, workdir, stop_at, allow_changes) -> tuple[train_state.TrainSt
   bar.set_postfix_str("compiling the first step")
   step, last_save, last_log, pending = start, time.monotonic(), time.monotonic(), []
   learnt = False
-  with contextlib.closing(writer), contextlib.closing(bar), _StopSignal() as stop:
+  with open_log(workdir, start) as writer, contextlib.closing(bar), _StopSignal() as stop:
     for batch in parallel.prefetch(map(inputs.device_part, batches)):
       state, values = step_fn(state, batch)
       step += 1
@@ -249,10 +257,7 @@ def _evaluate(config, problem, predict, draw, state, writer, step) -> None:
   if not processes.leads():
     return
   result = problem.summarize(predicted, labels)
-  values = {f"eval/{name}": result[name] for name in problem.logged}
-  for name, rules in result.get("protocols", {}).items():
-    values[f"eval/mpjpe_mm_{name}"] = rules["mpjpe_mm"]
-  writer.scalars(step, {name: x for name, x in values.items() if x is not None})
+  writer.scalars(step, driver.logged(problem, result, "eval"))
   if problem.picture is not None and len(images):
     writer.image(step, "eval/predictions", problem.picture(images, predicted, labels))
   for name, picture in draw(state.variables).items():

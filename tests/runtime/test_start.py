@@ -33,6 +33,10 @@ def test_a_run_and_what_may_be_said_of_it(tmp_path):
   assert ran.returncode == 0, ran.stderr
   assert "Training is complete at step 6" in ran.stdout
   record = json.loads((workdir / "eval.json").read_text())
+  last = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[-1])
+  assert last["step"] == 6 and last["test/mpjpe_mm"] == record["mpjpe_mm"]
+  events = b"".join(path.read_bytes() for path in (workdir / "tensorboard").iterdir())
+  assert b"test/predictions" in events and b"test/mpjpe_mm" in events
 
   # A finished run under another config: a sentence, and nothing changes.
   ran = _run("train.py", workdir, "--config.seed=5", "--config.optimizer.learning_rate=0.5")
