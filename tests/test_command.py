@@ -133,6 +133,7 @@ def test_people_are_kept_by_number(laboratory, capsys):
     assert command.main([*arguments, people]) == 0
     found = files.read(folder / "out" / "joints.npz")[0]
     assert found.points.shape[1] == 1
+    assert f"Kept 1 of up to 2 people in a frame (--people {people})" in capsys.readouterr().out
     np.testing.assert_allclose(found.points[1, 0], joints, atol=0.1)
   assert command.main([*arguments, "few"]) == 2
   assert "--people should be a number or all, got 'few'" in capsys.readouterr().err

@@ -75,6 +75,9 @@ def run(options: argparse.Namespace) -> None:
   observations = people.match(observations, rig, people=most)
   if not observations.points.shape[1]:
     raise ValueError(f"none of up to {slots} people in a frame is confirmed by a second view")
+  if slots > observations.points.shape[1]:
+    kept = observations.points.shape[1]
+    print(f"Kept {kept} of up to {slots} people in a frame (--people {options.people})")
   found = estimates.triangulate(observations, rig, options.method)
   path = options.out / "joints.npz"
   files.write(path, found, fps=observations.fps, first_frame=observations.first_frame)
