@@ -148,6 +148,10 @@ def test_files_for_the_next_tool(laboratory, capsys):
   for name, up in (("anipose.csv", "z"), ("trc.trc", "y"), ("c3d.c3d", "z")):
     found = formats.read(folder / "out" / f"joints_{name}", up=up)
     np.testing.assert_allclose(found.points[1, 0], joints, atol=0.1, err_msg=name)
+  without = [x for x in arguments if x not in ("--fps", "60")]
+  assert command.main([*without, "trc", "--out", str(folder / "none")]) == 2
+  assert "frames a second, and they are not known: say --fps" in capsys.readouterr().err
+  assert not (folder / "none").exists(), "nothing is written if something cannot be"
   assert command.main([*arguments, "anipose,bvh"]) == 2
   assert "format should be one of anipose, trc" in capsys.readouterr().err
 

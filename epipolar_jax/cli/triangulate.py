@@ -57,13 +57,16 @@ def run(options: argparse.Namespace) -> None:
   most = None if options.people == "all" else int(options.people)
   written = [name for name in options.format.split(",") if name]
   for name in written:
-    formats.check(name)
+    # Whether frames a second are known turns out when the keypoints are read.
+    formats.check(name, up=options.up, fps=options.fps or 1.0)
   rig = Rig.read(options.cameras, unit=options.unit)
   for first, second in rig.twins():
     print(f"Cameras {first} and {second} have the same pose in {options.cameras}: one is wrong")
   observations = reading.read_recording(
     options.keypoints, rig.names, fps=options.fps, joint_set=options.joint_set
   )
+  for name in written:
+    formats.check(name, fps=observations.fps)
   sizes.check(observations, rig)
   pairing = naming.check(observations, rig)
   if pairing is not None and pairing.verdict == "wrong" and not options.trust_names:

@@ -22,6 +22,7 @@ class Format(NamedTuple):
     people: whether it holds several; if not, each gets a file.
     writes_up: whether `write` wants the keyword `up`, the axis that is up.
     reads_up: whether `read` does.
+    needs_fps: whether it cannot do without frames a second.
   """
 
   suffix: str
@@ -32,6 +33,7 @@ class Format(NamedTuple):
   people: bool = False
   writes_up: bool = False
   reads_up: bool = False
+  needs_fps: bool = False
 
 
 _QUALITY = ("error_px", "num_views", "score")
@@ -60,6 +62,7 @@ FORMATS = {
     frozenset(("first_frame", "fps")),
     writes_up=True,
     reads_up=True,
+    needs_fps=True,
   ),
   "deeplabcut 3d": Format(
     ".csv",
@@ -84,6 +87,7 @@ FORMATS = {
     c3d.read,
     frozenset(("first_frame", "fps")),
     writes_up=True,
+    needs_fps=True,
   ),
 }
 WRITTEN = tuple(name for name, format in FORMATS.items() if format.write is not None)
@@ -97,10 +101,20 @@ _OPTIONAL = {
 }
 
 
-def check(name: str) -> None:
-  """Raises ValueError if no such format is written; the message lists them."""
+def check(name: str, *, up: str = "z", fps: float | None = None) -> None:
+  """Raises ValueError if a motion at this rate cannot be written so; the message says what may be.
+
+  Args:
+    name: of the format.
+    up: which axis is up.
+    fps: frames a second, None if they are not known.
+  """
   if name not in WRITTEN:
     raise ValueError(f"format should be one of {', '.join(WRITTEN)}; got {name!r}")
+  if up not in trc.UPS:
+    raise ValueError(f"up should be one of {', '.join(trc.UPS)}; got {up!r}")
+  if FORMATS[name].needs_fps and fps is None:
+    raise ValueError(f"{name}: the file states frames a second, and they are not known: say --fps")
 
 
 def write(
@@ -122,9 +136,7 @@ def write(
     ValueError: no such format, or it cannot hold the motion.
     ModuleNotFoundError: the format needs a package of the extra `files`.
   """
-  check(name)
-  if up not in trc.UPS:
-    raise ValueError(f"up should be one of {', '.join(trc.UPS)}; got {up!r}")
+  check(name, up=up, fps=motion.fps)
   format = FORMATS[name]
   options = {"up": up} if format.writes_up else {}
   count = motion.points.shape[1]
