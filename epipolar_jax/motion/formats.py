@@ -101,18 +101,20 @@ _OPTIONAL = {
 }
 
 
-def check(name: str, *, up: str = "z", fps: float | None = None) -> None:
-  """Raises ValueError if a motion at this rate cannot be written so; the message says what may be.
-
-  Args:
-    name: of the format.
-    up: which axis is up.
-    fps: frames a second, None if they are not known.
-  """
+def check(name: str) -> None:
+  """Raises ValueError if no such format is written; the message lists them."""
   if name not in WRITTEN:
     raise ValueError(f"format should be one of {', '.join(WRITTEN)}; got {name!r}")
+
+
+def check_up(up: str) -> None:
+  """Raises ValueError if `up` is no axis; the message lists them."""
   if up not in trc.UPS:
     raise ValueError(f"up should be one of {', '.join(trc.UPS)}; got {up!r}")
+
+
+def check_fps(name: str, fps: float | None) -> None:
+  """Raises ValueError if a format cannot do without frames a second, and they are not known."""
   if FORMATS[name].needs_fps and fps is None:
     raise ValueError(f"{name}: the file states frames a second, and they are not known: say --fps")
 
@@ -136,7 +138,9 @@ def write(
     ValueError: no such format, or it cannot hold the motion.
     ModuleNotFoundError: the format needs a package of the extra `files`.
   """
-  check(name, up=up, fps=motion.fps)
+  check(name)
+  check_up(up)
+  check_fps(name, motion.fps)
   format = FORMATS[name]
   options = {"up": up} if format.writes_up else {}
   count = motion.points.shape[1]
