@@ -21,7 +21,8 @@ def get_config() -> ml_collections.ConfigDict:
   m.backbone_depth = 50  # ResNet-18, 34, 50, 101 or 152
   m.width = 1.0  # multiplies the trunk's channels (64, 128, 256, 512)
   m.deconv_channels = 256  # channels of the three deconvolutions and of the fused feature
-  m.num_joints = 17  # heatmaps: 17 (Human3.6M) or 20 (union with MPII)
+  # What joints there are: h36m_17, union_20 (with MPII), rhd_21 (a hand), coco_17 or a .toml file.
+  m.skeleton = "h36m_17"
   m.dtype = "float32"  # compute type of the network: float32 or bfloat16; parameters stay float32
   # Of the running statistics, in torch's sense: new = 0.9 old + 0.1 batch; below 0 they are the
   # averages over all steps.

@@ -28,7 +28,7 @@ def get_config() -> ml_collections.ConfigDict:
 def hands(c: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   """The changes that all `_rhd` configs share."""
   c.data.name = "rhd"
-  c.model.num_joints = 21
+  c.model.skeleton = "rhd_21"
   c.heatmap.sigma = 25.0
   c.lifting.heatmap_size = 224
   c.lifting.joint_noise = 2.5

@@ -52,7 +52,6 @@ RANGES = {
   "model.backbone_depth": _of(18, 34, 50, 101, 152),
   "model.width": _POSITIVE,
   "model.deconv_channels": _whole(1),
-  "model.num_joints": _whole(1),
   "model.dtype": _of("float32", "bfloat16"),
   "model.bn_momentum": Range(lambda x: x < 0 or 0 < x <= 1, "above 0 and at most 1, or below 0"),
   "model.head_init_std": _POSITIVE,

@@ -43,7 +43,7 @@ class Model:
 
   def __init__(self, config: ml_collections.ConfigDict, variables):
     self.config = config
-    self.skeleton = skeletons.by_num_joints(config.model.num_joints)
+    self.skeleton = skeletons.of_model(config.model)
     self.image_size = config.data.image_size
     task = tasks.build(config, axis_name=None)
     self._predict = jax.jit(task.predict)
@@ -118,7 +118,7 @@ def _tuples(tree: Any) -> Any:
 def _find(name_or_folder) -> tuple[pathlib.Path, pathlib.Path]:
   """The checkpoint's folder and the config.json of its run."""
   name = str(name_or_folder)
-  shipped = sorted(p.name for p in _SHIPPED.iterdir() if p.is_dir())
+  shipped = sorted(p.parent.name for p in _SHIPPED.glob("*/config.json"))
   if name in shipped:
     return _SHIPPED / name, _SHIPPED / name / "config.json"
   folder = pathlib.Path(name_or_folder)

@@ -3,6 +3,8 @@
 import dataclasses
 import pathlib
 import tomllib
+from collections.abc import Mapping
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -267,17 +269,55 @@ def to_dict(skeleton: Skeleton) -> dict:
   }
 
 
-def by_num_joints(num_joints: int) -> Skeleton:
-  """The skeleton with this many joints.
+# Of configs from before `model.skeleton`, which had the number of joints alone.
+_OF_NUMBER = {s.num_joints: s for s in (H36M_17, UNION_20, RHD_21)}
+
+
+def of_model(model: Mapping[str, Any]) -> Skeleton:
+  """The skeleton of a config's `model` group, also of one recorded before it had a skeleton.
+
+  Args:
+    model: has `skeleton`, a name, a path that ends in .toml or the fields of `to_dict`; or, as of
+      old, `num_joints` alone: 17 (h36m_17), 20 (union_20) or 21 (rhd_21).
 
   Raises:
-    ValueError: there is none; the message lists the known counts.
+    ValueError: no such skeleton; the message names the field.
+    FileNotFoundError: no such file.
   """
-  known = {s.num_joints: s for s in (H36M_17, UNION_20, RHD_21)}
-  if num_joints not in known:
-    names = ", ".join(f"{n} ({s.name})" for n, s in known.items())
-    raise ValueError(f"no skeleton has {num_joints} joints; known: {names}")
-  return known[num_joints]
+  if "skeleton" not in model:
+    number = model.get("num_joints")
+    if number not in _OF_NUMBER:
+      raise ValueError(
+        f"the config has no model.skeleton, and of {number} joints none is known: set it to "
+        f"{', '.join(SKELETONS)} or a .toml file"
+      )
+    return _OF_NUMBER[number]
+  given = model["skeleton"]
+  if isinstance(given, str):
+    return read(given)
+  # Records come back from JSON or from a config, whose lists may have become tuples.
+  fields = {name: _lists(value) for name, value in dict(given).items()}
+  return from_dict(fields, where="model.skeleton")
+
+
+def record(model: dict[str, Any]) -> dict[str, Any]:
+  """A `model` group as it is recorded: a skeleton of one's own in full, since files move."""
+  skeleton = of_model(model)
+  kept = {name: value for name, value in model.items() if name != "num_joints"}
+  own = SKELETONS.get(skeleton.name) != skeleton
+  return kept | {"skeleton": to_dict(skeleton) if own else skeleton.name}
+
+
+def describe(skeleton: Skeleton) -> dict[str, Any]:
+  """What a checkpoint's weights depend on; of the first skeletons the number of joints says all."""
+  described: dict[str, Any] = {"num_joints": skeleton.num_joints}
+  if _OF_NUMBER.get(skeleton.num_joints) != skeleton:
+    described["skeleton"] = to_dict(skeleton)
+  return described
+
+
+def _lists(value: Any) -> Any:
+  return [_lists(x) for x in value] if isinstance(value, list | tuple) else value
 
 
 def spoken(name: str) -> str:

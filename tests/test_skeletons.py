@@ -14,7 +14,9 @@ def test_known_facts():
   assert (hand.index("middle4"), hand.parents[11], hand.root) == (12, 12, 0)
   assert h36m.joints[h36m.parents[h36m.index("lsho")]] == "neck"
   for skeleton in (h36m, union, hand):
-    assert skeletons.by_num_joints(skeleton.num_joints) is skeleton
+    assert skeletons.of_model({"skeleton": skeleton.name}) is skeleton
+    # Configs from before `model.skeleton`.
+    assert skeletons.of_model({"num_joints": skeleton.num_joints}) is skeleton
     assert len(skeleton.limbs) == skeleton.num_joints - 1
   # The same tree, seen through either joint set, where MPII's extra joints are leaves or absent.
   names = {h36m.joints[c]: h36m.joints[p] for p, c in h36m.limbs}
@@ -32,8 +34,10 @@ def test_mirroring_golden_fliplr_joints():
 
 
 def test_errors_name_the_choices():
-  with pytest.raises(ValueError, match=r"17 .*20 .*21"):
-    skeletons.by_num_joints(16)
+  with pytest.raises(
+    ValueError, match=r"no model.skeleton, and of 16 joints none is known.*h36m_17"
+  ):
+    skeletons.of_model({"num_joints": 16})
   with pytest.raises(ValueError, match="it has root, rhip"):
     skeletons.H36M_17.index("tail")
   with pytest.raises(ValueError, match="does not lead to the root"):
@@ -53,6 +57,15 @@ def test_ones_own_skeleton_from_a_file(tmp_path):
   for skeleton in (mouse, *skeletons.SKELETONS.values()):
     assert skeletons.from_dict(skeletons.to_dict(skeleton), where="here") == skeleton
   assert skeletons.read("coco_17").joints[5] == "lsho"
+  # A config names the file; its record holds the skeleton, wherever the file goes.
+  recorded = skeletons.record({"skeleton": str(path), "width": 1.0})
+  path.unlink()
+  assert skeletons.of_model(recorded) == mouse and recorded["width"] == 1.0
+  assert skeletons.record(recorded) == recorded
+  assert skeletons.record({"num_joints": 20}) == {"skeleton": "union_20"}
+  # Human3.6M's 17 joints and COCO's are not the same weights.
+  assert skeletons.describe(skeletons.H36M_17) == {"num_joints": 17}
+  assert skeletons.describe(skeletons.COCO_17)["skeleton"]["name"] == "coco_17"
 
 
 @pytest.mark.parametrize(

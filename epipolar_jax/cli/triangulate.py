@@ -40,57 +40,46 @@ def add(verbs) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-  """Reads, triangulates, writes, and prints each camera's reprojection error."""
-  import numpy as np
+  """Reads, triangulates, prints how well the views agree, and writes."""
+  import dataclasses
 
+  from epipolar_jax.cli import outputs
   from epipolar_jax.keypoints import reading
-  from epipolar_jax.matching import naming, people
-  from epipolar_jax.motion import files, formats, motion
+  from epipolar_jax.matching import people, sizes
   from epipolar_jax.rigs.rig import Rig
+  from epipolar_jax.runtime import compilation_cache
   from epipolar_jax.triangulation import estimate as estimates
 
+  compilation_cache.enable()
   if options.fps is not None and not 0 < options.fps < float("inf"):
     raise ValueError(f"--fps should be above 0, got {options.fps}")
   if options.people != "all" and not options.people.isdecimal():
     raise ValueError(f"--people should be a number or all, got {options.people!r}")
   most = None if options.people == "all" else int(options.people)
-  written = [name for name in options.format.split(",") if name]
-  for name in written:
-    formats.check(name)
+  chosen = outputs.names(options.format)
   rig = Rig.read(options.cameras, unit=options.unit)
+  for first, second in rig.twins():
+    print(f"Cameras {first} and {second} have the same pose in {options.cameras}: one is wrong")
   observations = reading.read_recording(
     options.keypoints, rig.names, fps=options.fps, joint_set=options.joint_set
   )
-  pairing = naming.check(observations, rig)
-  if pairing is not None and pairing.verdict == "wrong" and not options.trust_names:
-    raise ValueError(f"{pairing.sentence()} (--trust_names goes on all the same)")
-  if pairing is not None:
-    sentence = pairing.sentence()
-    print(sentence[0].upper() + sentence[1:])
+  sizes.check(observations, rig)
+  outputs.prove_pairing(observations, rig, trust_names=options.trust_names)
   slots = observations.points.shape[1]
   observations = people.match(observations, rig, people=most)
   if not observations.points.shape[1]:
     raise ValueError(f"none of up to {slots} people in a frame is confirmed by a second view")
-  found = estimates.triangulate(observations, rig, options.method)
-  path = options.out / "joints.npz"
-  files.write(path, found, fps=observations.fps, first_frame=observations.first_frame)
-  frames, count, joints = found.valid.shape
-  people_said = f"{count} people, " if count > 1 else ""
-  print(
-    f"{frames} frames, {people_said}{joints} joints, {found.valid.mean():.1%} triangulated by "
-    f"{options.method}; reprojection error, px:"
-  )
-  for view, name in enumerate(found.views):
-    off = found.reprojection_px[:, :, view]
-    off = off[np.isfinite(off)]
-    low, high = np.percentile(off, (50, 90)) if len(off) else (np.nan, np.nan)
-    print(f"  {name}: median {low:.2f}, 90th percentile {high:.2f}")
+  rig = rig.select(observations.views)
+  ideal = dataclasses.replace(observations, points=rig.undistort(observations.points))
+  found = estimates.triangulate(ideal, rig.cameras, options.method)
   if rig.unit_mm is None:
     print(f"{options.cameras} does not state its unit: mm were assumed (--unit says otherwise)")
-  print(f"Wrote {path}")
-  moved = motion.of_estimate(found, fps=observations.fps, first_frame=observations.first_frame)
-  for name in written:
-    stem = name.replace(" ", "_")
-    path = options.out / f"joints_{stem}{formats.FORMATS[name].suffix}"
-    for one in formats.write(path, moved, name, up=options.up)[0]:
-      print(f"Wrote {one}")
+  outputs.tell(found, ideal, rig, options.method)
+  outputs.write(
+    options.out,
+    found,
+    chosen,
+    fps=observations.fps,
+    first_frame=observations.first_frame,
+    up=options.up,
+  )

@@ -36,14 +36,15 @@ _COLUMNS = {
 
 def build(config: ml_collections.ConfigDict) -> problem.Problem:
   """The evaluation of a config with a lifting task."""
-  hands = config.model.num_joints == skeletons.RHD_21.num_joints
+  skeleton = skeletons.of_model(config.model)
+  hands = skeleton == skeletons.RHD_21
   return problem.Problem(
     run=lambda predict, batch: predict(batch),
     labels=(
       *("joints_2d", "crop", "valid", "frame", "action", "visible"),
       *(("hand_side",) if hands else ()),
     ),
-    summarize=summarize,
+    summarize=functools.partial(summarize, skeleton=skeleton),
     columns=_COLUMNS,
     rows=lambda split, summary: {(split,): summary},
     logged=("epe_mm", "epe_median_mm", "auc_20_50_percent", "mean_pose_epe_mm"),
@@ -57,13 +58,18 @@ def build(config: ml_collections.ConfigDict) -> problem.Problem:
       "coordinate; best: for each joint the view that happens to be nearest, an upper bound",
       "crop": "ground-truth box or joints",
     },
-    picture=functools.partial(pictures.sheet, hands=hands),
+    picture=functools.partial(pictures.sheet, skeleton=skeleton),
     legend="mean pose: EPE of always saying the split's mean pose; views mean, median, best: all "
     "views of a frame together",
   )
 
 
-def summarize(predicted: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> dict[str, Any]:
+def summarize(
+  predicted: dict[str, np.ndarray],
+  labels: dict[str, np.ndarray],
+  *,
+  skeleton: skeletons.Skeleton,
+) -> dict[str, Any]:
   """Errors over all views, joints and frames, JSON-ready.
 
   Args:
@@ -71,12 +77,12 @@ def summarize(predicted: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -
       `_truth`, and, where the camera's frame is known, `world` [n v j 3] and, with a viewpoint,
       `rotation_error_deg` [n v].
     labels: action [n].
+    skeleton: of the joints.
   """
   name = "camera" if "camera" in predicted else "canonical"
   truth = predicted[f"{name}_truth"]
   error = np.linalg.norm(predicted[name] - truth, axis=-1)
   mean_pose_error = np.linalg.norm(truth.mean((0, 1)) - truth, axis=-1)
-  skeleton = skeletons.by_num_joints(error.shape[-1])
   actions = np.array([a.decode() if isinstance(a, bytes) else str(a) for a in labels["action"]])
   out = {
     "frame_of_the_error": name,

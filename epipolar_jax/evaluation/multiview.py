@@ -34,7 +34,8 @@ _MEANS = {
   "mpjpe_scaled_mm": "scaled",
   "pa_mpjpe_mm": "procrustes",
 }
-_PCK_3D_MM = (50.0, 100.0, 150.0)
+# Of the size of the skeleton: 50, 100 and 150 mm of a person; the largest is also the AUC's range.
+_PCK_3D = (0.025, 0.05, 0.075)
 _PCK_2D_PX = (2.0, 5.0, 10.0)
 _AUC_2D_PX = 20.0
 # The original's triangulation: of what the network found, and of the true 2D joints.
@@ -73,8 +74,8 @@ def build(config: ml_collections.ConfigDict) -> problem.Problem:
       "views": config.eval.views or "all",
       "chosen": chosen._asdict(),
     },
-    picture=functools.partial(_picture, text=config.eval.views),
-    film=functools.partial(_film, text=config.eval.views),
+    picture=functools.partial(_picture, config=config),
+    film=functools.partial(_film, config=config),
     legend=_legend(chosen),
   )
 
@@ -117,11 +118,16 @@ def _of_cameras(arrays: problem.Arrays, chosen: tuple[int, ...]) -> problem.Arra
 
 
 def _picture(
-  images: np.ndarray, predicted: problem.Arrays, labels: problem.Arrays, *, text: str
+  images: np.ndarray,
+  predicted: problem.Arrays,
+  labels: problem.Arrays,
+  *,
+  config: ml_collections.ConfigDict,
 ) -> np.ndarray:
-  chosen = camera_sets.parse(text, images.shape[1]).main
+  chosen = camera_sets.parse(config.eval.views, images.shape[1]).main
   flat = {k: x for k, x in predicted.items() if not isinstance(x, dict)}
-  return predictions.sheet(images[:, list(chosen)], flat, _of_cameras(labels, chosen))
+  seen, known = images[:, list(chosen)], _of_cameras(labels, chosen)
+  return predictions.sheet(seen, flat, known, skeleton=skeletons.of_model(config.model))
 
 
 def _film(
@@ -129,13 +135,14 @@ def _film(
   predicted: problem.Arrays,
   labels: problem.Arrays,
   *,
-  text: str,
+  config: ml_collections.ConfigDict,
   fps: int,
   hold_s: float,
 ) -> Iterator[np.ndarray]:
-  chosen = camera_sets.parse(text, images.shape[1]).main
-  seen = images[:, list(chosen)]
-  return film.scenes(seen, predicted, _of_cameras(labels, chosen), fps=fps, hold_s=hold_s)
+  chosen = camera_sets.parse(config.eval.views, images.shape[1]).main
+  seen, skeleton = images[:, list(chosen)], skeletons.of_model(config.model)
+  known = _of_cameras(labels, chosen)
+  return film.scenes(seen, predicted, known, skeleton=skeleton, fps=fps, hold_s=hold_s)
 
 
 def summarize(
@@ -175,21 +182,23 @@ def summarize(
     "retriangulated_valid": np.asarray(again.valid) & (labelled.sum(axis=1) >= 2),
   }
   main = camera_sets.parse(config.eval.views, labels["crop"].shape[1]).main
-  summary = _pose_numbers(predicted, labels)
+  skeleton = skeletons.of_model(config.model)
+  summary = _pose_numbers(predicted, labels, skeleton)
   seen = true_2d[:, list(main)], labels["occluded"][:, list(main)]
   map_size = config.data.image_size // models.STRIDE
-  summary |= _image_numbers(predicted, *seen, labelled[:, list(main)], map_size)
-  summary |= _breakdown(predicted, labels)
+  summary |= _image_numbers(predicted, *seen, labelled[:, list(main)], map_size, skeleton)
+  summary |= _breakdown(predicted, labels, skeleton)
   # As asked: what comes from the device is sorted by name.
   summary["methods"] = {
-    name: _pose_numbers(predicted["methods"][name], labels)
+    name: _pose_numbers(predicted["methods"][name], labels, skeleton)
     for name in multiview_task.methods(config)
   }
-  summary["views"] = _by_cameras(predicted["others"], labels)
+  summary["views"] = _by_cameras(predicted["others"], labels, skeleton.root)
   original_rules = protocols.EPIPOLAR_TRANSFORMERS._replace(views=config.eval.views)
+  score = functools.partial(protocols.score, root=skeleton.root)
   summary["protocols"] = {
-    "chosen": protocols.score(chosen, predicted["joints_3d"], predicted["joint_valid"], labels),
-    "epipolar_transformers": protocols.score(
+    "chosen": score(chosen, predicted["joints_3d"], predicted["joint_valid"], labels),
+    "epipolar_transformers": score(
       original_rules, original["joints_3d"], original["joint_valid"], labels
     ),
   }
@@ -247,12 +256,15 @@ def _triangulate(predicted, labels, config) -> problem.Arrays:
   return {"joints_3d": np.asarray(found.points), "joint_valid": np.asarray(found.valid)}
 
 
-def _pose_numbers(found: problem.Arrays, labels: problem.Arrays) -> problem.Summary:
+def _pose_numbers(
+  found: problem.Arrays, labels: problem.Arrays, skeleton: skeletons.Skeleton
+) -> problem.Summary:
   """Means of the errors of one method in 3D."""
   points, truth, labelled = found["joints_3d"], labels["joints_3d"], labels["labelled"]
   valid = found["joint_valid"] & labelled
-  errors = pose_errors.errors(points, truth, valid)
-  return _means(errors, labelled) | _pck_3d(points, valid, truth, labelled)
+  errors = pose_errors.errors(points, truth, valid, root=skeleton.root)
+  thresholds = tuple(share * skeleton.size_mm for share in _PCK_3D)
+  return _means(errors, labelled) | _pck_3d(points, valid, truth, labelled, thresholds)
 
 
 def _means(errors: pose_errors.PoseErrors, labelled: np.ndarray) -> problem.Summary:
@@ -267,13 +279,17 @@ def _means(errors: pose_errors.PoseErrors, labelled: np.ndarray) -> problem.Summ
 
 
 def _pck_3d(
-  points: np.ndarray, valid: np.ndarray, truth: np.ndarray, labelled: np.ndarray
+  points: np.ndarray,
+  valid: np.ndarray,
+  truth: np.ndarray,
+  labelled: np.ndarray,
+  thresholds: tuple[float, ...],
 ) -> problem.Summary:
   # Not a number is close to nothing: a failed joint is a miss.
   points = np.where(valid[..., None], points, np.nan).astype(np.float32)
-  thresholds = {"thresholds": _PCK_3D_MM, "largest": 150.0}
-  near, area, count = jax.device_get(_near(points, truth, labelled, **thresholds))
-  shares = {f"pck_3d_{t:g}mm_percent": _percent(near[i], count) for i, t in enumerate(_PCK_3D_MM)}
+  options = {"thresholds": thresholds, "largest": thresholds[-1]}
+  near, area, count = jax.device_get(_near(points, truth, labelled, **options))
+  shares = {f"pck_3d_{t:g}mm_percent": _percent(near[i], count) for i, t in enumerate(thresholds)}
   return shares | {"auc_3d_percent": _percent(area, count)}
 
 
@@ -298,6 +314,7 @@ def _image_numbers(
   occluded: np.ndarray,
   labelled: np.ndarray,
   map_size: int,
+  skeleton: skeletons.Skeleton,
 ) -> problem.Summary:
   """Errors in the images, network px: mean, in hidden views, PCK, AUC and joint detection rate."""
   points = predicted["joints_2d"]
@@ -316,7 +333,7 @@ def _image_numbers(
   return {
     "error_2d_px": _mean(distance[counts]),
     "error_2d_occluded_views_px": _mean(distance[counts & occluded[..., None]]),
-    "error_2d_per_joint_px": _named(each_joint),
+    "error_2d_per_joint_px": _named(each_joint, skeleton),
     "jdr_percent": _percent(detected.sum(), detectable.sum()),
     **{f"pck_2d_{t:g}px_percent": _percent(near[i], count) for i, t in enumerate(_PCK_2D_PX)},
     "auc_2d_percent": _percent(area, count),
@@ -327,19 +344,23 @@ def _mean(values: np.ndarray) -> float | None:
   return float(values.mean(dtype=np.float64)) if values.size else None
 
 
-def _named(values: Sequence[float | None]) -> dict[str, float | None]:
-  names = skeletons.by_num_joints(len(values)).joints
-  return {name: None if x is None else float(x) for name, x in zip(names, values)}
+def _named(values: Sequence[float | None], skeleton: skeletons.Skeleton) -> dict[str, float | None]:
+  return {
+    name: None if x is None else float(x) for name, x in zip(skeleton.joints, values, strict=True)
+  }
 
 
-def _breakdown(predicted: problem.Arrays, labels: problem.Arrays) -> problem.Summary:
+def _breakdown(
+  predicted: problem.Arrays, labels: problem.Arrays, skeleton: skeletons.Skeleton
+) -> problem.Summary:
   """Errors per joint and per action, by alignment."""
   valid = predicted["joint_valid"] & labels["labelled"]
-  errors = pose_errors.errors(predicted["joints_3d"], labels["joints_3d"], valid)
+  points, truth = predicted["joints_3d"], labels["joints_3d"]
+  errors = pose_errors.errors(points, truth, valid, root=skeleton.root)
   actions = np.array([a.decode() if isinstance(a, bytes) else str(a) for a in labels["action"]])
   own_column = np.eye(valid.shape[1], dtype=bool)
   per_joint = {
-    alignment: _named([errors.mean(alignment, column[None]) for column in own_column])
+    alignment: _named([errors.mean(alignment, column[None]) for column in own_column], skeleton)
     for alignment in pose_errors.ALIGNMENTS
   }
   per_action = {
@@ -354,19 +375,23 @@ def _breakdown(predicted: problem.Arrays, labels: problem.Arrays) -> problem.Sum
   }
 
 
-def _by_cameras(others: dict[str, problem.Arrays], labels: problem.Arrays) -> problem.Summary:
+def _by_cameras(
+  others: dict[str, problem.Arrays], labels: problem.Arrays, root: int
+) -> problem.Summary:
   """For every number of cameras the means over all choices, by method, and each choice alone."""
   sizes: dict[str, list[str]] = {}
   for name in others:
     sizes.setdefault(str(name.count(",") + 1), []).append(name)
-  return {size: _of_size(names, others, labels) for size, names in sizes.items()}
+  return {size: _of_size(names, others, labels, root) for size, names in sizes.items()}
 
 
-def _of_size(names, others, labels) -> problem.Summary:
+def _of_size(names, others, labels, root) -> problem.Summary:
   truth, labelled = labels["joints_3d"], labels["labelled"]
   errors = {
     name: {
-      method: pose_errors.errors(found["joints_3d"], truth, found["joint_valid"] & labelled)
+      method: pose_errors.errors(
+        found["joints_3d"], truth, found["joint_valid"] & labelled, root=root
+      )
       for method, found in others[name].items()
     }
     for name in names

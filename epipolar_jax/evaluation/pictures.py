@@ -16,7 +16,7 @@ from epipolar_jax.inputs import multiview
 from epipolar_jax.visualize import panels, predictions
 
 _ROWS = 2  # frames in a picture
-_JOINT = -1  # whose attention is drawn: the last one, a wrist of the body skeletons
+_JOINT = -1  # whose attention is drawn: the last one of the skeleton, an end of a limb
 
 
 def make(config: ml_collections.ConfigDict, split: str) -> Callable[[Any], dict[str, np.ndarray]]:

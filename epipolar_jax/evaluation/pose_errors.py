@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from epipolar_jax import metrics, skeletons
+from epipolar_jax import metrics
 
 ALIGNMENTS = ("absolute", "relative", "scaled", "procrustes")
 
@@ -33,16 +33,21 @@ class PoseErrors(NamedTuple):
 
 
 def errors(
-  points: np.ndarray, truth: np.ndarray, valid: np.ndarray, *, clamp_mm: float | None = None
+  points: np.ndarray,
+  truth: np.ndarray,
+  valid: np.ndarray,
+  *,
+  root: int,
+  clamp_mm: float | None = None,
 ) -> PoseErrors:
   """Errors of all joints after every alignment.
 
   Args:
     points, truth: [n, j, 3], mm.
     valid: [n, j]; an alignment uses these joints alone.
+    root: joint that "relative" and "scaled" align.
     clamp_mm: errors above it count as it.
   """
-  root = skeletons.by_num_joints(points.shape[1]).root
   clamp = np.float32(np.inf if clamp_mm is None else clamp_mm)
   points, truth = np.asarray(points, np.float32), np.asarray(truth, np.float32)
   states = jax.device_get(_all_alignments(points, truth, np.asarray(valid), clamp, root=root))

@@ -73,7 +73,12 @@ def of_config(config: ml_collections.ConfigDict) -> Protocol:
 
 
 def score(
-  protocol: Protocol, points: np.ndarray, valid: np.ndarray, labels: dict[str, np.ndarray]
+  protocol: Protocol,
+  points: np.ndarray,
+  valid: np.ndarray,
+  labels: dict[str, np.ndarray],
+  *,
+  root: int,
 ) -> dict[str, Any]:
   """The error by a protocol, and what did not count.
 
@@ -84,6 +89,7 @@ def score(
     labels: joints_3d [n j 3] mm; retriangulated [n j 3] mm and retriangulated_valid [n j]; damaged
       [n] and labelled [n j] if the data set says: a joint without a label does not count, nor
       does it fail.
+    root: joint that alignments to the root take.
 
   Returns:
     The rules, `mpjpe_mm` (None when nothing counts), `frames` and `joints` that counted, and what
@@ -103,7 +109,7 @@ def score(
     counts = found & ~failed.any(axis=1, keepdims=True) & keep[:, None]
   else:
     counts = found & keep[:, None]
-  errors = pose_errors.errors(points, truth, found, clamp_mm=protocol.clamp_mm or None)
+  errors = pose_errors.errors(points, truth, found, root=root, clamp_mm=protocol.clamp_mm or None)
   return protocol._asdict() | {
     "mpjpe_mm": errors.mean(protocol.alignment, counts),
     "frames": int(keep.sum()),

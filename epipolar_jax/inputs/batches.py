@@ -1,13 +1,14 @@
 """What a config's task reads: its data and its training batches."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ml_collections
 
+from epipolar_jax import skeletons
 from epipolar_jax.inputs import crops, datasets, lifting, multiview, subsets
 
-_UNION_JOINTS = 20
 Batch = multiview.Batch
 device_part = multiview.device_part
 
@@ -15,7 +16,7 @@ device_part = multiview.device_part
 def open_split(config: ml_collections.ConfigDict, split: str) -> Sequence[dict[str, Any]]:
   """Random access to the stored examples of one split, in the skeleton of the network."""
   source = datasets.open_split(config.data, split)
-  union = config.data.name == "h36m" and config.model.num_joints == _UNION_JOINTS
+  union = config.data.name == "h36m" and skeletons.of_model(config.model) == skeletons.UNION_20
   return subsets.UnionJoints(source) if union else source
 
 
@@ -89,8 +90,10 @@ def eval_batches(
 
 
 def _loader(config: ml_collections.ConfigDict, *, train: bool):
-  """What turns a stored example into a frame, where it is not the multi-view loader."""
-  return None if config.task == "multiview" else lifting.loader(config, train=train)
+  """What turns a stored example into a frame."""
+  if config.task != "multiview":
+    return lifting.loader(config, train=train)
+  return functools.partial(multiview.load_frame, skeleton=skeletons.of_model(config.model))
 
 
 def augmentation(config: ml_collections.ConfigDict) -> crops.Augmentation:

@@ -37,7 +37,8 @@ def loader(config: ml_collections.ConfigDict, *, train: bool) -> multiview.LoadF
       "labels in the camera's frame would not be mirrored"
     )
   with_image = not train or config.task not in _BLIND
-  if config.model.num_joints == skeletons.RHD_21.num_joints:
+  skeleton = skeletons.of_model(config.model)
+  if skeleton == skeletons.RHD_21:
     noise = (options.joint_noise, options.center_noise, options.offset_noise) if train else (0,) * 3
     return functools.partial(
       _load_hand,
@@ -47,7 +48,9 @@ def loader(config: ml_collections.ConfigDict, *, train: bool) -> multiview.LoadF
       with_image=with_image,
     )
   num_views = options.train_views if train else 0
-  return functools.partial(_load_body, num_views=num_views, with_image=with_image)
+  return functools.partial(
+    _load_body, skeleton=skeleton, num_views=num_views, with_image=with_image
+  )
 
 
 def _load_body(
@@ -56,6 +59,7 @@ def _load_body(
   rng: np.random.Generator,
   *,
   size: int,
+  skeleton: skeletons.Skeleton,
   num_views: int,
   with_image: bool,
 ) -> multiview.Frame:
@@ -69,7 +73,9 @@ def _load_body(
     picked = rng.choice(available, num_views, replace=False)
     example = example | {k: np.stack([example[k][i] for i in picked]) for k in _PER_VIEW}
     example["image"] = [example["image"][i] for i in picked]
-  frame = multiview.load_frame(example, augmentation, rng, size=size, with_image=with_image)
+  frame = multiview.load_frame(
+    example, augmentation, rng, size=size, with_image=with_image, skeleton=skeleton
+  )
   if not np.isfinite(frame["joints_3d"]).all():
     joint = int(np.flatnonzero(~np.isfinite(frame["joints_3d"]).all(-1))[0])
     raise ValueError(

@@ -216,13 +216,29 @@ def load_frame(
   *,
   size: int,
   with_image: bool = True,
+  skeleton: skeletons.Skeleton | None = None,
 ) -> Frame:
   """Crops and augments one frame; its image is drawn when it gets its place in a batch.
 
+  Args:
+    example: as stored.
+    augmentation: the random changes.
+    rng: draws them.
+    size: side of the crops, px.
+    with_image: False leaves the images out.
+    skeleton: of the joints; None where nothing is mirrored.
+
   Raises:
-    ValueError: a camera or box of the frame cannot be used; the message names frame and view.
+    ValueError: a camera or box of the frame cannot be used, or its joints are not the skeleton's;
+      the message names frame and view.
   """
   fields.check(example)
+  joints = len(example["joints_3d"])
+  if skeleton is not None and joints != skeleton.num_joints:
+    raise ValueError(
+      f"{fields.where(example)}: joints_3d has {joints} joints, model.skeleton {skeleton.name} has "
+      f"{skeleton.num_joints}: choose the skeleton of the data set"
+    )
   mirror = bool(rng.random() < augmentation.flip_probability)
   affines, tables = [], []
   for center, side in zip(example["box_center"], example["box_size"]):
@@ -235,7 +251,9 @@ def load_frame(
   joints_2d = np.where(np.isfinite(joints_2d).all(-1, keepdims=True), joints_2d, 0)
   if mirror:
     # In a mirrored world the left wrist is a right wrist, in every view and in 3D.
-    swap = list(skeletons.by_num_joints(len(joints_3d)).flip_order)
+    if skeleton is None:
+      raise ValueError("mirroring exchanges left and right: give the skeleton of the joints")
+    swap = list(skeleton.flip_order)
     joints_2d, joints_3d, labelled = joints_2d[:, swap], joints_3d[swap], labelled[:, swap]
   copied = (*_COPIED, "damaged") if "damaged" in example else _COPIED
   frame = {name: np.asarray(example[name]) for name in copied}

@@ -29,24 +29,31 @@ from epipolar_jax.keypoints.observations import Observations
 
 
 class Format(NamedTuple):
-  """How a format is told apart, and read with the user's joint set (None: not named)."""
+  """How a format is told apart, and read.
+
+  Attributes:
+    recognise: whether a source is of it.
+    read: with the user's joint set (None: not named).
+    has_names: whether its files name their joints, so that there is no set to choose.
+  """
 
   recognise: Callable[[sources.Source], bool]
   read: Callable[[sources.Source, str | None], Observations]
+  has_names: bool = False
 
 
 # The first that recognises a source reads it.
 FORMATS = {
-  "plain npz": Format(plain.recognise, plain.read),
+  "plain npz": Format(plain.recognise, plain.read, has_names=True),
   "mediapipe": Format(mediapipe.recognise, mediapipe.read),
   "openpose": Format(openpose.recognise, openpose.read),
   "mmpose": Format(mmpose.recognise, mmpose.read),
   "alphapose": Format(alphapose.recognise, alphapose.read),
   "coco": Format(coco.recognise, coco.read),
-  "deeplabcut": Format(deeplabcut.recognise, deeplabcut.read),
-  "deeplabcut h5": Format(deeplabcut_h5.recognise, deeplabcut_h5.read),
-  "sleap": Format(sleap_labels.recognise, sleap_labels.read),
-  "sleap analysis": Format(sleap_analysis.recognise, sleap_analysis.read),
+  "deeplabcut": Format(deeplabcut.recognise, deeplabcut.read, has_names=True),
+  "deeplabcut h5": Format(deeplabcut_h5.recognise, deeplabcut_h5.read, has_names=True),
+  "sleap": Format(sleap_labels.recognise, sleap_labels.read, has_names=True),
+  "sleap analysis": Format(sleap_analysis.recognise, sleap_analysis.read, has_names=True),
   "caliscope": Format(caliscope.recognise, caliscope.read),
 }
 
@@ -86,6 +93,8 @@ def read_source(source: sources.Source, joint_set: str | None) -> Observations:
   path = source.path
   try:
     name = recognise(source)
+    if name is not None and FORMATS[name].has_names and joint_set is not None:
+      raise ValueError(f"{path}: names its joints; {joint_set} is for files that do not")
     if name is not None:
       return FORMATS[name].read(source, joint_set)
   except ValueError as error:
@@ -123,22 +132,15 @@ def read_recording(
     ValueError: a file or view is of no camera or of one that another is of, is damaged, or has
       other joints; or no frame is in two views.
   """
-  named = [str(x).split("=", 1) for x in files if "=" in str(x)]
-  named = {camera: file for camera, file in named if camera in cameras}
-  said = {f"{camera}={file}" for camera, file in named.items()}
-  rest = [x for x in files if str(x) not in said]
-  if len(files) == 1 and rest:
-    found = read_file(rest[0], joint_set=joint_set)
+  if len(files) == 1 and not _stated(files, cameras):
+    found = read_file(files[0], joint_set=joint_set)
     views = tuple(camera_of(v, cameras, "in the calibration or the file") for v in found.views)
     if len(set(views)) != len(views):
       pairs = ", ".join(f"{v} of {c}" for v, c in zip(found.views, views))
-      raise ValueError(f"{rest[0]}: two views are of one camera: {pairs}")
+      raise ValueError(f"{files[0]}: two views are of one camera: {pairs}")
     found = dataclasses.replace(found, views=views, fps=fps or found.fps)
   else:
-    paired = named | pair(rest, cameras)
-    if len(paired) != len(files):
-      raise ValueError("two keypoint files are of one camera: give each camera once")
-    found = read(paired, fps=fps, joint_set=joint_set)
+    found = read(pair_all(files, cameras), fps=fps, joint_set=joint_set)
   seen = found.seen.any(axis=(1, 3))
   if len(found.views) > 1 and not (seen.sum(axis=1) >= 2).any():
     ranges = [f"{view} {_range(x, found.first_frame)}" for view, x in zip(found.views, seen.T)]
@@ -170,6 +172,26 @@ def pair(files: Sequence[str | os.PathLike], cameras: Sequence[str]) -> dict[str
       raise ValueError(f"{found[name]} and {file} both hold the name of camera {name}")
     found[name] = file
   return found
+
+
+def pair_all(files: Sequence[str | os.PathLike], cameras: Sequence[str]) -> dict[str, pathlib.Path]:
+  """As `pair`, where a file may also be given as CAMERA=FILE.
+
+  Raises:
+    ValueError: as `pair`, or two files are of one camera.
+  """
+  stated = _stated(files, cameras)
+  rest = [x for x in files if str(x) not in {f"{c}={file}" for c, file in stated.items()}]
+  found = {camera: pathlib.Path(file) for camera, file in stated.items()} | pair(rest, cameras)
+  if len(found) != len(files):
+    raise ValueError("two files are of one camera: give each camera once")
+  return found
+
+
+def _stated(files: Sequence[str | os.PathLike], cameras: Sequence[str]) -> dict[str, str]:
+  """Files by camera, of those that say CAMERA=FILE."""
+  named = [str(x).split("=", 1) for x in files if "=" in str(x)]
+  return {camera: file for camera, file in named if camera in cameras}
 
 
 def camera_of(text: str, cameras: Sequence[str], remedy: str) -> str:

@@ -2,8 +2,8 @@
 
 Frame by frame: each known person, where last seen in 3D, takes the nearest detection of each view;
 views that do not agree on a 3D position are let go; detections that are left are grouped across
-views by epipolar distance, the closest first, and make new people, or ones that were lost. All
-distances are in shares of a person's size in the image, so that a fly and a person alike work.
+views by epipolar distance, the closest first, and make new people. All distances are in shares of a
+person's size in the image, so that a fly and a person alike work.
 """
 
 import dataclasses
@@ -106,12 +106,9 @@ class _Tracker:
     for track, slots in zip(alive, self._follow(frame, alive, free)):
       self._accept(frame, track, slots, free)
     for group in self._groups(frame, free):
-      lost = [track for track in alive if track.last < frame]
-      track = self._known(frame, group, lost)
-      if track is None:
-        slots = np.full(self.points.shape[::2][:2], -1)
-        track = _Track(np.full((self.points.shape[3], 3), np.nan), slots, frame)
-        self.tracks.append(track)
+      slots = np.full((len(self.points), free.shape[1]), -1)
+      track = _Track(np.full((self.points.shape[3], 3), np.nan), slots, frame)
+      self.tracks.append(track)
       self._accept(frame, track, group, free)
 
   def _follow(self, frame: int, tracks: list[_Track], free: np.ndarray) -> np.ndarray:
@@ -121,10 +118,12 @@ class _Tracker:
     if not tracks:
       return taken
     expected = pinholes.project(np.stack([t.points for t in tracks]), self._cameras)
+    # Who was lost may be further away: twice as far after half the patience.
+    far = 1 + 2 * (np.array([frame - t.last for t in tracks]) - 1) / _PATIENCE
     for view in range(num_views):
       seen = np.flatnonzero(free[:, view])
       off = np.linalg.norm(expected[:, None, view] - self.points[frame, seen, view], axis=-1)
-      cost = self._median(off) / self._sizes[frame, seen, view]
+      cost = self._median(off) / self._sizes[frame, seen, view] / far[:, None]
       cost = np.where(cost < _STEP, cost, 10 * _STEP)
       for row, column in zip(*optimize.linear_sum_assignment(cost)):
         if cost[row, column] < _STEP:
@@ -132,9 +131,9 @@ class _Tracker:
     return taken
 
   def _accept(self, frame: int, track: _Track, slots: np.ndarray, free: np.ndarray) -> None:
-    """Gives a track those of its slots [v] that agree on 3D; one alone only if it was followed."""
+    """Gives a track those of its slots [v] that agree on 3D, or the one that it has."""
     slots, found = self._agreed(frame, slots)
-    if (slots < 0).all() or (found is None and np.isnan(track.points).all()):
+    if (slots < 0).all():
       return
     views = np.flatnonzero(slots >= 0)
     track.slots[frame, views] = slots[views]
@@ -144,21 +143,30 @@ class _Tracker:
       track.points = np.where(np.isfinite(found), found, track.points)
 
   def _agreed(self, frame: int, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """The slots [v] without views that disagree, the worst first; and their 3D joints [j, 3]."""
+    """The slots [v] without views that disagree, and their 3D joints [j, 3].
+
+    The view is left out without which the others agree best; a wrong one may pull the point so far
+    that another is furthest from it. Of two views that disagree neither is taken.
+    """
     slots = slots.copy()
     while (slots >= 0).sum() >= 2:
       views = np.flatnonzero(slots >= 0)
-      seen = self.points[frame, slots[views], views]
-      found = pinholes.locate(seen, self._cameras[views])
-      off = np.linalg.norm(pinholes.project(found, self._cameras[views]) - seen, axis=-1)
-      off = self._median(off) / self._sizes[frame, slots[views], views]
-      if (off < _AGREEMENT).all():
+      found, off = self._located(frame, slots, views)
+      if off < _AGREEMENT:
         return slots, found
-      slots[views[np.argmax(off)]] = -1
       if len(views) == 2:
-        # Either may be wrong: neither is taken.
         slots[:] = -1
+        return slots, None
+      others = [self._located(frame, slots, np.delete(views, i))[1] for i in range(len(views))]
+      slots[views[np.argmin(others)]] = -1
     return slots, None
+
+  def _located(self, frame: int, slots: np.ndarray, views: np.ndarray) -> tuple[np.ndarray, float]:
+    """3D joints [j, 3] as some views have them, and how far they are from the furthest of these."""
+    seen, size = self.points[frame, slots[views], views], self._sizes[frame, slots[views], views]
+    found = pinholes.locate(seen, self._cameras[views])
+    off = np.linalg.norm(pinholes.project(found, self._cameras[views]) - seen, axis=-1)
+    return found, (self._median(off) / size).max()
 
   def _groups(self, frame: int, free: np.ndarray) -> list[np.ndarray]:
     """Slots [v] of free detections that are of one person, of two views at least."""
@@ -195,19 +203,6 @@ class _Tracker:
           share = self._median(off) / size[[i, k]]
           found[i, k] = found[k, i] = share.mean()
     return found
-
-  def _known(self, frame: int, group: np.ndarray, lost: list[_Track]) -> _Track | None:
-    """The lost track nearest to a group, if near."""
-    best, nearest = None, _STEP
-    views = np.flatnonzero(group >= 0)
-    seen, size = self.points[frame, group[views], views], self._sizes[frame, group[views], views]
-    for track in lost:
-      off = np.linalg.norm(pinholes.project(track.points, self._cameras[views]) - seen, axis=-1)
-      # Further away the longer ago: 1 at first, 2 after half the patience.
-      far = (self._median(off) / size).mean() / (1 + 2 * (frame - track.last) / _PATIENCE)
-      if far < nearest:
-        best, nearest = track, far
-    return best
 
   def _median(self, off: np.ndarray) -> np.ndarray:
     """Over joints, the last axis; infinite where too few are known."""

@@ -5,6 +5,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from epipolar_jax import skeletons
 from epipolar_jax.models import attention, epipolar_pose, fusion, joint_fusion, pose_resnet
 
 # What only fusion of features reads, and its default.
@@ -42,7 +43,7 @@ def build(config: Any, parity: Any, *, axis_name: str | None = None) -> nn.Modul
   """Builds the network of a config's `model` and `parity` groups.
 
   Args:
-    config: attributes backbone_depth, width, deconv_channels, num_joints, head_init_std, dtype,
+    config: attributes backbone_depth, width, deconv_channels, skeleton, head_init_std, dtype,
       bn_momentum, share_weights and the group `fusion` (merge, and the attributes of
       `fusion.EpipolarFusion` and `attention.Options`).
     parity: attributes late_source, legacy_normalize, edge_aligned, zero_means_outside, lost_lines.
@@ -64,11 +65,11 @@ def build(config: Any, parity: Any, *, axis_name: str | None = None) -> nn.Modul
     )
   if merge == "heatmaps":
     _refuse_feature_options(config.fusion, parity)
-  momentum = bn_momentum(config)
+  momentum, num_joints = bn_momentum(config), skeletons.of_model(config).num_joints
 
   def backbone() -> pose_resnet.PoseResNet:
     return pose_resnet.PoseResNet(
-      num_joints=config.num_joints,
+      num_joints=num_joints,
       depth=config.backbone_depth,
       width=config.width,
       deconv_channels=config.deconv_channels,
@@ -82,7 +83,7 @@ def build(config: Any, parity: Any, *, axis_name: str | None = None) -> nn.Modul
     return _fusion(config.fusion, parity, dtype, momentum, axis_name)
 
   joint_layer = joint_fusion.JointFusion(
-    num_joints=config.num_joints, num_samples=config.fusion.num_samples
+    num_joints=num_joints, num_samples=config.fusion.num_samples
   )
   return epipolar_pose.EpipolarPose(
     backbone=backbone(),

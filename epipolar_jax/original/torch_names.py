@@ -281,7 +281,7 @@ def _place(
     found.wrong[key] = f"{arranged.shape} here, {tuple(targets[path].shape)} in {ours}"
     if path[-2] == "head":
       here, wanted = arranged.shape[-1], targets[path].shape[-1]
-      found.wrong[key] += f": {here} joints in the file, model.num_joints is {wanted}"
+      found.wrong[key] += f": {here} joints in the file, model.skeleton has {wanted}"
   elif value.dtype not in _DTYPES:
     found.wrong[key] = f"is {value.dtype}; float32 (or 16 bit) belongs in {ours}"
   elif not np.isfinite(arranged.astype(np.float32)).all():

@@ -23,8 +23,8 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
     ValueError: an option that is unknown, or does not go with the task.
   """
   kind = lifting_network.KINDS[config.task]
-  skeleton = skeletons.by_num_joints(config.model.num_joints)
-  frame, hands = lifting_poses.frame_of(skeleton), skeleton is skeletons.RHD_21
+  skeleton = skeletons.of_model(config.model)
+  frame, hands = lifting_poses.frame_of(skeleton), skeleton == skeletons.RHD_21
   network = lifting_network.build(config, kind, axis_name)
   run = lifting_network.make_forward(config, kind)
   forward = nn.apply(run, network, mutable=["batch_stats"])

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from epipolar_jax import heatmaps, models
+from epipolar_jax import heatmaps, models, skeletons
 from epipolar_jax.geometry import canonical, sampling
 from epipolar_jax.models import lifting, pose_resnet, resnet
 from epipolar_jax.tasks import lifting_views, task
@@ -64,6 +64,7 @@ def build(
 ) -> lifting.LiftingNet:
   """The lifter, and the network before it."""
   model, options = config.model, config.lifting
+  num_joints = skeletons.of_model(model).num_joints
   dtype = task.choose(
     {"float32": jnp.float32, "bfloat16": jnp.bfloat16}, model.dtype, "model.dtype"
   )
@@ -79,14 +80,14 @@ def build(
     backbone = resnet.ResNet(**trunk)
   elif kind.sees == "heatmaps":
     backbone = pose_resnet.PoseResNet(
-      num_joints=model.num_joints,
+      num_joints=num_joints,
       deconv_channels=model.deconv_channels,
       head_init_std=model.head_init_std,
       **trunk,
     )
   elif kind.sees == "fused":
     backbone = models.build(model, config.parity, axis_name=axis_name)
-  return lifting.LiftingNet(_lifter(options, model.num_joints, kind, dtype), backbone)
+  return lifting.LiftingNet(_lifter(options, num_joints, kind, dtype), backbone)
 
 
 def make_forward(config: ml_collections.ConfigDict, kind: Kind) -> Callable[..., Lifted]:
@@ -154,7 +155,8 @@ def make_forward(config: ml_collections.ConfigDict, kind: Kind) -> Callable[...,
 def describe(config: ml_collections.ConfigDict, kind: Kind) -> dict[str, Any]:
   """What a checkpoint's weights depend on; stored with it and compared on restore."""
   options = config.lifting
-  meta = {"lifter": options.lifter, "flip": options.flip, "num_joints": config.model.num_joints}
+  meta = {"lifter": options.lifter, "flip": options.flip}
+  meta |= skeletons.describe(skeletons.of_model(config.model))
   if options.lifter == "residual":
     meta |= {"width": options.width, "num_blocks": options.num_blocks}
   elif kind.sees == "joints":

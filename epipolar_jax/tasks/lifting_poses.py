@@ -41,7 +41,7 @@ class Truth(NamedTuple):
 
 def frame_of(skeleton: skeletons.Skeleton) -> Frame:
   """Origin, unit and axes of a skeleton's poses."""
-  if skeleton is skeletons.RHD_21:
+  if skeleton == skeletons.RHD_21:
     base = skeleton.index("middle4")
     return Frame(0, (base, skeleton.index("middle3")), base, skeleton.index("pinky4"))
   neck = skeleton.index("neck")

@@ -137,7 +137,9 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
 
 def _describe(config: ml_collections.ConfigDict) -> dict[str, Any]:
   """What a checkpoint's weights depend on; stored with it and compared on restore."""
-  model = config.model.to_dict()
+  model = config.model.to_dict() | skeletons.describe(skeletons.of_model(config.model))
+  if isinstance(model.get("skeleton"), str):
+    del model["skeleton"]
   for name in ("dtype", "head_init_std", "init", "bn_momentum"):
     del model[name]
   group, parity = model["fusion"], config.parity
@@ -290,7 +292,7 @@ def _reconstructor(config: ml_collections.ConfigDict) -> Callable[..., dict[str,
     if any(triangulation.METHODS[name].needs_heatmaps for name in names):
       views = views._replace(heatmaps=_positive(maps, views.score, config.heatmap.decode))
       if true_root:
-        root = skeletons.by_num_joints(config.model.num_joints).root
+        root = skeletons.of_model(config.model).root
         views = views._replace(root=batch["joints_3d"][:, root])
     found = {name: locate[name](views) for name in names}
     found = {name: {"joints_3d": j.points, "joint_valid": j.valid} for name, j in found.items()}
@@ -309,7 +311,7 @@ def _method(config: ml_collections.ConfigDict, name: str) -> Callable[..., trian
       f"eval.triangulation {name!r} uses matches of features, which model.fusion.merge {merge!r} "
       "does not have: choose dlt, robust, pymvg, naive or refine"
     )
-  skeleton, lengths = skeletons.by_num_joints(config.model.num_joints), None
+  skeleton, lengths = skeletons.of_model(config.model), None
   if method and method.needs_heatmaps:
     if not config.eval.limb_priors:
       raise ValueError(

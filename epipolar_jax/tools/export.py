@@ -118,7 +118,7 @@ def describe(config: ml_collections.ConfigDict, exported: export.Exported) -> di
     "platforms": list(exported.platforms),
     "inputs": arrays(exported.in_avals, _INPUTS),
     "outputs": arrays(exported.out_avals, outputs),
-    "joints": list(skeletons.by_num_joints(config.model.num_joints).joints),
+    "joints": list(skeletons.of_model(config.model).joints),
     "triangulation": config.eval.triangulation.split(",")[0].strip(),
     "commit": _commit(),
     "config": json.loads(config.to_json_best_effort()),

@@ -37,7 +37,7 @@ def learn(config, output: pathlib.Path, *, max_frames: int) -> limb_priors.LimbP
   count = min(max_frames or len(source), len(source))
   picked = np.unique(np.linspace(0, len(source) - 1, count).round().astype(int))
   joints = np.stack([source[int(i)]["joints_3d"] for i in picked])
-  skeleton = skeletons.by_num_joints(joints.shape[1])
+  skeleton = skeletons.of_model(config.model)
   priors = limb_priors.learn(joints, skeleton)
   what = {"data": config.data.name, "split": "train", "frames": len(picked)}
   limb_priors.write(output, priors, skeleton, what)

@@ -19,7 +19,7 @@ import numpy as np
 from absl import app, flags
 from ml_collections import config_flags
 
-from epipolar_jax import checkpointing, heatmaps, models, tasks
+from epipolar_jax import checkpointing, heatmaps, models, skeletons, tasks
 from epipolar_jax.inputs import batches, multiview
 from epipolar_jax.visualize import inputs, page, predictions, viewer
 
@@ -102,6 +102,7 @@ def viewer_page(
     )
   return viewer.render(
     frames,
+    skeleton=skeletons.of_model(config.model),
     stride=models.STRIDE,
     num_samples=config.model.fusion.num_samples,
     title="Epipolar viewer",
@@ -137,7 +138,8 @@ def inputs_page(
     }
     for example in examples
   ]
-  return inputs.render(frames, title="Inputs of the network", subtitle=subtitle)
+  skeleton = skeletons.of_model(config.model)
+  return inputs.render(frames, skeleton=skeleton, title="Inputs of the network", subtitle=subtitle)
 
 
 def raw_stages(

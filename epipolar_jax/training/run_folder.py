@@ -8,7 +8,7 @@ from typing import Any
 
 import ml_collections
 
-from epipolar_jax import checkpointing, locking
+from epipolar_jax import checkpointing, locking, skeletons
 from epipolar_jax.runtime import processes
 
 # Fields that change neither the weights nor what they are for: how a run is logged, saved, fed and
@@ -89,7 +89,7 @@ def read(workdir: pathlib.Path) -> dict[str, Any] | None:
     ) from error
   if not isinstance(found, dict):
     raise ValueError(f"{file} should hold a config, got {type(found).__name__}")
-  return found
+  return _named(found)
 
 
 def check(
@@ -179,7 +179,13 @@ def of_checkpoint(checkpoint: pathlib.Path) -> dict[str, Any] | None:
 
 def as_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
   """The config as it is recorded."""
-  return json.loads(config.to_json_best_effort())
+  return _named(json.loads(config.to_json_best_effort()))
+
+
+def _named(record: dict[str, Any]) -> dict[str, Any]:
+  """A record, also an old one, with the skeleton by name or in full."""
+  model = record.get("model")
+  return record | {"model": skeletons.record(model)} if isinstance(model, dict) else record
 
 
 def _differences(

@@ -19,7 +19,7 @@ _TILE = 256  # side of a view, px
 _PANEL = 400  # width of a 3D panel, px
 _BAR = 40  # height of the titles, px
 _SHIFT = 4  # fractional bits of OpenCV's coordinates
-_REACH_MM = 1250.0  # what a panel shows to each side of the person
+_REACH = 0.625  # what a panel shows to each side of the body, of its size
 _TURN_S = 8.0  # of one turn of the skeletons
 
 
@@ -28,6 +28,7 @@ def scenes(
   predicted: dict[str, Any],
   labels: dict[str, np.ndarray],
   *,
+  skeleton: skeletons.Skeleton,
   fps: int,
   hold_s: float,
 ) -> Iterator[np.ndarray]:
@@ -38,6 +39,7 @@ def scenes(
     predicted: of all n frames: joints_2d [n v j 2] network px, and joints_3d [n j 3] mm and
       joint_valid [n j], or `methods`, dicts of these two by name.
     labels: of all n frames, as `predictions.sheet` needs them.
+    skeleton: of the joints.
     fps: pictures a second.
     hold_s: how long each frame of the split is shown.
 
@@ -49,7 +51,8 @@ def scenes(
   titles = {name: _title(name, found, labels["joints_3d"]) for name, found in methods.items()}
   hold = max(round(hold_s * fps), 1)
   for number, (views, i) in enumerate(zip(images, chosen)):
-    grid = _grid(views, predicted["joints_2d"][i], {k: x[i] for k, x in labels.items()})
+    truth = {k: x[i] for k, x in labels.items()}
+    grid = _grid(views, predicted["joints_2d"][i], truth, skeleton)
     for tick in range(number * hold, (number + 1) * hold):
       angle = 2 * np.pi * tick / (fps * _TURN_S)
       panels = [
@@ -60,6 +63,7 @@ def scenes(
           angle,
           titles[name],
           len(grid),
+          skeleton,
         )
         for name, found in methods.items()
       ]
@@ -112,12 +116,11 @@ def _title(name: str, found: dict[str, np.ndarray], truth: np.ndarray) -> str:
   return f"{name}   {score}" if name else score
 
 
-def _grid(views: np.ndarray, uv: np.ndarray, truth: dict[str, Any]) -> np.ndarray:
+def _grid(
+  views: np.ndarray, uv: np.ndarray, truth: dict[str, Any], skeleton: skeletons.Skeleton
+) -> np.ndarray:
   """The views in two rows (one, if there are only two), under an empty title bar."""
-  tiles = [
-    predictions.view(x, v, {"joints_2d": uv}, truth, skeletons.by_num_joints(uv.shape[1]))
-    for v, x in enumerate(views)
-  ]
+  tiles = [predictions.view(x, v, {"joints_2d": uv}, truth, skeleton) for v, x in enumerate(views)]
   columns = -(-len(tiles) // 2) if len(tiles) > 2 else len(tiles)
   tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
   rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
@@ -140,14 +143,20 @@ def _legend(bar: np.ndarray) -> None:
 
 
 def _panel(
-  joints: np.ndarray, valid: np.ndarray, truth: np.ndarray, angle: float, title: str, height: int
+  joints: np.ndarray,
+  valid: np.ndarray,
+  truth: np.ndarray,
+  angle: float,
+  title: str,
+  height: int,
+  skeleton: skeletons.Skeleton,
 ) -> np.ndarray:
   """One method's skeleton over the truth, seen from a point that goes around the person."""
   canvas = np.full((height, _PANEL, 3), palette.STAGE, np.uint8)
-  skeleton = skeletons.by_num_joints(len(truth))
   middle = 0.5 * (truth.min(0) + truth.max(0))
-  project = _turntable(middle, angle, height)
-  _floor(canvas, project, np.array([middle[0], middle[1], truth[:, 2].min()]))
+  project = _turntable(middle, angle, height, _REACH * skeleton.size_mm)
+  ground = np.array([middle[0], middle[1], truth[:, 2].min()])
+  _floor(canvas, project, ground, 0.5 * skeleton.size_mm)
   sides = palette.sides(skeleton.num_joints, skeleton.flip_pairs)
   tints = {"left": palette.LEFT, "right": palette.RIGHT, "middle": palette.MIDDLE}
   strokes = []
@@ -166,15 +175,15 @@ def _panel(
   return canvas
 
 
-def _turntable(middle: np.ndarray, angle: float, height: int):
+def _turntable(middle: np.ndarray, angle: float, height: int, reach_mm: float):
   """World points [n, 3] mm to (u, v, depth) [n, 3] of a camera that circles slightly above."""
   c, s = np.cos(angle), np.sin(angle)
   tilt = np.deg2rad(14)
   forward = np.array([-c * np.cos(tilt), -s * np.cos(tilt), -np.sin(tilt)])
   right = np.array([-s, c, 0.0])
   down = np.cross(forward, right)
-  distance = 4.2 * _REACH_MM
-  focal = 0.5 * min(_PANEL, height - 2 * _BAR) * distance / _REACH_MM
+  distance = 4.2 * reach_mm
+  focal = 0.5 * min(_PANEL, height - 2 * _BAR) * distance / reach_mm
 
   def project(points):
     x = (points - middle) @ np.stack([right, down, forward]).T
@@ -185,12 +194,12 @@ def _turntable(middle: np.ndarray, angle: float, height: int):
   return project
 
 
-def _floor(canvas: np.ndarray, project: Any, center: np.ndarray) -> None:
-  for offset in np.linspace(-1000.0, 1000.0, 5):
+def _floor(canvas: np.ndarray, project: Any, center: np.ndarray, reach_mm: float) -> None:
+  for offset in np.linspace(-reach_mm, reach_mm, 5):
     for axis in (0, 1):
       ends = np.tile(center, (2, 1))
       ends[:, axis] += offset
-      ends[:, 1 - axis] += [-1000.0, 1000.0]
+      ends[:, 1 - axis] += [-reach_mm, reach_mm]
       _stroke(canvas, project(ends)[:, :2], (62, 72, 84), 1)
 
 

@@ -8,7 +8,9 @@ from epipolar_jax import skeletons
 from epipolar_jax.visualize import page, palette
 
 
-def render(frames: list[dict[str, Any]], *, title: str, subtitle: str) -> str:
+def render(
+  frames: list[dict[str, Any]], *, skeleton: skeletons.Skeleton, title: str, subtitle: str
+) -> str:
   """The page as HTML: tables and lines that make a calibration error obvious.
 
   Args:
@@ -18,6 +20,7 @@ def render(frames: list[dict[str, Any]], *, title: str, subtitle: str) -> str:
       joints_3d [j 3] mm; perhaps boxes, a list of (centre [2], side), px; perhaps heatmaps
       [v j h w] in 0..1, the targets; perhaps distortion [v 5], the lens in OpenCV's order, and
       with it straight_2d [v j 2] px, the labels free of it. Stages may differ in size.
+    skeleton: of the joints.
     title: of the page.
     subtitle: which data.
 
@@ -26,7 +29,6 @@ def render(frames: list[dict[str, Any]], *, title: str, subtitle: str) -> str:
   """
   if not frames:
     raise ValueError("there is no frame to show")
-  skeleton = skeletons.by_num_joints(len(frames[0]["stages"][0]["joints_3d"]))
   tree = {
     "kind": "inputs",
     "title": title,

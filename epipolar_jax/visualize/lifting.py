@@ -18,7 +18,7 @@ def sheet(
   predicted: dict[str, np.ndarray],
   labels: dict[str, np.ndarray],
   *,
-  hands: bool,
+  skeleton: skeletons.Skeleton,
 ) -> np.ndarray:
   """One row a frame: the first view's picture, and the pose from the camera and from the side.
 
@@ -28,14 +28,13 @@ def sheet(
     images: [m v h w 3] uint8 RGB network inputs of the frames `predictions.picked(n, m)`.
     predicted: of n frames: camera or canonical [n v j 3] mm, and the same with `_truth`.
     labels: of n frames: joints_2d [n v j 2] stored px, crop [n v 2 3].
-    hands: scales the drawing: 260 mm wide instead of 2.2 m.
+    skeleton: of the joints; the drawing is a fifth wider than such a body.
 
   Returns:
     [height, width, 3] uint8 RGB.
   """
   name = "camera" if "camera" in predicted else "canonical"
   points, truth = predicted[name][:, 0], predicted[f"{name}_truth"][:, 0]
-  skeleton = skeletons.by_num_joints(points.shape[1])
   rows = []
   for views, i in zip(images, predictions.picked(len(points), len(images))):
     affine = labels["crop"][i, 0]
@@ -45,7 +44,7 @@ def sheet(
       np.hstack(
         [
           _picture(views[0], uv, skeleton),
-          *sides(points[i], truth[i], skeleton, width_mm=260.0 if hands else 2200.0, error=error),
+          *sides(points[i], truth[i], skeleton, width_mm=1.2 * skeleton.size_mm, error=error),
         ]
       )
     )
@@ -112,7 +111,7 @@ def _draw(
 
 def _own(joint: int, skeleton: skeletons.Skeleton) -> tuple[int, int, int]:
   """The colour of the limb that ends in a joint."""
-  if skeleton is skeletons.RHD_21:
+  if skeleton == skeletons.RHD_21:
     return _FINGERS[(joint - 1) // 4]
   for right, left in skeleton.flip_pairs:
     if joint in (right, left):

@@ -19,7 +19,11 @@ def picked(num_frames: int, num_images: int) -> list[int]:
 
 
 def sheet(
-  images: np.ndarray, predicted: dict[str, np.ndarray], labels: dict[str, np.ndarray]
+  images: np.ndarray,
+  predicted: dict[str, np.ndarray],
+  labels: dict[str, np.ndarray],
+  *,
+  skeleton: skeletons.Skeleton,
 ) -> np.ndarray:
   """One row a frame: its views with skeletons, then the 3D skeletons from the front and above.
 
@@ -28,12 +32,12 @@ def sheet(
     predicted: of all n frames: joints_2d [n v j 2] network px, joints_3d [n j 3] mm.
     labels: of all n frames: joints_2d [n v j 2] stored px, crop [n v 2 3], joints_3d [n j 3] mm,
       occluded [n v].
+    skeleton: of the joints.
 
   Returns:
     [height, width, 3] uint8 RGB.
   """
   num_frames = len(predicted["joints_3d"])
-  skeleton = skeletons.by_num_joints(predicted["joints_3d"].shape[1])
   rows = []
   for views, i in zip(images, picked(num_frames, len(images))):
     frame = {k: v[i] for k, v in predicted.items()}
@@ -84,17 +88,17 @@ def view(
 def _skeleton_3d(
   frame: dict[str, Any], truth: dict[str, Any], skeleton: skeletons.Skeleton
 ) -> list[np.ndarray]:
-  """The skeletons in the world frame, seen along y and along -z, 2.2 m wide."""
+  """The skeletons in the world frame, seen along y and along -z, a tenth wider than the body."""
   root = truth["joints_3d"][skeleton.root]
   error = np.linalg.norm(frame["joints_3d"] - truth["joints_3d"], axis=-1).mean()
-  tiles = []
+  tiles, scale = [], _SIDE / (1.1 * skeleton.size_mm)
   for axes, name in (((0, 2), f"front  {error:.0f} mm"), ((0, 1), "above")):
     canvas = np.full((_SIDE, _SIDE, 3), palette.STAGE, np.uint8)
     for joints, color, width in (
       (truth["joints_3d"], palette.TRUTH, 1),
       (frame["joints_3d"], None, 2),
     ):
-      flat = (joints - root)[:, axes] * np.array([1.0, -1.0]) * _SIDE / 2200.0 + _SIDE / 2
+      flat = (joints - root)[:, axes] * np.array([1.0, -1.0]) * scale + _SIDE / 2
       _draw(canvas, flat, skeleton, color=color, thickness=width)
     _label(canvas, name)
     tiles.append(canvas)

@@ -15,6 +15,7 @@ _PER_DECADE = 50  # codes a factor of ten: 255 of them reach down to 8e-6
 def render(
   frames: list[dict[str, Any]],
   *,
+  skeleton: skeletons.Skeleton,
   stride: int,
   num_samples: int,
   title: str,
@@ -29,6 +30,7 @@ def render(
       joint_valid [j]; occluded [v]; heatmaps [v h/s w/s j]; label, a short name;
       with fusion also source [v m], others [v n], and weights [v n p k] or evidence [v h/s w/s j]
       and sharpness [j], see `tasks.Task`.
+    skeleton: of the joints.
     stride: s, image pixels per heatmap pixel.
     num_samples: k, on a line.
     title: of the page.
@@ -43,7 +45,6 @@ def render(
   if views < 2:
     raise ValueError("an epipolar line needs two views; these frames have one")
   map_size = [height // stride, width // stride]
-  skeleton = skeletons.by_num_joints(len(frames[0]["true_3d"]))
   weighed = "weights" in frames[0]
   grid = 1 if not weighed or map_size[0] * map_size[1] <= _MAX_PIXELS else 2
   code = _weight_code([f["weights"] for f in frames]) if weighed else None

@@ -221,7 +221,7 @@ def test_each_rule_of_a_protocol_by_hand():
   rules = protocols.Protocol("dlt", "")
 
   def score(**changed):
-    return protocols.score(rules._replace(**changed), points, valid, labels)
+    return protocols.score(rules._replace(**changed), points, valid, labels, root=0)
 
   plain = score()
   assert plain["mpjpe_mm"] == pytest.approx((49 * 100 + 400) / 50, rel=1e-5)
@@ -237,10 +237,10 @@ def test_each_rule_of_a_protocol_by_hand():
   assert (whole["frames"], whole["failed_frames"], whole["joints"]) == (2, 1, 17)
   assert whole["mpjpe_mm"] == pytest.approx((16 * 100 + 400) / 17, rel=1e-5)
   unknown = protocols.score(
-    rules._replace(damaged="drop"), points, valid, {k: labels[k] for k in ("joints_3d",)}
+    rules._replace(damaged="drop"), points, valid, {"joints_3d": labels["joints_3d"]}, root=0
   )
   assert unknown["damage_is_known"] is False and unknown["frames"] == 3
-  nothing = protocols.score(rules, points, np.zeros_like(valid), labels)
+  nothing = protocols.score(rules, points, np.zeros_like(valid), labels, root=0)
   assert nothing["mpjpe_mm"] is None and nothing["failed_frames"] == 3
 
 

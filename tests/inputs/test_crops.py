@@ -1,5 +1,7 @@
 """Crops against their definition and OpenCV; batches as pure functions of (seed, step)."""
 
+import functools
+
 import cv2
 import numpy as np
 import pytest
@@ -51,6 +53,7 @@ def _batches(**changes):
     "start_step": 0,
     "num_steps": 9,
     "num_threads": 2,
+    "load": functools.partial(multiview.load_frame, skeleton=skeletons.H36M_17),
   }
   jitter = crops.Augmentation(0.2, 20.0, 0.05, 0.5, 0.2)
   return list(multiview.train_batches(dots.frames(8), jitter, **(options | changes)))

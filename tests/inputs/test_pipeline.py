@@ -20,6 +20,7 @@ _JITTER = crops.Augmentation(0.2, 20.0, 0.05, 0.5, 0.2, 0.5)
 def _batches(*, source=None, **changes):
   options = {"size": 32, "batch_size": 4, "seed": 0, "start_step": 1, "num_steps": 4}
   source = source or dots.frames(10)
+  options["load"] = functools.partial(multiview.load_frame, skeleton=skeletons.H36M_17)
   return list(multiview.train_batches(source, _JITTER, num_threads=2, **(options | changes)))
 
 
@@ -100,8 +101,9 @@ def test_worker_processes_change_nothing(task):
   flags.FLAGS.mark_as_parsed()
   config = lifting_direct_h36m.get_config()
   config.task = task
-  load = None if task == "multiview" else lifting.loader(config, train=True)
-  options = {"source": _encoded(10), "load": load}
+  options = {"source": _encoded(10)}
+  if task != "multiview":
+    options["load"] = lifting.loader(config, train=True)
   alone = _batches(**options)
   for shard in range(2):
     dealt = _batches(**options, num_workers=2, shard_index=shard, shard_count=2)

@@ -67,12 +67,43 @@ def test_one_person_is_the_one_seen_most_and_a_bystander_of_one_view_is_left_out
 
 
 def test_somebody_who_was_lost_is_known_again():
-  crowd = crowds.make(2, seed=5, frames=60, missing=0.0)
+  crowd = crowds.make(2, seed=6, frames=60, missing=0.0)
   points = crowd.observations.points.copy()
-  points[20:30] = np.nan
+  points[10:50] = np.nan  # meanwhile both walk half their size
   found = people.match(dataclasses.replace(crowd.observations, points=points), crowd.rig)
-  assert found.points.shape[1] == 2 and not found.seen[20:30].any()
-  assert found.seen[30:].any((2, 3)).all()
+  assert found.points.shape[1] == 2 and not found.seen[10:50].any()
+  assert found.seen[50:].any((2, 3)).all()
+
+
+def test_after_a_long_time_pieces_are_joined_if_one_person_is_wanted(monkeypatch):
+  monkeypatch.setattr(people, "_PATIENCE", 5)
+  crowd = crowds.make(2, seed=5, missing=0.0)
+  points = crowd.observations.points.copy()
+  for f, v in np.ndindex(40, 4):
+    points[f, crowd.slots[f, 1, v], v] = np.nan
+  points[10:20] = np.nan
+  alone = dataclasses.replace(crowd.observations, points=points)
+  assert people.match(alone, crowd.rig).points.shape[1] == 2
+  found = people.match(alone, crowd.rig, people=1)
+  assert found.points.shape[1] == 1 and found.seen.any((1, 2, 3)).sum() == 30
+
+
+def test_a_detection_in_a_wrong_place_is_let_go_and_the_others_stay():
+  crowd = crowds.make(2, seed=6, frames=4, missing=0.0)
+  points, rig = pinholes.prepare(crowd.observations, crowd.rig)
+  slots = crowd.slots[2, 0]
+  points[2, slots[1], 1] += [0.0, 200.0]
+  tracker = people._Tracker(points, rig)
+  kept, found = tracker._agreed(2, slots)
+  np.testing.assert_array_equal(kept, np.where(np.arange(4) == 1, -1, slots))
+  off = found + pinholes.matrices(rig)[1] - crowd.points[2, 0]
+  assert np.nanmedian(np.linalg.norm(off, axis=-1)) < 10
+  # Of two views that do not agree either may be wrong.
+  kept, found = tracker._agreed(2, np.where(np.arange(4) < 2, slots, -1))
+  assert (kept == -1).all() and found is None
+  shifted = dataclasses.replace(crowd.observations, points=rig.distort(points))
+  everybody = people.match(shifted, crowd.rig)
+  assert everybody.seen[2].any(-1).sum() == 7, "of eight detections one is of nobody"
 
 
 def test_what_is_matched_or_of_one_person_stays_as_it_is():

@@ -23,11 +23,21 @@ def _build(axis_name=None, **fields):
   for name, value in fields.items():
     group, _, leaf = name.rpartition("__")
     owner = {"": config.model, "fusion": config.model.fusion, "parity": config.parity}[group]
-    owner[leaf] = value
+    with owner.ignore_type():
+      owner[leaf] = value
   return models.build(config.model, config.parity, axis_name=axis_name)
 
 
-_tiny = functools.partial(_build, backbone_depth=18, width=0.125, deconv_channels=8, num_joints=3)
+# A chain of three joints.
+_THREE = {
+  "name": "three",
+  "size_mm": 1000.0,
+  "joints": ["a", "b", "c"],
+  "parents": ["", "a", "b"],
+}
+_tiny = functools.partial(
+  _build, backbone_depth=18, width=0.125, deconv_channels=8, skeleton=_THREE
+)
 
 
 class _Pixels(nn.Module):
@@ -45,7 +55,7 @@ class _Pixels(nn.Module):
 
 
 def _views_only(merge="late", **fields):
-  model = _build(fusion__merge=merge, fusion__num_samples=16, num_joints=3, **fields)
+  model = _build(fusion__merge=merge, fusion__num_samples=16, skeleton=_THREE, **fields)
   return model.clone(backbone=_Pixels())
 
 

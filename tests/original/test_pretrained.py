@@ -41,8 +41,8 @@ def _wrap(state, *owners):
 
 
 @functools.cache
-def _shapes(num_joints=17, merge="late"):
-  config = _tiny(num_joints=num_joints, fusion__merge=merge)
+def _shapes(skeleton="h36m_17", merge="late"):
+  config = _tiny(skeleton=skeleton, fusion__merge=merge)
   model = models.build(config.model, config.parity)
   cameras = Cameras(np.zeros((1, 2, 3, 3)), np.zeros((1, 2, 3, 3)), np.zeros((1, 2, 3)))
   init = functools.partial(model.init, train=False)
@@ -112,7 +112,7 @@ def test_name_rules_are_inverse(name):
   [
     pytest.param(
       20, "late", ("reference.module", "backbone.module"), {},
-      [r"final_layer.weight \(1, 1, 8, 20\) here", "20 joints in the file, model.num_joints is 17"],
+      [r"final_layer.weight \(1, 1, 8, 20\) here", "20 joints in the file, model.skeleton has 17"],
       id="joint count",
     ),
     pytest.param(
@@ -133,7 +133,10 @@ def test_name_rules_are_inverse(name):
   ],
 )  # fmt: skip
 def test_what_does_not_match_is_listed(tmp_path, joints, merge, owners, fields, messages):
-  state = _wrap(torch_names.to_torch(_variables(num_joints=joints, merge=merge)), *owners)
+  state = _wrap(
+    torch_names.to_torch(_variables(skeleton={17: "h36m_17", 20: "union_20"}[joints], merge=merge)),
+    *owners,
+  )
   pth_writer.write(tmp_path / "a.pth", state)
   with pytest.raises(ValueError) as error:
     convert_torch.convert(_tiny(**fields), tmp_path / "a.pth", tmp_path / "out")
@@ -214,7 +217,7 @@ def test_a_converted_checkpoint_evaluates_as_the_network_it_came_from(tmp_path, 
 
 
 def test_one_network_starts_both():
-  single = torch_names.to_torch(_variables(5, num_joints=20, merge="none"))
+  single = torch_names.to_torch(_variables(5, skeleton="union_20", merge="none"))
   start = _two_networks(7)
   found, _, kept = pretrained.load_pose(_wrap(single, "backbone.module"), start)
   for name in ("backbone", "source_backbone"):
@@ -265,7 +268,7 @@ def test_imagenet_fills_the_trunk_only(tmp_path):
 
 def test_pose_weights_start_a_two_view_network_with_other_joints(tmp_path):
   """`pose_resnet_4.5_pixels_human36m.pth` is such a file: bare, `module.`, other joints."""
-  source = _variables(1, num_joints=20, merge="none")
+  source = _variables(1, skeleton="union_20", merge="none")
   path = tmp_path / "pose.pth"
   pth_writer.write(path, _wrap(torch_names.to_torch(source), "module"))
   start, said = _variables(0), []
@@ -285,7 +288,7 @@ def test_pose_weights_start_a_two_view_network_with_other_joints(tmp_path):
 
 def test_a_head_of_20_joints_keeps_those_of_human36m():
   """The original evaluates `actualjoints` of its 20 heatmaps (modeling/model.py)."""
-  wide = torch_names.to_torch(_variables(num_joints=20))
+  wide = torch_names.to_torch(_variables(skeleton="union_20"))
   cut = torch_names.to_flax(pretrained.keep_union_joints(wide), _shapes())
   actual = [0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 12, 14, 15, 16, 17, 18, 19]
   head = cut["params"]["backbone"]["head"]

@@ -27,7 +27,7 @@ def _config(task, *, lifter="original", people=True):
 
 
 def _batch(config, *, train=False, count=2):
-  people = config.model.num_joints == 17
+  people = config.model.skeleton == "h36m_17"
   source = dots.frames(count) if people else hands.frames(count)
   load = inputs.loader(config, train=train)
   batches = multiview.eval_batches(source, size=64, batch_size=count, num_threads=1, load=load)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from data.h36m import builder
-from epipolar_jax import tasks
+from epipolar_jax import skeletons, tasks
 from epipolar_jax.geometry import epipolar, sampling
 from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.tools import view
@@ -235,7 +235,9 @@ def test_each_joint_has_an_attention_of_its_own(config, browser, tmp_path):
     "evidence": evidence,
     "sharpness": sharpness,
   }
-  html = viewer.render([frame], stride=4, num_samples=8, title="t", subtitle="s")
+  html = viewer.render(
+    [frame], skeleton=skeletons.H36M_17, stride=4, num_samples=8, title="t", subtitle="s"
+  )
   opened = _Opened(browser, tmp_path / "viewer.html", html)
   page = opened.page
 

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from epipolar_jax import skeletons
 from epipolar_jax.visualize import film, palette
 
 
@@ -25,7 +26,7 @@ def _arrays(frames=2, views=4):
 
 
 def test_scenes_show_views_and_a_panel_for_each_method():
-  pictures = list(film.scenes(*_arrays(), fps=4, hold_s=0.5))
+  pictures = list(film.scenes(*_arrays(), skeleton=skeletons.H36M_17, fps=4, hold_s=0.5))
   assert len(pictures) == 4
   assert {p.shape for p in pictures} == {(2 * 256 + 40, 2 * 256 + 2 * 400, 3)}
   views, first, second = np.split(pictures[0], [512, 912], axis=1)
@@ -45,7 +46,7 @@ def test_one_method_needs_no_name_and_failed_joints_are_left_out():
   images, predicted, labels = _arrays(frames=1, views=2)
   predicted = {"joints_2d": predicted["joints_2d"]} | predicted["methods"]["dlt"]
   predicted["joint_valid"][:] = False
-  (picture,) = film.scenes(images, predicted, labels, fps=1, hold_s=1.0)
+  (picture,) = film.scenes(images, predicted, labels, skeleton=skeletons.H36M_17, fps=1, hold_s=1.0)
   assert picture.shape == (256 + 40, 2 * 256 + 400, 3)
   panel = {tuple(c) for c in picture[:, 512:].reshape(-1, 3).tolist()}
   assert palette.LEFT not in panel and max(min(c) for c in panel) > 200

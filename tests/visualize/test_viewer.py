@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from epipolar_jax import skeletons
 from epipolar_jax.visualize import viewer
 from tests import pages
 
@@ -34,7 +35,9 @@ def _frame(size=32, views=2, samples=6, **changes):
 
 
 def _tree(frame, num_samples=6):
-  html = viewer.render([frame], stride=4, num_samples=num_samples, title="t", subtitle="s")
+  html = viewer.render(
+    [frame], skeleton=skeletons.H36M_17, stride=4, num_samples=num_samples, title="t", subtitle="s"
+  )
   return pages.read(html)
 
 
@@ -94,6 +97,6 @@ def test_network_without_fusion_and_failed_joints():
 
 def test_nothing_to_show_is_refused():
   with pytest.raises(ValueError, match="no frame"):
-    viewer.render([], stride=4, num_samples=6, title="t", subtitle="s")
+    viewer.render([], skeleton=skeletons.H36M_17, stride=4, num_samples=6, title="t", subtitle="s")
   with pytest.raises(ValueError, match="two views"):
     _tree(_frame(views=1))
