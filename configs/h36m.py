@@ -29,7 +29,9 @@ def get_config() -> ml_collections.ConfigDict:
   m.bn_momentum = 0.1
   m.head_init_std = 0.001  # of deconvolution and head kernels at the start; 0.03 or so from scratch
   m.share_weights = True  # one network for views that are predicted and views that are looked at
-  m.init = ""  # starting weights: imagenet:FILE.pth (trunk only) or pose:FILE.pth; "" is random
+  # Starting weights: imagenet:FILE (trunk only) or pose:FILE of a .pth or .safetensors file,
+  # checkpoint:FOLDER of a run or checkpoint of this project; "" is random.
+  m.init = ""
   m.fusion = f = ml_collections.ConfigDict()
   # Where views meet: none, early (after layer1), late (before the head: the paper), both, or
   # heatmaps (after the head, every joint for itself; needs train.loss = cross_entropy).

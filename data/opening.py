@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from data import files
+from data import files, integrity
 
 _LARGEST_JSON = 16 << 20
 _DEEPEST = 8
@@ -42,8 +42,10 @@ def open_folder(folder: str | os.PathLike) -> tfds.core.DatasetBuilder:
   Raises:
     FileNotFoundError: a file of the data set is not there.
     UnsafeData: as `check_folder`.
+    integrity.DamagedDataError: what says how to read the data is not what was written.
   """
   check_folder(folder)
+  integrity.check(pathlib.Path(folder))
   return tfds.builder_from_directory(os.fspath(folder))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from data import faults, opening, plausibility
+from data import faults, integrity, opening, plausibility
 from epipolar_jax.inputs import datasets, fields
 
 Example = dict[str, Any]
@@ -34,6 +34,7 @@ def check(path: pathlib.Path, *, samples: int) -> tuple[list[str], list[str]]:
   """Reads all labels and some pictures of every split; arguments as `data.check.check`."""
   facts, problems = [], []
   for folder in _folders(path):
+    problems += integrity.faults(folder)
     try:
       builder = opening.open_folder(folder)
     except Exception as error:

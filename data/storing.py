@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
+from data import integrity
+
 # Side of the blocks of a JPEG with coarser colours, px; and at most so many of them are a tile.
 _BLOCK = 16
 _TILE_BLOCKS = 3
@@ -38,11 +40,19 @@ def prepare(builder: tfds.core.DatasetBuilder) -> None:
   """Makes a data set unless it is there; what a killed builder left unfinished goes first.
 
   The caller holds a lock: nobody else is making this data set.
+
+  Raises:
+    integrity.DamagedDataError: it is there, but not as it was made.
   """
   folder = pathlib.Path(builder.data_dir)
   for half in folder.parent.glob(f"{folder.name}.incomplete*"):
     shutil.rmtree(half, ignore_errors=True)
+  made = not folder.exists()
   builder.download_and_prepare()
+  if made:
+    integrity.record(folder)
+  else:
+    integrity.check(folder)
 
 
 def encode_jpeg(image: np.ndarray, quality: int, *, tiles: bool = False) -> io.BytesIO:

@@ -1,7 +1,7 @@
 """The command `epipolar` (= python -m epipolar_jax).
 
 epipolar triangulate --keypoints cam*.csv --cameras calibration.toml --out DIR
-epipolar convert calibration.toml OUT --format pose2sim
+epipolar convert calibration.toml OUT --format pose2sim   (2D and 3D files too)
 """
 
 import argparse

@@ -8,6 +8,7 @@ A checkpoint is a folder `checkpoints/<step>` with three items:
 Without `training` it is still a checkpoint one can evaluate: this is what is shipped.
 """
 
+import logging
 import pathlib
 import shutil
 from collections.abc import Callable
@@ -16,13 +17,15 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from epipolar_jax import digests, parallel, processes
+from epipolar_jax import digests
+from epipolar_jax.runtime import parallel, processes
 
 _VERSION = 1
 # Fields of `meta` that weights do not depend on; the first checkpoints name the last.
 _BOOKKEEPING = ("version", "step", "source", "model.fusion.algorithm")
 _DIGESTS = "digests"
 _MOST_LINES = 5  # of one message
+_SPARE_BYTES = 8 << 20  # for the log, and for what Orbax writes besides arrays
 
 Say = Callable[[str], None]
 
@@ -59,7 +62,11 @@ def save(
     weights: what inference needs; no device axis, the same on all devices.
     training: what resuming needs besides.
     meta: JSON-like; what a restore must agree with.
+
+  Raises:
+    OSError: `check_space`.
   """
+  check_space(pathlib.Path(manager.directory), (weights, training))
   found = {"weights": digests.of_tree(weights), "training": digests.of_tree(training)}
   manager.save(
     step,
@@ -69,6 +76,21 @@ def save(
       meta=ocp.args.JsonSave(meta | {"version": _VERSION, "step": step, _DIGESTS: found}),
     ),
   )
+
+
+def check_space(folder: pathlib.Path, trees: Any) -> None:
+  """Refuses to write trees that the disk has no room for, before a part of them fills it.
+
+  Raises:
+    OSError: says how much is needed, and how much is free.
+  """
+  needed = sum(x.nbytes for x in jax.tree.leaves(trees)) + _SPARE_BYTES
+  free = shutil.disk_usage(folder).free
+  if free < needed:
+    raise OSError(
+      f"{folder} has {free / 1e6:,.0f} MB left, a checkpoint needs {needed / 1e6:,.0f} MB: make "
+      "room and give the same command again, or choose another --workdir"
+    )
 
 
 def restore(
@@ -279,12 +301,18 @@ def read_weights(path: pathlib.Path, *, say: Say = processes.tell) -> tuple[dict
   """
   path = path.absolute()
   found = _open(path)
+  # Orbax warns of a file of its own that shipped weights do not have.
+  logger = logging.getLogger("absl")
+  level = logger.level
+  logger.setLevel(logging.ERROR)
   try:
     with ocp.StandardCheckpointer() as reader:
       stored = reader.metadata(path / "weights").item_metadata.tree
     template = _abstract(stored)
   except Exception as error:
     raise DamagedError(_damage(path / "weights", [_short(error)])) from error
+  finally:
+    logger.setLevel(level)
   return jax.device_get(_restore_weights(path, found, template, say)), found["step"]
 
 

@@ -59,18 +59,21 @@ class NoWriter:
     """Nothing to close."""
 
 
+Writer = MetricWriter | NoWriter
+
+
 def _truncate(path: pathlib.Path, step: int) -> None:
-  """Keeps the lines up to `step`; a last line cut off by a kill is dropped."""
+  """Keeps the lines up to `step`; what is no line, as a kill or a full disk leaves it, goes."""
   if not path.exists():
     return
   kept = []
-  for line in path.read_text(encoding="utf-8").splitlines():
+  for line in path.read_bytes().splitlines():
     try:
       row = json.loads(line)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
       continue
-    if row["step"] <= step:
-      kept.append(line + "\n")
+    if isinstance(row, dict) and isinstance(row.get("step"), int) and row["step"] <= step:
+      kept.append(line + b"\n")
   temporary = path.with_suffix(".tmp")
-  temporary.write_text("".join(kept), encoding="utf-8")
+  temporary.write_bytes(b"".join(kept))
   temporary.replace(path)

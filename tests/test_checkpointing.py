@@ -1,5 +1,6 @@
 """Checkpoints move between device counts, refuse what is not theirs, and notice damage."""
 
+import collections
 import json
 import pathlib
 import shutil
@@ -10,7 +11,9 @@ import orbax.checkpoint as ocp
 import pytest
 from jax import sharding
 
-from epipolar_jax import checkpointing, digests, parallel
+from epipolar_jax import checkpointing, digests
+from epipolar_jax.runtime import parallel
+from tests import rot
 
 _META = {"task": "t", "model": {"width": 0.5, "fusion": {"merge": "late"}}}
 
@@ -171,3 +174,23 @@ def test_half_written_checkpoints_are_removed_at_the_start(tmp_path):
   (half / "weights").mkdir(parents=True)
   _restore(tmp_path)
   assert not half.exists() and (tmp_path / "checkpoints/3").is_dir()
+
+
+def test_a_full_disk_is_a_sentence_before_anything_is_written(tmp_path, monkeypatch):
+  _save(tmp_path, 3)
+  usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
+  monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+  with pytest.raises(OSError, match="has 1 MB left, a checkpoint needs 8 MB: make room"):
+    _save(tmp_path, 6)
+  assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["3"]
+
+
+def test_no_flipped_bit_gives_other_weights(tmp_path):
+  rng = np.random.default_rng(0)
+  tree = {"params": {f"k{i}": rng.normal(size=(64, 33)).astype(np.float32) for i in range(3)}}
+  checkpointing.write_weights(tmp_path / "weights", weights=tree, meta=_META)
+  found = collections.Counter(rot.flips(tmp_path / "weights", 60, rng))
+  assert sum(found.values()) == 60
+  # A few bytes of the array files are of no array.
+  assert found["arrays", "refused"] >= 15
+  assert not any(outcome == "other weights" for _, outcome in found), found

@@ -74,14 +74,78 @@ def test_a_file_that_is_called_as_its_camera_and_a_rate_that_is_none(laboratory,
   assert "--fps should be above 0" in capsys.readouterr().err
 
 
+def test_a_camera_that_stands_elsewhere_and_one_that_is_there_twice_are_named(laboratory, capsys):
+  folder, joints = laboratory
+  rig = Rig.read(folder / "rig.json")
+  moved = rig.cameras.translation + np.array([0, 0, 150.0, 0])[:, None]
+  wrong = dataclasses.replace(rig, cameras=dataclasses.replace(rig.cameras, translation=moved))
+  wrong.write(folder / "wrong.json")
+  inputs = [str(folder / f"session_{name}.csv") for name in _NAMES]
+  arguments = ["triangulate", "--keypoints", *inputs, "--out", str(folder / "out"), "--cameras"]
+  assert command.main([*arguments, str(folder / "wrong.json")]) == 0
+  said = capsys.readouterr().out
+  assert "left hardly agrees with the others: is its calibration or its timing wrong?" in said
+  assert said.count("hardly agrees") == 1
+  np.testing.assert_allclose(
+    files.read(folder / "out" / "joints.npz")[0].points[0, 0], joints, atol=5
+  )
+  dataclasses.replace(rig, cameras=rig.cameras[np.array([0, 1, 2, 2])]).write(folder / "twice.json")
+  assert command.main([*arguments, str(folder / "twice.json"), "--trust_names"]) == 0
+  assert "Cameras left and right have the same pose in" in capsys.readouterr().out
+
+
+def test_swapped_cameras_are_refused_unless_the_names_are_trusted(laboratory, capsys):
+  folder, joints = laboratory
+  swap = {"left": "right", "right": "left"}
+  inputs = [f"{name}={folder / f'session_{swap.get(name, name)}.csv'}" for name in _NAMES]
+  arguments = ["triangulate", "--keypoints", *inputs, "--cameras", str(folder / "rig.json")]
+  arguments += ["--out", str(folder / "out"), "--method", "dlt"]
+  assert command.main(arguments) == 2
+  said = capsys.readouterr().err
+  assert "px with left taken by right, right taken by left (--trust_names goes on" in said
+  assert not (folder / "out").exists()
+  assert command.main([*arguments, "--trust_names"]) == 0
+  found = files.read(folder / "out" / "joints.npz")[0]
+  assert np.abs(found.points[0, 0] - joints).max() > 100
+
+
+def test_people_are_kept_by_number(laboratory, capsys):
+  """Beside the person somebody whom two cameras see, each in a place that fits no other's."""
+  folder, joints = laboratory
+  for number, name in enumerate(_NAMES):
+    path = folder / f"session_{name}.csv"
+    head, *rows = path.read_text().splitlines()
+    two = [head + head.removeprefix("scorer"), "individuals" + ",a" * 51 + ",b" * 51]
+    for row in rows:
+      start, _, cells = row.partition(",")
+      other = cells
+      if start.isdecimal():
+        moved = [
+          float(x) + (250 * number - 150) * (i % 3 < 2) for i, x in enumerate(cells.split(","))
+        ]
+        other = ",".join(map(repr, moved)) if number < 2 else "," * 50
+      two.append(f"{start},{other},{cells}")
+    path.write_text("\n".join(two))
+  inputs = [str(folder / f"session_{name}.csv") for name in _NAMES]
+  arguments = ["triangulate", "--keypoints", *inputs, "--cameras", str(folder / "rig.json")]
+  arguments += ["--out", str(folder / "out"), "--method", "dlt", "--people"]
+  for people in ("1", "all"):
+    assert command.main([*arguments, people]) == 0
+    found = files.read(folder / "out" / "joints.npz")[0]
+    assert found.points.shape[1] == 1
+    np.testing.assert_allclose(found.points[1, 0], joints, atol=0.1)
+  assert command.main([*arguments, "few"]) == 2
+  assert "--people should be a number or all, got 'few'" in capsys.readouterr().err
+
+
 def test_files_for_the_next_tool(laboratory, capsys):
   folder, joints = laboratory
   inputs = [str(folder / f"session_{name}.csv") for name in _NAMES]
   arguments = ["triangulate", "--keypoints", *inputs, "--cameras", str(folder / "rig.json")]
   arguments += ["--out", str(folder / "out"), "--fps", "60", "--method", "dlt", "--format"]
-  assert command.main([*arguments, "anipose,trc", "--up", "y"]) == 0
-  for name, up in (("joints_anipose.csv", "z"), ("joints_trc.trc", "y")):
-    found = formats.read(folder / "out" / name, up=up)
+  assert command.main([*arguments, "anipose,trc,c3d", "--up", "y"]) == 0
+  for name, up in (("anipose.csv", "z"), ("trc.trc", "y"), ("c3d.c3d", "z")):
+    found = formats.read(folder / "out" / f"joints_{name}", up=up)
     np.testing.assert_allclose(found.points[1, 0], joints, atol=0.1, err_msg=name)
   assert command.main([*arguments, "anipose,bvh"]) == 2
   assert "format should be one of anipose, trc" in capsys.readouterr().err
@@ -96,10 +160,33 @@ def test_convert_says_what_it_left_out_and_a_mistake_is_a_sentence(laboratory, c
   assert again.names == _NAMES
   np.testing.assert_allclose(again.cameras.translation, Rig.read(source).cameras.translation)
   assert command.main(["convert", source, target, "--format", "mp3"]) == 2
-  assert "epipolar convert: format should be one of" in capsys.readouterr().err
+  said = capsys.readouterr().err
+  assert "epipolar convert: --format should be one of calibrations: plain json, " in said
+  assert "; 2D keypoints: plain npz, " in said and "; 3D joints: anipose, " in said
   assert command.main(["convert", str(folder / "none.toml"), target, "--format", "aniposelib"]) == 2
-  with pytest.raises(ValueError, match="format should be one of"):
+  with pytest.raises(ValueError, match="--format should be one of"):
     command.main(["--debug", "convert", source, target, "--format", "mp3"])
+
+
+def test_convert_2d_and_3d_and_say_what_is_lost(laboratory, capsys):
+  folder, joints = laboratory
+  source = str(folder / "session_left.csv")
+  target = folder / "left_json"
+  assert command.main(["convert", source, str(target), "--format", "openpose"]) == 0
+  said = capsys.readouterr().out
+  assert "2 frames, up to 1 people, 17 joints, views session_left" in said
+  assert "not carried over: joint names" in said and len(list(target.iterdir())) == 2
+  inputs = [str(folder / f"session_{name}.csv") for name in _NAMES]
+  arguments = ["--cameras", str(folder / "rig.json"), "--out", str(folder), "--method", "dlt"]
+  assert command.main(["triangulate", "--keypoints", *inputs, *arguments]) == 0
+  moved = str(folder / "joints.trc")
+  assert command.main(["convert", str(folder / "joints.npz"), moved]) == 2
+  assert "frames a second, and they are not known: say --fps" in capsys.readouterr().err
+  assert command.main(["convert", str(folder / "joints.npz"), moved, "--fps", "60"]) == 0
+  said = capsys.readouterr().out
+  assert "not carried over: reprojection errors" in said
+  assert "not carried over: covariances, and errors and weights of single views" in said
+  np.testing.assert_allclose(formats.read(folder / "joints.trc").points[1, 0], joints, atol=0.1)
 
 
 def test_joints_npz_is_read_back_exactly_and_nothing_else_is(laboratory, tmp_path):

@@ -110,6 +110,15 @@ def test_evaluation_options_are_checked_before_the_first_frame(split, tmp_path, 
     )
 
 
+def test_people_that_are_enlarged_are_said_once(monkeypatch, capsys):
+  runs.install(monkeypatch)
+  driver.check_splits(runs.config(), ("test", "validation"))
+  assert not capsys.readouterr().out
+  driver.check_splits(runs.config(data__image_size=256), ("test", "validation"))
+  (said,) = capsys.readouterr().out.splitlines()
+  assert "stored 72 px large and enlarged to data.image_size 256" in said
+
+
 def _train_on(frames, tmp_path, monkeypatch, **fields):
   runs.install(monkeypatch)
   monkeypatch.setattr(loop.inputs, "open_split", lambda config, split: frames)

@@ -12,8 +12,9 @@ import pytest
 from jax import export, sharding
 
 from configs import h36m
-from epipolar_jax import parallel, tasks
+from epipolar_jax import tasks
 from epipolar_jax.inputs import multiview
+from epipolar_jax.runtime import parallel
 from epipolar_jax.training import schedules
 from epipolar_jax.training import state as train_state
 from epipolar_jax.training import step as train_step

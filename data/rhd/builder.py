@@ -32,7 +32,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 
-from data import faults, files, sharded, storing
+from data import faults, files, integrity, sharded, storing
 from data.rhd import annotations
 
 _HANDS_PER_SHARD = 512
@@ -198,6 +198,7 @@ def open_split(data_dir: str | os.PathLike, split: str) -> tfds.core.DatasetBuil
       f"{builder.data_dir} is not there: the data set is not prepared. `python -m data.rhd.builder "
       f"--raw FOLDER --data_dir {os.fspath(data_dir)}` does it. {annotations.WHERE_FROM}"
     )
+  integrity.check(pathlib.Path(builder.data_dir))
   return builder
 
 

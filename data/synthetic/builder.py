@@ -20,7 +20,8 @@ checkpoint does not wait for training data. One example is one frame with all it
   occluded_views   int, how many were
 
 Splits: train, validation, test, and test_occluded_1 and _2: the frames of test once more with a
-large occluder before one and two of the views. People, clips and rigs of train, validation and
+large occluder before one and two of the views (with many cameras a box may stand before a neighbour
+too; `occluded` says so). People, clips and rigs of train, validation and
 test are different ones.
 """
 

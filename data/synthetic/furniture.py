@@ -56,6 +56,7 @@ def sample_occluder(
 ) -> room_lib.Boxes:
   """Draws one box that hides much of the subject from one camera and nothing from the others.
 
+  Where cameras stand so close that no box is before one alone, the box before the fewest is taken.
   Cabinets, boards, pillars, counters and things that hang from the ceiling, between a third and
   four fifths of the way from the camera to the subject.
 
@@ -70,22 +71,27 @@ def sample_occluder(
     one box.
 
   Raises:
-    RuntimeError: no such box among 20,000 tries.
+    RuntimeError: none of 20,000 boxes hides that share from the camera.
   """
-  tries = 256
+  tries, fewest, best = 256, len(cameras), None
   for _ in range(80):
     boxes = _occluder_candidates(rng, joints, cameras[view], tries)
     blocked = room_lib.hides(boxes, cameras, joints).mean(2)
     touched = room_lib.hides(boxes, cameras, joints, grow=60).any(2)
-    others = np.delete(touched, view, 1).any(1)
-    good = (blocked[:, view] >= hidden[0]) & (blocked[:, view] <= hidden[1]) & ~others
+    others = np.delete(touched, view, 1).sum(1)
+    good = (blocked[:, view] >= hidden[0]) & (blocked[:, view] <= hidden[1])
     good &= ~_near(boxes, joints, CLEARANCE_MM) & ~_near(boxes, cameras, CLEARANCE_MM)
-    if good.any():
-      first = int(good.argmax())
-      return boxes[first : first + 1]
-  raise RuntimeError(
-    f"no occluder hides {hidden[0]:.0%} to {hidden[1]:.0%} of the joints from view {view} alone"
-  )
+    others = np.where(good, others, len(cameras))
+    first = int(others.argmin())
+    if others[first] < fewest:
+      fewest, best = others[first], boxes[first : first + 1]
+    if not fewest:
+      break
+  if best is None:
+    raise RuntimeError(
+      f"no box hides {hidden[0]:.0%} to {hidden[1]:.0%} of the joints from {view=}"
+    )
+  return best
 
 
 def _occluder_candidates(rng, joints, camera, count):

@@ -198,9 +198,8 @@ class Generator:
       furniture.sample_occluder(rng, joints, centers, view, hidden) for view in views[:count]
     ]
     boxes.append(room_lib.Boxes.empty(MAX_OCCLUDERS - count))
-    occluded = np.zeros(options.num_views, bool)
-    occluded[views[:count]] = True
-    return room_lib.Boxes.concatenate(boxes), occluded
+    boxes = room_lib.Boxes.concatenate(boxes)
+    return boxes, room_lib.hides(boxes, centers, joints).any((0, 2))
 
   def _expose(self, color, rng):
     """Blur, exposure, tint and noise of each camera; [v, s, s, 3] to uint8."""

@@ -13,13 +13,15 @@ import ml_collections
 import numpy as np
 import tqdm
 
-from epipolar_jax import checkpointing, config_ranges, parallel, processes, tasks
-from epipolar_jax.evaluation import camera_sets, lifting, multiview
+from epipolar_jax import checkpointing, config_ranges, metric_writer, tasks
+from epipolar_jax.evaluation import batch_statistics, camera_sets, lifting, multiview
 from epipolar_jax.evaluation import problem as problem_module
 from epipolar_jax.inputs import batches as inputs
+from epipolar_jax.runtime import parallel, processes
 from epipolar_jax.visualize import film, predictions
 
 Problem = problem_module.Problem
+_ENLARGED = 0.75  # a person's box and the network's input differ by more than this
 _FPS, _HOLD_S = 20, 1.5  # of a video; how long it shows each frame
 
 
@@ -32,6 +34,7 @@ def report(
   video: pathlib.Path | None = None,
   draw: bool = True,
   trained: dict[str, Any] | None = None,
+  log: metric_writer.Writer | None = None,
 ) -> dict[str, dict[str, Any]]:
   """Evaluates `config.eval.splits`, prints the table, writes the JSON and the pictures.
 
@@ -44,6 +47,7 @@ def report(
     output: the JSON file; pictures go next to it as `<stem>_<split>.png`.
     draw: whether to draw pictures.
     trained: the config that the weights were trained with, as recorded, if it is known.
+    log: of the run, where the numbers and images belong too, as `SPLIT/mpjpe_mm` and so on.
     video: an MP4 file of the drawn frames, `<stem>_<split>.mp4` if there are several splits.
 
   Returns:
@@ -68,6 +72,8 @@ def report(
       if path is not None:
         _check_writable(path, name)
   processes.first_alone(functools.partial(check_splits, config, config.eval.splits))
+  if config.eval.recompute_bn_frames:
+    variables = batch_statistics.recompute(config, variables)
   predict = make_predict(config)
   results = {}
   drawings = []
@@ -85,9 +91,13 @@ def report(
   # Numbers first: a disk that is full of pictures must not cost them.
   write_json(output, results, config, step=step, trained=trained)
   for split, frames in drawings:
+    if log is not None:
+      log.scalars(step, logged(problem, results[split], split))
     if draw and problem.picture is not None and len(frames[0]):
-      path = output.with_name(f"{output.stem}_{split}.png")
-      predictions.write_png(path, problem.picture(*frames))
+      path, picture = output.with_name(f"{output.stem}_{split}.png"), problem.picture(*frames)
+      predictions.write_png(path, picture)
+      if log is not None:
+        log.image(step, f"{split}/predictions", picture)
     if video is not None:
       several = len(config.eval.splits) > 1
       path = video.with_name(f"{video.stem}_{split}.mp4") if several else video
@@ -95,12 +105,21 @@ def report(
   return results
 
 
+def logged(problem: Problem, summary: dict[str, Any], group: str) -> dict[str, float]:
+  """The numbers of a split that the log of a run gets, as `GROUP/NAME`; those that there are."""
+  values = {f"{group}/{name}": summary[name] for name in problem.logged}
+  for name, rules in summary.get("protocols", {}).items():
+    values[f"{group}/mpjpe_mm_{name}"] = rules["mpjpe_mm"]
+  return {name: x for name, x in values.items() if x is not None}
+
+
 def check_splits(config: ml_collections.ConfigDict, splits: Sequence[str]) -> None:
-  """Opens (and if need be makes) what will be evaluated.
+  """Opens (and if need be makes) what will be evaluated; says so when its images are small.
 
   Raises:
     ValueError: an unknown split, one without frames, or `eval.views` names cameras it has not.
   """
+  boxes = []
   for split in splits:
     try:
       source = inputs.open_split(config, split)
@@ -108,8 +127,14 @@ def check_splits(config: ml_collections.ConfigDict, splits: Sequence[str]) -> No
       raise ValueError(f"eval.splits (or train.eval_epochs), {split!r}: {error}") from error
     if not len(source):
       raise ValueError(f"eval.splits (or train.eval_epochs): {split!r} has no frames")
+    boxes += [float(x) for x in np.ravel(source[0].get("box_size", ()))]
     if config.eval.views and config.task == "multiview":
       camera_sets.parse(config.eval.views, len(source[0]["intrinsics"]))
+  if boxes and np.median(boxes) < _ENLARGED * config.data.image_size:
+    processes.tell(
+      f"NOTE: people are stored {np.median(boxes):.0f} px large and enlarged to data.image_size "
+      f"{config.data.image_size}, which shows nothing more of them."
+    )
 
 
 def _check_writable(path: pathlib.Path, name: str) -> None:
@@ -196,13 +221,21 @@ def _in_order(rows: list[Any]) -> Any:
 
 def table(results: dict[str, dict[str, Any]], problem: Problem) -> str:
   """The results as text, the rows of one split after the other."""
-  rows = [["split", *problem.columns]]
+  found = {}
   for split, result in results.items():
-    for name, numbers in problem.rows(split, result).items():
-      rows.append([name, *(_cell(numbers.get(key)) for key in problem.columns.values())])
-  widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-  lines = ["  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths)) for row in rows]
-  lines.insert(1, "  ".join("-" * w for w in widths))
+    found |= problem.rows(split, result)
+  numbers = [[_cell(row.get(key)) for row in found.values()] for key in problem.columns.values()]
+  # A count that is 0 in every row is no news.
+  shown = [(h, cells) for h, cells in zip(problem.columns, numbers) if set(cells) - {"0", "-"}]
+  names = [(h, list(cells)) for h, cells in zip(problem.names, zip(*found))]
+  columns = [[heading, *cells] for heading, cells in (*names, *shown)]
+  widths = [max(map(len, column)) for column in columns]
+  aligned = [
+    [f"{cell:{'<' if i < len(names) else '>'}{width}}" for cell in column]
+    for i, (column, width) in enumerate(zip(columns, widths))
+  ]
+  lines = ["  ".join(row) for row in zip(*aligned)]
+  lines.insert(1, "  ".join("-" * width for width in widths))
   return "\n".join(lines)
 
 

@@ -46,7 +46,7 @@ def build(config: ml_collections.ConfigDict) -> problem.Problem:
     ),
     summarize=functools.partial(summarize, skeleton=skeleton),
     columns=_COLUMNS,
-    rows=lambda split, summary: {split: summary},
+    rows=lambda split, summary: {(split,): summary},
     logged=("epe_mm", "epe_median_mm", "auc_20_50_percent", "mean_pose_epe_mm"),
     protocol={
       "epe": "root-relative, times the true length of the reference bone, no clamp, all joints "

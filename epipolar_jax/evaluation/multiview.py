@@ -1,6 +1,7 @@
 """Evaluation of the multi-view task: errors of 3D joints and of what every camera saw."""
 
 import functools
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 
 import jax
@@ -12,22 +13,17 @@ from epipolar_jax import heatmaps, metrics, models, skeletons, triangulation
 from epipolar_jax.evaluation import camera_sets, pose_errors, problem
 from epipolar_jax.evaluation import protocol as protocols
 from epipolar_jax.geometry.cameras import Cameras
+from epipolar_jax.tasks import multiview as multiview_task
 from epipolar_jax.visualize import film, predictions
 
+# The rest is in the JSON file.
 _COLUMNS = {
   "MPJPE mm": "mpjpe_mm",
-  "relative": "mpjpe_relative_mm",
-  "scaled": "mpjpe_scaled_mm",
   "PA": "pa_mpjpe_mm",
-  "PCK": "",
   "2D px": "error_2d_px",
-  "2D hidden": "error_2d_occluded_views_px",
-  "JDR": "jdr_percent",
-  "frames": "frames",
   "failed joints": "failed_joints",
-  "in frames": "failed_frames",
-  "unlabelled": "unlabelled_joints",
 }
+_WIDTH = 100  # of printed text
 _PER_VIEW = (
   *("image", "crop", "intrinsics", "rotation", "translation", "joints_2d", "occluded"),
   "labelled",
@@ -65,7 +61,8 @@ def build(config: ml_collections.ConfigDict) -> problem.Problem:
       *("labelled", "crop", "intrinsics", "rotation", "translation"),
     ),
     summarize=functools.partial(summarize, config=config),
-    columns=_columns(skeletons.of_model(config.model)),
+    columns=_COLUMNS,
+    names=("split", "method"),
     rows=_rows,
     logged=("mpjpe_mm", "pa_mpjpe_mm", "error_2d_px"),
     protocol={
@@ -94,7 +91,7 @@ def _legend(chosen: protocols.Protocol) -> str:
       f"{name}: {rules.triangulation}, {rules.alignment}, {clamp}, truth {rules.ground_truth}, "
       f"damaged frames: {rules.damaged}, left out on failure: {rules.failed}."
     )
-  return "\n".join(lines)
+  return "\n".join(textwrap.fill(line, _WIDTH) for line in lines)
 
 
 def _is_plain(chosen: protocols.Protocol) -> bool:
@@ -191,8 +188,10 @@ def summarize(
   map_size = config.data.image_size // models.STRIDE
   summary |= _image_numbers(predicted, *seen, labelled[:, list(main)], map_size, skeleton)
   summary |= _breakdown(predicted, labels, skeleton)
+  # As asked: what comes from the device is sorted by name.
   summary["methods"] = {
-    name: _pose_numbers(found, labels, skeleton) for name, found in predicted["methods"].items()
+    name: _pose_numbers(predicted["methods"][name], labels, skeleton)
+    for name in multiview_task.methods(config)
   }
   summary["views"] = _by_cameras(predicted["others"], labels, skeleton.root)
   original_rules = protocols.EPIPOLAR_TRANSFORMERS._replace(views=config.eval.views)
@@ -277,13 +276,6 @@ def _means(errors: pose_errors.PoseErrors, labelled: np.ndarray) -> problem.Summ
     "failed_frames": int(failed.any(axis=1).sum()),
     "unlabelled_joints": int((~labelled).sum()),
   }
-
-
-def _columns(skeleton: skeletons.Skeleton) -> dict[str, str]:
-  """The table's columns, PCK at the largest threshold."""
-  widest = f"{_PCK_3D[-1] * skeleton.size_mm:g}"
-  named = {"PCK": (f"PCK {widest} mm", f"pck_3d_{widest}mm_percent")}
-  return dict(named.get(heading, (heading, key)) for heading, key in _COLUMNS.items())
 
 
 def _pck_3d(
@@ -415,16 +407,16 @@ def _of_size(names, others, labels, root) -> problem.Summary:
   return {"choices": len(names), "methods": together, "each": each}
 
 
-def _rows(split: str, summary: problem.Summary) -> dict[str, problem.Summary]:
-  """The main method, the others, other choices of cameras, and the two protocols."""
+def _rows(split: str, summary: problem.Summary) -> problem.Rows:
+  """The methods, the main one first, other choices of cameras, and the two protocols."""
   names = list(summary["methods"])
-  rows = {split: summary}
-  rows |= {f"{split}, {name}": summary["methods"][name] for name in names[1:]}
+  rows = {(split, names[0]): summary}
+  rows |= {(split, name): summary["methods"][name] for name in names[1:]}
   for size, found in summary["views"].items():
     for name, numbers in found["methods"].items():
-      rows[f"{split}, {name}, {found['choices']} choices of {size} cameras"] = numbers
+      rows[split, f"{name}, {found['choices']} choices of {size} cameras"] = numbers
   chosen = summary["protocols"]["chosen"]
   if not _is_plain(protocols.Protocol(*(chosen[field] for field in protocols.Protocol._fields))):
-    rows[f"{split}, chosen protocol"] = chosen
-  rows[f"{split}, ET protocol"] = summary["protocols"]["epipolar_transformers"]
+    rows[split, f"{names[0]}, chosen protocol"] = chosen
+  rows[split, "ET protocol"] = summary["protocols"]["epipolar_transformers"]
   return rows

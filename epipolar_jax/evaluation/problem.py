@@ -7,6 +7,7 @@ import numpy as np
 
 Arrays = dict[str, Any]
 Summary = dict[str, Any]
+Rows = dict[tuple[str, ...], Summary]
 
 
 class Problem(NamedTuple):
@@ -17,22 +18,24 @@ class Problem(NamedTuple):
       `predict` takes a host batch.
     labels: fields of a batch that `summarize` and `picture` need; those a data set has are kept.
     summarize: (predicted, labels) -> JSON-ready numbers of all frames of a split.
-    columns: heading of the printed table -> key of a row.
-    rows: (split, summary) -> rows of the table, by name.
+    columns: headings over numbers -> key of a row; columns of counts that are all 0 are left out.
+    rows: (split, summary) -> rows of the table, by what names them.
     logged: keys of the summary that training logs as `eval/KEY`; the first is told in words.
     protocol: says in words what the numbers mean.
     picture: (images, predicted, labels) -> RGB picture of some frames, or None if there is none.
     film: (images, predicted, labels, fps, hold_s) -> RGB pictures of a film, or None.
     legend: text below the printed table.
+    names: headings of the printed table over what names a row.
   """
 
   run: Callable[[Callable[[Arrays], Arrays], Arrays], Arrays]
   labels: tuple[str, ...]
   summarize: Callable[[Arrays, Arrays], Summary]
   columns: dict[str, str]
-  rows: Callable[[str, Summary], dict[str, Summary]]
+  rows: Callable[[str, Summary], Rows]
   logged: tuple[str, ...]
   protocol: dict[str, Any]
   picture: Callable[[np.ndarray, Arrays, Arrays], np.ndarray] | None
   film: Callable[..., Iterator[np.ndarray]] | None = None
   legend: str = ""
+  names: tuple[str, ...] = ("split",)

@@ -27,11 +27,12 @@ _UNNAMED = ""
 
 
 def recognise(source: Source) -> bool:
-  """A csv with the header rows."""
+  """A csv with the header rows, and no z, which 3D has."""
   if source.kind != "csv":
     return False
-  starts = [line.split(",", 1)[0].strip('"') for line in source.value[: len(_ROWS)]]
-  return {"scorer", "bodyparts", "coords"} <= set(starts) or starts[0] == "scorer"
+  lines = [line.split(",") for line in source.value[: len(_ROWS)]]
+  coords = next((line for line in lines if line[0] == "coords"), [])
+  return lines[0][0].strip('"') == "scorer" and "z" not in coords
 
 
 def read(source: Source, joint_set: str | None) -> Observations:
@@ -43,15 +44,20 @@ def read(source: Source, joint_set: str | None) -> Observations:
   Raises:
     ValueError: it is no such csv, or a row or number is wrong; names file, row and column.
   """
-  path = source.path
-  with path.open(newline="", encoding="utf-8-sig") as file:
-    try:
-      header, rows = _header(path, csv.reader(file))
-      columns, index = _columns(path, header)
-      names, table = _numbers(path, rows, len(header), len(columns), index)
-    except (csv.Error, UnicodeDecodeError) as error:
-      raise ValueError(f"{path}: not a csv file: {error}") from error
-  return arrange(path, columns, table, frame_numbers(names))
+  return arrange(source.path, *read_table(source.path))
+
+
+def read_table(path: pathlib.Path) -> tuple[list[tuple[str, str, str]], np.ndarray, list[int]]:
+  """(individual, body part, coordinate) of c columns, the table [f, c], and f frame numbers.
+
+  Raises:
+    ValueError: the header, a row or a number is wrong; names file, row and column.
+  """
+  lines = tables.rows(path, ",")
+  header, rows = _header(path, lines)
+  columns, index = _columns(path, header)
+  names, table = _numbers(path, rows, len(header), len(columns), index)
+  return columns, table, frame_numbers(names)
 
 
 def write(path: pathlib.Path, observations: Observations) -> None:

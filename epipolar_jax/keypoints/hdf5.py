@@ -58,12 +58,16 @@ class File:
       self._take(dataset.dtype.itemsize * int(np.prod(shape, dtype=object)))
       return np.asarray(dataset[()])
 
-  def texts(self, name: str) -> list[str]:
-    """A dataset of texts."""
+  def texts(self, name: str, *, fixed: bool = False) -> list[str]:
+    """A dataset of texts; fixed: all of one stated length, as one may read in this process."""
     dataset = self._dataset(name)
     with self._faults(name):
       size = dataset.shape and dataset.shape[0]
-      if dataset.ndim != 1 or dataset.dtype.kind not in "SO" or size > _MOST_TEXTS:
+      if (
+        dataset.ndim != 1
+        or dataset.dtype.kind not in ("S" if fixed else "SO")
+        or size > _MOST_TEXTS
+      ):
         raise ValueError(f"should be a list of texts; it is {dataset.shape} of {dataset.dtype}")
       self._take(dataset.dtype.itemsize * size)
       return [_text(value) for value in dataset[()].tolist()]

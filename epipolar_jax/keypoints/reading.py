@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from epipolar_jax.keypoints import (
   alphapose,
   caliscope,
@@ -27,24 +29,31 @@ from epipolar_jax.keypoints.observations import Observations
 
 
 class Format(NamedTuple):
-  """How a format is told apart, and read with the user's joint set (None: not named)."""
+  """How a format is told apart, and read.
+
+  Attributes:
+    recognise: whether a source is of it.
+    read: with the user's joint set (None: not named).
+    has_names: whether its files name their joints, so that there is no set to choose.
+  """
 
   recognise: Callable[[sources.Source], bool]
   read: Callable[[sources.Source, str | None], Observations]
+  has_names: bool = False
 
 
 # The first that recognises a source reads it.
 FORMATS = {
-  "plain npz": Format(plain.recognise, plain.read),
+  "plain npz": Format(plain.recognise, plain.read, has_names=True),
   "mediapipe": Format(mediapipe.recognise, mediapipe.read),
   "openpose": Format(openpose.recognise, openpose.read),
   "mmpose": Format(mmpose.recognise, mmpose.read),
   "alphapose": Format(alphapose.recognise, alphapose.read),
   "coco": Format(coco.recognise, coco.read),
-  "deeplabcut": Format(deeplabcut.recognise, deeplabcut.read),
-  "deeplabcut h5": Format(deeplabcut_h5.recognise, deeplabcut_h5.read),
-  "sleap": Format(sleap_labels.recognise, sleap_labels.read),
-  "sleap analysis": Format(sleap_analysis.recognise, sleap_analysis.read),
+  "deeplabcut": Format(deeplabcut.recognise, deeplabcut.read, has_names=True),
+  "deeplabcut h5": Format(deeplabcut_h5.recognise, deeplabcut_h5.read, has_names=True),
+  "sleap": Format(sleap_labels.recognise, sleap_labels.read, has_names=True),
+  "sleap analysis": Format(sleap_analysis.recognise, sleap_analysis.read, has_names=True),
   "caliscope": Format(caliscope.recognise, caliscope.read),
 }
 
@@ -84,6 +93,8 @@ def read_source(source: sources.Source, joint_set: str | None) -> Observations:
   path = source.path
   try:
     name = recognise(source)
+    if name is not None and FORMATS[name].has_names and joint_set is not None:
+      raise ValueError(f"{path}: names its joints; {joint_set} is for files that do not")
     if name is not None:
       return FORMATS[name].read(source, joint_set)
   except ValueError as error:
@@ -101,11 +112,61 @@ def recognise(source: sources.Source) -> str | None:
   return next((name for name, format in FORMATS.items() if format.recognise(source)), None)
 
 
+def read_recording(
+  files: Sequence[str | os.PathLike],
+  cameras: Sequence[str],
+  *,
+  fps: float | None = None,
+  joint_set: str | None = None,
+) -> Observations:
+  """Reads a recording: one file a camera, or one file or folder with all views in it.
+
+  Args:
+    files: paths, matched with cameras as `pair` does; or CAMERA=PATH.
+    cameras: names of the rig's cameras, which the views get.
+    fps: frames a second, if it is known.
+    joint_set: for files without joint names.
+
+  Raises:
+    FileNotFoundError: no such file.
+    ValueError: a file or view is of no camera or of one that another is of, is damaged, or has
+      other joints; or no frame is in two views.
+  """
+  named = [str(x).split("=", 1) for x in files if "=" in str(x)]
+  named = {camera: file for camera, file in named if camera in cameras}
+  said = {f"{camera}={file}" for camera, file in named.items()}
+  rest = [x for x in files if str(x) not in said]
+  if len(files) == 1 and rest:
+    found = read_file(rest[0], joint_set=joint_set)
+    views = tuple(camera_of(v, cameras, "in the calibration or the file") for v in found.views)
+    if len(set(views)) != len(views):
+      pairs = ", ".join(f"{v} of {c}" for v, c in zip(found.views, views))
+      raise ValueError(f"{rest[0]}: two views are of one camera: {pairs}")
+    found = dataclasses.replace(found, views=views, fps=fps or found.fps)
+  else:
+    paired = named | pair(rest, cameras)
+    if len(paired) != len(files):
+      raise ValueError("two keypoint files are of one camera: give each camera once")
+    found = read(paired, fps=fps, joint_set=joint_set)
+  seen = found.seen.any(axis=(1, 3))
+  if len(found.views) > 1 and not (seen.sum(axis=1) >= 2).any():
+    ranges = [f"{view} {_range(x, found.first_frame)}" for view, x in zip(found.views, seen.T)]
+    raise ValueError(f"no frame has points in two views: {', '.join(ranges)}")
+  return found
+
+
+def _range(seen: np.ndarray, first: int) -> str:
+  """The frames [f] in which something was seen, in words."""
+  frames = np.flatnonzero(seen) + first
+  return f"has frames {frames[0]} to {frames[-1]}" if len(frames) else "has nothing"
+
+
 def pair(files: Sequence[str | os.PathLike], cameras: Sequence[str]) -> dict[str, pathlib.Path]:
   """Which file is of which camera: the one camera whose name is part of the file's name.
 
-  Never by order. Of names that contain each other (cam1, cam10) the longest counts. Where no name
-  is part as it stands, letters and digits alone are compared (cam_01 and cam01_json).
+  Never by order. A name that stands by itself counts before one inside a word (camera 1 is in
+  2021_1.csv and in cam1.csv); of names that contain each other (cam1, cam10) the longest counts.
+  Where no name is part as it stands, letters and digits alone are compared (cam_01, cam01_json).
 
   Raises:
     ValueError: a file's name holds no camera's name, two files hold the same, or two cameras' names
@@ -126,11 +187,10 @@ def camera_of(text: str, cameras: Sequence[str], remedy: str) -> str:
   Raises:
     ValueError: there is none, or more than one; the message ends with the remedy.
   """
+  named = [name for name in cameras if _is_word(name, text)]
   for form in (str, _plain):
-    named = [name for name in cameras if form(name) and form(name) in form(text)]
+    named = named or [name for name in cameras if form(name) and form(name) in form(text)]
     named = [n for n in named if not any(n != o and form(n) in form(o) for o in named)]
-    if named:
-      break
   if len(named) != 1:
     what = f"of {' and '.join(named)}" if named else "of no camera"
     raise ValueError(
@@ -138,6 +198,11 @@ def camera_of(text: str, cameras: Sequence[str], remedy: str) -> str:
       f"{remedy}"
     )
   return named[0]
+
+
+def _is_word(name: str, text: str) -> bool:
+  """Whether a name is in a text with neither letter nor digit beside it."""
+  return bool(re.search(rf"(?<![0-9A-Za-z]){re.escape(name)}(?![0-9A-Za-z])", text))
 
 
 def _plain(text: str) -> str:

@@ -97,8 +97,14 @@ def write(path: pathlib.Path, observations: Observations) -> None:
   with hdf5.replacing(path) as file:
     file["tracks"] = points.transpose(1, 3, 2, 0)
     file["point_scores"] = np.where(score > 0, score, np.nan).transpose(1, 2, 0)
-    file["track_occupancy"] = (score > 0).any(-1).astype(np.uint8)
+    seen = (score > 0).any(-1)
+    file["track_occupancy"] = seen.astype(np.uint8)
+    mean = score.sum(-1) / np.maximum((score > 0).sum(-1), 1)
+    file["instance_scores"] = np.where(seen, mean, np.nan).T
+    file["tracking_scores"] = np.full(seen.shape, np.nan).T
     file["node_names"] = [joint.encode() for joint in observations.joints]
     file["track_names"] = [person.encode() for person in people]
-    file["tracks"].attrs["dims"] = json.dumps(_SLEAP)
-    file["point_scores"].attrs["dims"] = json.dumps([a for a in _SLEAP if a != "xy"])
+    axes = {2: ("track", "frame"), 3: ("track", "node", "frame"), 4: _SLEAP}
+    for name in ("tracks", "point_scores", "instance_scores", "tracking_scores"):
+      file[name].attrs["dims"] = json.dumps(axes[file[name].ndim])
+    file["track_occupancy"].attrs["dims"] = json.dumps(_AXES[:2])

@@ -46,9 +46,8 @@ def load(path: pathlib.Path) -> Source:
     elif start[:2] == b"PK":
       kind = "npz"
     else:
-      kind = (
-        "json" if (start + file.read(64)).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in b"{[" else "csv"
-      )
+      text = (start + file.read(64)).lstrip(b"\xef\xbb\xbf \t\r\n")
+      kind = "json" if text.startswith((b"{", b"[")) else "csv"
   if not size:
     raise ValueError(f"{path} is empty")
   if size > _LARGEST[kind]:
@@ -106,7 +105,7 @@ def _head(path: pathlib.Path) -> list[str]:
     data = file.read(_HEAD_CHARACTERS)
   if b"\0" in data:
     raise ValueError(f"{path} is neither a text nor an npz or HDF5 file")
-  return data.decode("utf-8-sig", errors="ignore").splitlines()
+  return data.decode("utf-8-sig", errors="ignore").splitlines() or [""]
 
 
 def _inside(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -13,12 +13,13 @@ _MOST_COLUMNS = 100_000
 
 
 @contextlib.contextmanager
-def replacing(path: pathlib.Path) -> Iterator:
-  """A text file to write that appears at the path when it is complete, in folders made for it."""
+def replacing(path: pathlib.Path, *, binary: bool = False) -> Iterator:
+  """A file to write that appears at the path when it is complete, in folders made for it."""
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
   try:
-    with temporary.open("w", encoding="utf-8", newline="") as file:
+    text = {} if binary else {"encoding": "utf-8", "newline": ""}
+    with temporary.open("wb" if binary else "w", **text) as file:
       yield file
     temporary.replace(path)
   finally:

@@ -19,9 +19,10 @@ _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
 _FRAME = "fnum"
 
 
-def recognise(lines: list[str]) -> bool:
+def recognise(head: bytes) -> bool:
   """A csv with the columns of the world and the frame number."""
-  return bool(lines) and {*_WORLD, _FRAME} <= set(lines[0].split(","))
+  line = head.split(b"\n", 1)[0].decode("utf-8-sig", "replace").strip()
+  return {*_WORLD, _FRAME} <= set(line.split(","))
 
 
 def write(path: pathlib.Path, motion: Motion) -> None:

@@ -2,17 +2,25 @@
 
 import os
 import pathlib
-import zipfile
 
 import numpy as np
 
+from epipolar_jax.keypoints import npz
+from epipolar_jax.motion import motion
 from epipolar_jax.triangulation.estimate import Estimate
 
 _ARRAYS = ("points", "valid", "covariance", "inlier", "reprojection_px")
+_FIELDS = (*_ARRAYS, "joints", "cameras", "fps", "unit")
 
 
-def write(path: str | os.PathLike, estimate: Estimate, *, fps: float | None = None) -> None:
-  """Writes the fields of an estimate, `joints`, `cameras`, `fps` (NaN: unknown) and `unit` (mm).
+def write(
+  path: str | os.PathLike,
+  estimate: Estimate,
+  *,
+  fps: float | None = None,
+  first_frame: int = 0,
+) -> None:
+  """Writes an estimate, `joints`, `cameras`, `fps` (NaN: unknown), `first_frame`, `unit` (mm).
 
   The file appears when it is complete; one that was there is replaced then.
   """
@@ -22,12 +30,18 @@ def write(path: str | os.PathLike, estimate: Estimate, *, fps: float | None = No
   np.savez_compressed(
     temporary,
     **{name: getattr(estimate, name) for name in _ARRAYS},
-    joints=np.array(estimate.joints),
-    cameras=np.array(estimate.views),
+    joints=np.array(estimate.joints, dtype=str),
+    cameras=np.array(estimate.views, dtype=str),
     fps=np.nan if fps is None else fps,
+    first_frame=first_frame,
     unit="mm",
   )
   temporary.replace(path)
+
+
+def recognise(head: bytes) -> bool:
+  """An npz."""
+  return head.startswith(b"PK")
 
 
 def read(path: str | os.PathLike) -> tuple[Estimate, float | None]:
@@ -37,25 +51,52 @@ def read(path: str | os.PathLike) -> tuple[Estimate, float | None]:
     FileNotFoundError: no such file.
     ValueError: it is not such a file; names the file and what is wrong.
   """
+  return _read(pathlib.Path(path))[:2]
+
+
+def read_motion(path: pathlib.Path) -> motion.Motion:
+  """The motion in such a file; covariances and the views' own errors are not part of it.
+
+  Raises:
+    FileNotFoundError: no such file.
+    ValueError: it is not such a file.
+  """
+  estimate, fps, first = _read(path)
+  return motion.of_estimate(estimate, fps=fps, first_frame=first)
+
+
+def _read(path: pathlib.Path) -> tuple[Estimate, float | None, int]:
+  if not path.exists():
+    raise FileNotFoundError(f"{path}: no such file")
   try:
-    with np.load(path, allow_pickle=False) as file:
-      arrays = {name: file[name] for name in (*_ARRAYS, "joints", "cameras", "fps", "unit")}
-  except (KeyError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    arrays = npz.read(path, {*_FIELDS, "first_frame"})
+  except ValueError as error:
     raise ValueError(f"{path} is no joints.npz of this project: {error}") from error
+  missing = [name for name in _FIELDS if name not in arrays]
+  if missing:
+    raise ValueError(f"{path} is no joints.npz of this project: it lacks {', '.join(missing)}")
   if str(arrays["unit"]) != "mm":
     raise ValueError(f"{path}: unit is {str(arrays['unit'])!r}; it should be mm")
-  joints, views = (tuple(map(str, arrays[name])) for name in ("joints", "cameras"))
-  shape = arrays["valid"].shape
+  joints, views = (tuple(np.ravel(arrays[name]).tolist()) for name in ("joints", "cameras"))
+  shape = (*arrays["valid"].shape[:2], len(joints))
   wanted = {
-    "points": (*shape, 3),
-    "valid": (*shape[:2], len(joints)),
-    "covariance": (*shape, 3, 3),
-    "inlier": (*shape[:2], len(views), len(joints)),
-    "reprojection_px": (*shape[:2], len(views), len(joints)),
+    "points": ("f", (*shape, 3)),
+    "valid": ("b", shape),
+    "covariance": ("f", (*shape, 3, 3)),
+    "inlier": ("f", (*shape[:2], len(views), len(joints))),
+    "reprojection_px": ("f", (*shape[:2], len(views), len(joints))),
+    "joints": ("U", (len(joints),)),
+    "cameras": ("U", (len(views),)),
+    "fps": ("fiu", ()),
   }
-  for name, expected in wanted.items():
-    if arrays[name].shape != expected:
-      raise ValueError(f"{path}: {name} is {list(arrays[name].shape)}, not {list(expected)}")
-  fps = float(arrays["fps"])
-  fields = {name: arrays[name] for name in _ARRAYS}
-  return Estimate(**fields, joints=joints, views=views), fps if np.isfinite(fps) else None
+  for name, (kinds, expected) in wanted.items():
+    array = arrays[name]
+    if array.shape != expected or array.dtype.kind not in kinds:
+      raise ValueError(
+        f"{path}: {name} is {list(array.shape)} of {array.dtype}, not {list(expected)} of {kinds}"
+      )
+  fps, first = float(arrays["fps"]), arrays.get("first_frame", np.int64(0))
+  if first.shape != () or first.dtype.kind not in "iu" or not 0 <= first < 1 << 48:
+    raise ValueError(f"{path}: first_frame is {first}")
+  estimate = Estimate(**{name: arrays[name] for name in _ARRAYS}, joints=joints, views=views)
+  return estimate, fps if np.isfinite(fps) else None, int(first)

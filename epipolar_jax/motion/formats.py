@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
 
-from epipolar_jax.motion import anipose, trc
+from epipolar_jax.motion import anipose, c3d, deeplabcut_3d, files, sleap_anipose, trc
 from epipolar_jax.motion.motion import Motion
 
 _HEAD_BYTES = 1 << 20
@@ -15,43 +15,78 @@ class Format(NamedTuple):
 
   Attributes:
     suffix: of its files.
-    recognise: whether a text's first lines are of it.
-    write: a motion to a path; with the keyword `up` if the format has an axis that is up.
-    read: a path to a motion; with `up` likewise.
-    people: whether it holds several; if not, each gets a file.
-    has_up: whether the format fixes the axis that is up.
+    recognise: whether a file that begins with some bytes is of it.
+    write: a motion to a path; None: what it holds, a motion has not.
+    read: a path to a motion.
     carries: which optional fields of `Motion` it holds.
+    people: whether it holds several; if not, each gets a file.
+    writes_up: whether `write` wants the keyword `up`, the axis that is up.
+    reads_up: whether `read` does.
   """
 
   suffix: str
-  recognise: Callable[[list[str]], bool]
-  write: Callable[..., None]
+  recognise: Callable[[bytes], bool]
+  write: Callable[..., None] | None
   read: Callable[..., Motion]
-  people: bool
-  has_up: bool
   carries: frozenset[str]
+  people: bool = False
+  writes_up: bool = False
+  reads_up: bool = False
 
 
+_QUALITY = ("error_px", "num_views", "score")
+# The first that recognises a file reads it.
 FORMATS = {
+  "joints npz": Format(
+    ".npz",
+    files.recognise,
+    None,
+    files.read_motion,
+    frozenset(("fps", "first_frame", *_QUALITY)),
+    people=True,
+  ),
   "anipose": Format(
     ".csv",
     anipose.recognise,
     anipose.write,
     anipose.read,
-    people=False,
-    has_up=False,
-    carries=frozenset(("first_frame", "error_px", "num_views", "score")),
+    frozenset(("first_frame", *_QUALITY)),
   ),
   "trc": Format(
     ".trc",
     trc.recognise,
     trc.write,
     trc.read,
-    people=False,
-    has_up=True,
-    carries=frozenset(("first_frame", "fps")),
+    frozenset(("first_frame", "fps")),
+    writes_up=True,
+    reads_up=True,
+  ),
+  "deeplabcut 3d": Format(
+    ".csv",
+    deeplabcut_3d.recognise,
+    deeplabcut_3d.write,
+    deeplabcut_3d.read,
+    frozenset(("first_frame", "people")),
+    people=True,
+  ),
+  "sleap-anipose": Format(
+    ".h5",
+    sleap_anipose.recognise,
+    sleap_anipose.write,
+    sleap_anipose.read,
+    frozenset(("first_frame", "people")),
+    people=True,
+  ),
+  "c3d": Format(
+    ".c3d",
+    c3d.recognise,
+    c3d.write,
+    c3d.read,
+    frozenset(("first_frame", "fps")),
+    writes_up=True,
   ),
 }
+WRITTEN = tuple(name for name, format in FORMATS.items() if format.write is not None)
 _OPTIONAL = {
   "fps": "frames a second",
   "first_frame": "the first frame's number",
@@ -63,9 +98,9 @@ _OPTIONAL = {
 
 
 def check(name: str) -> None:
-  """Raises ValueError if there is no such format; the message lists them."""
-  if name not in FORMATS:
-    raise ValueError(f"format should be one of {', '.join(FORMATS)}; got {name!r}")
+  """Raises ValueError if no such format is written; the message lists them."""
+  if name not in WRITTEN:
+    raise ValueError(f"format should be one of {', '.join(WRITTEN)}; got {name!r}")
 
 
 def write(
@@ -77,18 +112,21 @@ def write(
     path: of the file; where the format holds one person and there are several, _person0 and so on
       is put before the suffix.
     motion: to write.
-    name: a key of `FORMATS`.
-    up: which axis of the motion's world is up, for formats that fix it.
+    name: one of `WRITTEN`.
+    up: which axis of the motion's world is up, one of `trc.UPS`, for formats that state it.
 
   Returns:
     The files written, and what they do not say, a phrase each.
 
   Raises:
     ValueError: no such format, or it cannot hold the motion.
+    ModuleNotFoundError: the format needs a package of the extra `files`.
   """
   check(name)
+  if up not in trc.UPS:
+    raise ValueError(f"up should be one of {', '.join(trc.UPS)}; got {up!r}")
   format = FORMATS[name]
-  options = {"up": up} if format.has_up else {}
+  options = {"up": up} if format.writes_up else {}
   count = motion.points.shape[1]
   if format.people or count == 1:
     paths = [path]
@@ -111,13 +149,20 @@ def _has(motion: Motion, field: str, format: Format) -> bool:
 def read(path: pathlib.Path, *, up: str = "z") -> Motion:
   """Reads 3D joints of any known format, told by its content.
 
+  Args:
+    path: of the file.
+    up: which axis is to be up in the motion's world, for formats that state it.
+
   Raises:
     FileNotFoundError: no such file.
     ValueError: no known format, or a damaged file.
+    ModuleNotFoundError: the format needs a package of the extra `files`.
   """
+  if path.exists() and not path.is_file():
+    raise ValueError(f"{path} is not a regular file")
   with path.open("rb") as file:
-    lines = file.read(_HEAD_BYTES).decode("utf-8-sig", errors="replace").splitlines()
+    head = file.read(_HEAD_BYTES)
   for format in FORMATS.values():
-    if format.recognise(lines):
-      return format.read(path, **({"up": up} if format.has_up else {}))
+    if format.recognise(head):
+      return format.read(path, **({"up": up} if format.reads_up else {}))
   raise ValueError(f"{path}: not 3D joints of any known format: {', '.join(FORMATS)}")

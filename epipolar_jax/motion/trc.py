@@ -35,9 +35,9 @@ _FROM_WORLD = {
 UPS = tuple(_FROM_WORLD)
 
 
-def recognise(lines: list[str]) -> bool:
+def recognise(head: bytes) -> bool:
   """A text that begins with PathFileType."""
-  return bool(lines) and lines[0].startswith("PathFileType")
+  return head.removeprefix(b"\xef\xbb\xbf").startswith(b"PathFileType")
 
 
 def write(path: pathlib.Path, motion: Motion, *, up: str = "z", unit: str = "m") -> None:

@@ -1,38 +1,52 @@
-"""Starts a network from a .pth file: a checkpoint of the original, or a torchvision trunk."""
+"""Starts a network from a weight file (the original's, a torchvision trunk) or our checkpoint."""
 
 import os
+import pathlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from epipolar_jax import skeletons
-from epipolar_jax.original import pth, torch_names
+from epipolar_jax import checkpointing, skeletons
+from epipolar_jax.original import pth, safetensors, torch_names
 
 # Parts that a file of a single-view pose network has not, at the top of our tree or inside a
 # lifting network.
-_ADDED = {"early_fusion", "late_fusion", "lifter"}
+_ADDED = {"early_fusion", "late_fusion", "heatmap_fusion", "lifter"}
+# One number or row for each joint: they start afresh where the number of joints differs.
+_OF_JOINTS = {"head", "heatmap_fusion", "lifter"}
+_KEYS = ("model", "state_dict", "model_state_dict")
+_MOST_LINES = 8  # of one message
 
 
 def read_state_dict(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-  """Reads a state_dict: the file itself, or what it holds under "model" or "state_dict".
+  """Reads a state_dict: the file itself, or what it holds under one of `_KEYS`.
+
+  Args:
+    path: a .pth or .safetensors file.
 
   Raises:
-    pth.CheckpointError: no such thing in the file, or `pth.read` refuses it.
+    pth.CheckpointError: no such thing in the file, weights of float64, or the reader refuses it.
   """
-  tree = pth.read(path)
+  tree = safetensors.read(path) if safetensors.recognizes(path) else pth.read(path)
   if not isinstance(tree, dict):
     raise pth.CheckpointError(f"{path}: holds a {type(tree).__name__}, not a state_dict")
-  for name in ("model", "state_dict"):
+  for name in _KEYS:
     if isinstance(tree.get(name), dict):
       tree = tree[name]
       break
   bad = [str(k) for k, v in tree.items() if not (isinstance(k, str) and isinstance(v, np.ndarray))]
   if bad or not tree:
     raise pth.CheckpointError(
-      f"{path}: not a state_dict (names of tensors), nor one under 'model' or 'state_dict': it has "
+      f"{path}: not a state_dict (names of tensors), nor one under {', '.join(_KEYS)}: it has "
       f"{', '.join(bad[:10]) or 'nothing'}"
+    )
+  kinds = [x.dtype for x in tree.values() if x.dtype.kind == "f"]
+  if kinds and set(kinds) == {np.dtype(np.float64)}:
+    raise pth.CheckpointError(
+      f"{path}: its weights ({len(kinds)} tensors) are float64, those of networks here float32: "
+      "save it again after network.float()"
     )
   return tree
 
@@ -129,6 +143,50 @@ def load_pose(
   return torch_names.unflatten(flat | filled), matching.rows, kept
 
 
+def load_own(stored: Any, variables: Any) -> tuple[Any, list[str], list[str]]:
+  """Puts the variables of a checkpoint of this project into those of another network.
+
+  The trunk must fit. What differs in kind may be missing, left over or of another number of joints:
+  fusion layers, the lifter, the head.
+
+  Args:
+    stored: {"params", "batch_stats"} of the checkpoint.
+    variables: of our network, initialised.
+
+  Returns:
+    The variables, and a line for each variable that keeps its own start and for each that is left.
+
+  Raises:
+    ValueError: the trunks differ, or nothing fits; lists what.
+  """
+  have, flat = torch_names.flatten(stored), torch_names.flatten(variables)
+  have |= _for_both(have, flat)
+  filled, fresh, wrong = {}, [], []
+  for path, x in flat.items():
+    name, found = "/".join(path), have.get(path)
+    if found is not None and found.shape == x.shape:
+      filled[path] = np.asarray(found, x.dtype)
+      continue
+    other = "not in the checkpoint" if found is None else f"{found.shape} there, {x.shape} here"
+    free = _ADDED if found is None else _OF_JOINTS
+    (fresh if free.intersection(path) else wrong).append(f"{name}: {other}")
+  left = ["/".join(path) for path in have if path not in flat]
+  wrong += [f"{x}: not in this network" for x in left if not _may_be_left(x)]
+  if wrong or not any("trunk" in path for path in filled):
+    more = f"\n  and {len(wrong) - _MOST_LINES} more" if wrong[_MOST_LINES:] else ""
+    raise ValueError(
+      "the checkpoint is of another network (model.backbone_depth, width and deconv_channels must "
+      "be those it was trained with):\n  "
+      + "\n  ".join(wrong[:_MOST_LINES] or ["nothing fits"])
+      + more
+    )
+  return torch_names.unflatten(flat | filled), fresh, left
+
+
+def _may_be_left(name: str) -> bool:
+  return bool({*_ADDED, torch_names.SOURCE}.intersection(name.split("/")))
+
+
 def _for_both(filled: dict[torch_names.Path, Any], flat: dict[torch_names.Path, Any]):
   """`filled`, and the same for the network of the views that are looked at, if it is another."""
   copies = {
@@ -144,7 +202,8 @@ def initialize(variables: Any, init: str, *, say: Callable[[str], None] = print)
 
   Args:
     variables: {"params", "batch_stats"} of our network, initialised.
-    init: "" for none, "imagenet:PATH" or "pose:PATH" of a .pth file.
+    init: "" for none, "imagenet:PATH" or "pose:PATH" of a .pth or .safetensors file,
+      "checkpoint:FOLDER" of a checkpoint or run of this project.
     say: told what was loaded and, loudly, what was not.
 
   Returns:
@@ -156,8 +215,13 @@ def initialize(variables: Any, init: str, *, say: Callable[[str], None] = print)
   if not init:
     return variables
   kind, _, path = init.partition(":")
-  if kind not in ("imagenet", "pose") or not path:
-    raise ValueError(f"model.init is {init!r}; allowed: '', imagenet:PATH, pose:PATH")
+  if kind not in ("imagenet", "pose", "checkpoint") or not path:
+    raise ValueError(
+      f"model.init is {init!r}; allowed: '', imagenet:FILE, pose:FILE, checkpoint:FOLDER"
+    )
+  path = pathlib.Path(path).expanduser()
+  if kind == "checkpoint" or (kind == "pose" and path.is_dir()):
+    return _from_checkpoint(variables, path, say)
   state_dict = read_state_dict(path)
   if kind == "imagenet":
     variables, rows = load_trunk(state_dict, variables)
@@ -167,6 +231,23 @@ def initialize(variables: Any, init: str, *, say: Callable[[str], None] = print)
   say(f"Initialised from {path} ({len(rows)} tensors).")
   for line in kept:
     say(f"WARNING: not from the file, starts afresh: {line}")
+  return variables
+
+
+def _from_checkpoint(variables: Any, folder: pathlib.Path, say: Callable[[str], None]) -> Any:
+  if (folder / "checkpoints").is_dir():
+    folder = checkpointing.newest(folder)
+  stored, step = checkpointing.read_weights(folder)
+  try:
+    variables, fresh, left = load_own(stored, variables)
+  except ValueError as error:
+    raise ValueError(f"model.init, {folder}: {error}") from error
+  taken = len(torch_names.flatten(variables)) - len(fresh)
+  say(f"Initialised from {folder}, step {step} ({taken} arrays); the optimizer starts afresh.")
+  for line in fresh:
+    say(f"WARNING: starts afresh: {line}")
+  for line in left:
+    say(f"WARNING: left in the checkpoint, this network has none: {line}")
   return variables
 
 

@@ -76,7 +76,7 @@ def read(path: str | os.PathLike[str]) -> Any:
   try:
     if head.startswith(b"PK"):
       return _read_zip(path)
-    if head.startswith(b"\x80\x02\x8a\x0a"):
+    if head[:1] == b"\x80" and head[1:2] and head[1] in restricted.PROTOCOLS:
       return _read_legacy(path.read_bytes())
   except (restricted.PickleError, CheckpointError) as error:
     raise CheckpointError(f"{path}: {error}") from error

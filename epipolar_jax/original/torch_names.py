@@ -26,7 +26,10 @@ _LEAVES = {
 _TORCH_LEAVES = {ours: leaf for leaf, (_, ours) in _LEAVES.items()} | {"scale": "weight"}
 _SHORTCUT = {"downsample.0": "downsample_conv", "downsample.1": "downsample_bn"}
 _TORCH_SHORTCUT = {ours: name for name, ours in _SHORTCUT.items()}
-_WRAPPERS = re.compile(r"^(?:(?:reference|backbone|liftingnet|module)\.)+")
+# Of the original, of DataParallel, torch.compile, Lightning and mmpose.
+_WRAPPERS = re.compile(
+  r"^(?:(?:reference|backbone|liftingnet|module|_orig_mod|model|keypoint_head)\.)+"
+)
 _COUNTER = "num_batches_tracked"
 # The reference's names for the network of the view that is predicted and of the one looked at.
 REFERENCE_WRAPPER, SOURCE_WRAPPER = "reference.module.", "backbone.module."
@@ -72,8 +75,9 @@ def to_flax(state_dict: Mapping[str, np.ndarray], like: Any) -> Any:
   """Arranges a torch state_dict as the variables of our network.
 
   Handles ResNet trunks, PoseResNet and the two-view model; wrapper prefixes (`module.`,
-  `reference.module.`, ...) are cut, and of two wrapped copies equal ones are accepted. Where ours
-  has a network of its own for the views that are looked at, `reference.` and `backbone.` are two.
+  `reference.module.`, `_orig_mod.`, ...) are cut, and of two wrapped copies equal ones are
+  accepted. Where ours has a network of its own for the views that are looked at, `reference.` and
+  `backbone.` are two.
 
   Args:
     state_dict: torch key -> array in torch layout. `num_batches_tracked` has no counterpart.
@@ -126,6 +130,9 @@ def check(matching: Matching) -> None:
   problems += [f"ours {'/'.join(path)}: not in the file" for path in matching.missing]
   if problems:
     listed = "\n  ".join(problems)
+    first = {key.partition(".")[0] for key in matching.wrong if "." in key}
+    if not matching.filled and len(first) == 1:
+      listed += f"\nAll its names begin with '{first.pop()}.': save it again without, if it is this"
     raise ValueError(f"{len(problems)} names do not match:\n  {listed}")
 
 

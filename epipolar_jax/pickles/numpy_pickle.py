@@ -72,11 +72,10 @@ class _Unfinished:
 
 
 class Machine(restricted.Machine):
-  """Knows the operations of protocols 3 to 5 too, and how numpy pickles."""
+  """Knows bytes too, and how numpy pickles."""
 
   kind = "an annotation file"
   hint = "only numpy arrays of numbers, and dicts, lists and tuples of them and of texts, are read"
-  protocols = (2, 3, 4, 5)
 
   def __init__(self, data: bytes):
     functions = {
@@ -98,11 +97,6 @@ class Machine(restricted.Machine):
   def binary(self, layout: str) -> None:
     self.push(self.take(self.number(layout)))
 
-  def memoize(self) -> None:
-    value = self.pop()
-    self.push(value)
-    self.memo[len(self.memo)] = value
-
   def get(self, layout: str) -> None:
     super().get(layout)
     value = self.stack[-1]
@@ -110,12 +104,6 @@ class Machine(restricted.Machine):
       if value.value is None:
         raise PickleError("damaged pickle: an array is used before its contents come")
       self.stack[-1] = value.value
-
-  def stack_global(self) -> None:
-    name, module = self.pop(), self.pop()
-    if type(name) is not str or type(module) is not str:
-      raise PickleError("damaged pickle: the name of a global is not a text")
-    self.refer(f"{module[:100]}.{name[:100]}")
 
   def call(self) -> None:
     super().call()
@@ -209,9 +197,4 @@ Machine.steps = {
   b"C": lambda m: m.binary("<B"),
   b"\x8e": lambda m: m.binary("<Q"),
   b"\x96": lambda m: m.binary("<Q"),
-  b"\x8c": lambda m: m.text("<B", "utf-8"),
-  b"\x8d": lambda m: m.text("<Q", "utf-8"),
-  b"\x93": Machine.stack_global,
-  b"\x94": Machine.memoize,
-  b"\x95": lambda m: m.take(8),
 }

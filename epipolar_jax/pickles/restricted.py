@@ -2,14 +2,16 @@
 
 Python's own unpickler, even with `find_class` overridden, sets attributes, calls classes and grows
 its memo to any index a file names. This one runs the few opcodes that checkpoints are written with
-(protocol 2, `torch.save`'s default), refuses all others, and needs memory in proportion to its
-input.
+(protocol 2, `torch.save`'s default, to 5), refuses all others, and needs memory in proportion to
+its input.
 """
 
 import pickletools
 import struct
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+
+PROTOCOLS = range(2, 6)
 
 
 class PickleError(ValueError):
@@ -69,7 +71,6 @@ class Machine:
   Attributes:
     kind: what is read, for messages.
     hint: what may be in it, for messages.
-    protocols: of pickle, that are read.
     steps: what to do for each operation that is allowed. A subclass may know more of them.
   """
 
@@ -77,7 +78,6 @@ class Machine:
   hint = (
     "only tensors, numbers, texts and their dicts and lists are read. Save the state_dict alone"
   )
-  protocols = (2,)
   steps: Mapping[bytes, "Callable[[Machine], None]"] = {}
 
   def __init__(
@@ -136,11 +136,8 @@ class Machine:
 
   def protocol(self) -> None:
     version = self.number("<B")
-    if version not in self.protocols:
-      allowed = " or ".join(map(str, self.protocols))
-      raise PickleError(
-        f"pickle protocol {version}; {self.kind} is written with protocol {allowed}"
-      )
+    if version not in PROTOCOLS:
+      raise PickleError(f"pickle protocol {version}; {self.kind} is written with one of 2 to 5")
 
   def mark(self) -> None:
     self._marks.append(len(self.stack))
@@ -177,6 +174,11 @@ class Machine:
       raise PickleError(f"damaged pickle: it recalls value {index}, which it never stored")
     self.push(self.memo[index])
 
+  def memoize(self) -> None:
+    value = self.pop()
+    self.push(value)
+    self.memo[len(self.memo)] = value
+
   def append(self, values: list[Any]) -> None:
     self.top(list).extend(values)
 
@@ -207,6 +209,12 @@ class Machine:
       parts.append(self.take(end - self.position).decode("latin1"))
       self.take(1)
     self.refer(".".join(parts))
+
+  def stack_global(self) -> None:
+    name, module = self.pop(), self.pop()
+    if type(name) is not str or type(module) is not str:
+      raise PickleError("damaged pickle: the name of a global is not a text")
+    self.refer(f"{module[:100]}.{name[:100]}")
 
   def refer(self, name: str) -> None:
     if name not in self.functions and name not in self._names:
@@ -268,6 +276,12 @@ Machine.steps = {
   # Texts of Python 2.
   b"U": lambda m: m.text("<B", "latin1"),
   b"T": lambda m: m.text("<I", "latin1"),
+  # Protocol 4 and later.
+  b"\x8c": lambda m: m.text("<B", "utf-8"),
+  b"\x8d": lambda m: m.text("<Q", "utf-8"),
+  b"\x93": Machine.stack_global,
+  b"\x94": Machine.memoize,
+  b"\x95": lambda m: m.take(8),
   b"\x85": lambda m: m.tuple(1),
   b"\x86": lambda m: m.tuple(2),
   b"\x87": lambda m: m.tuple(3),

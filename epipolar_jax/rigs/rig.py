@@ -87,6 +87,14 @@ class Rig:
     ]
     return np.stack(views, axis=-3)
 
+  def twins(self) -> tuple[tuple[str, str], ...]:
+    """Pairs of cameras that stand in one place and look one way: one of them is not right."""
+    pose = np.concatenate([self.cameras.rotation, self.cameras.translation[..., None]], axis=-1)
+    scale = np.maximum(np.abs(pose).max(axis=(1, 2)), 1e-12)
+    off = np.abs(pose[:, None] - pose[None]).max(axis=(2, 3)) / scale
+    rows, columns = np.nonzero(np.triu(off < 1e-6, k=1))
+    return tuple((self.names[a], self.names[b]) for a, b in zip(rows, columns))
+
   def select(self, names: tuple[str, ...]) -> "Rig":
     """These cameras, in this order.
 

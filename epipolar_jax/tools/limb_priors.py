@@ -59,17 +59,18 @@ def convert(source: pathlib.Path, output: pathlib.Path) -> limb_priors.LimbPrior
 
 
 def main(argv: list[str]) -> None:
-  """Makes the file that the arguments name, and prints it."""
+  """Makes the file that the arguments name."""
   if len(argv) != 2:
     raise app.UsageError("expected OUT.json")
   output, pairwise = pathlib.Path(argv[1]), flags.FLAGS.pairwise
   if (pairwise is None) == (flags.FLAGS.config is None):
     raise app.UsageError("give either --config or --pairwise")
   if pairwise is not None:
-    convert(pathlib.Path(pairwise), output)
+    priors = convert(pathlib.Path(pairwise), output)
   else:
-    learn(flags.FLAGS.config, output, max_frames=flags.FLAGS.frames)
-  print(output.read_text(encoding="utf-8") + f"Wrote {output}.")
+    priors = learn(flags.FLAGS.config, output, max_frames=flags.FLAGS.frames)
+  lengths = priors.mean_mm
+  print(f"Wrote {output}: {len(lengths)} limbs of {min(lengths):.0f} to {max(lengths):.0f} mm.")
 
 
 if __name__ == "__main__":

@@ -160,6 +160,8 @@ def main(argv: list[str]) -> None:
   if len(argv) != 1:
     raise app.UsageError(f"expected flags only, got {argv[1:]}")
   options = flags.FLAGS
+  # Only shapes are asked for: no device is looked for, nor missed aloud.
+  jax.config.update("jax_platforms", "cpu")
   parts = measure(options.config, views=options.views)
   print(table(parts))
   if options.config.task == "multiview":

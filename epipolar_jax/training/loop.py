@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -14,20 +15,32 @@ import ml_collections
 import numpy as np
 import tqdm
 
-from epipolar_jax import (
-  checkpointing,
-  config_ranges,
-  metric_writer,
-  parallel,
-  processes,
-  tasks,
-)
+from epipolar_jax import checkpointing, config_ranges, metric_writer, tasks
 from epipolar_jax.evaluation import driver, pictures
 from epipolar_jax.inputs import batches as inputs
 from epipolar_jax.original import pretrained
+from epipolar_jax.runtime import parallel, processes
 from epipolar_jax.training import run_folder, schedules
 from epipolar_jax.training import state as train_state
 from epipolar_jax.training import step as train_step
+
+
+class Interrupted(KeyboardInterrupt):
+  """Ctrl-C ended a training, which is saved; says where."""
+
+
+def resume_hint(step: int, workdir: pathlib.Path) -> str:
+  """What is said of a run that can be resumed."""
+  return f"Stopped at step {step} and saved in {workdir}; the same command resumes."
+
+
+@contextlib.contextmanager
+def open_log(workdir: pathlib.Path, step: int) -> Iterator[metric_writer.Writer]:
+  """The log of a run at a step; of a job's processes the first one writes."""
+  leads = processes.leads()
+  kind = metric_writer.MetricWriter(workdir, start_step=step) if leads else metric_writer.NoWriter()
+  with contextlib.closing(kind) as log:
+    yield log
 
 
 def train(
@@ -39,8 +52,8 @@ def train(
 ) -> tuple[train_state.TrainState, bool]:
   """Trains from scratch or from the newest checkpoint of `workdir` to the end of the run.
 
-  SIGTERM and Ctrl-C finish the running step, save, and return. A resumed run takes the same steps
-  as one that was never stopped, bit for bit on CPU.
+  SIGTERM and Ctrl-C finish the running step and save; a second Ctrl-C does not wait. A resumed run
+  takes the same steps as one that was never stopped, bit for bit on CPU.
 
   In a job of several processes all call this; the first one writes. They stop together, at the
   next line of the log, when any of them is told to.
@@ -57,7 +70,9 @@ def train(
     The state and whether training is complete.
 
   Raises:
+    Interrupted: after Ctrl-C, when everything is saved.
     run_folder.MismatchError: `workdir` holds a run of another config; names the fields.
+    OSError: there is no room for a checkpoint.
     ValueError: it holds weights of another model, is in use, or is no local folder; a field of the
       config is out of range; the training split has no joint in any image.
   """
@@ -96,14 +111,12 @@ def _train(config, workdir, stop_at, allow_changes) -> tuple[train_state.TrainSt
       )
     return state, True
   if start and processes.leads():
-    tqdm.tqdm.write(
-      "\n".join([f"Resuming at step {start} of {num_steps}.", *changes]), file=sys.stderr
-    )
+    said = [f"Resuming at step {start} of {num_steps} in {workdir}.", *changes]
+    tqdm.tqdm.write("\n".join(said), file=sys.stderr)
 
-  writer = metric_writer.NoWriter()
+  checkpointing.check_space(workdir, state)
   if processes.leads():
     run_folder.write(workdir, config, resumed=start > 0)
-    writer = metric_writer.MetricWriter(workdir, start_step=start)
   batches = inputs.train_batches(
     config,
     source,
@@ -135,12 +148,15 @@ def _train(config, workdir, stop_at, allow_changes) -> tuple[train_state.TrainSt
     smoothing=0.05,
     disable=not processes.leads(),
   )
+  bar.set_postfix_str("compiling the first step")
   step, last_save, last_log, pending = start, time.monotonic(), time.monotonic(), []
   learnt = False
-  with contextlib.closing(writer), contextlib.closing(bar), _StopSignal() as stop:
+  with open_log(workdir, start) as writer, contextlib.closing(bar), _StopSignal() as stop:
     for batch in parallel.prefetch(map(inputs.device_part, batches)):
       state, values = step_fn(state, batch)
       step += 1
+      if step == start + 1:
+        bar.unpause()  # the time of compiling says nothing about the rest
       pending.append(values)
       bar.update()
       finished = step in (stop_at, num_steps)
@@ -171,6 +187,8 @@ def _train(config, workdir, stop_at, allow_changes) -> tuple[train_state.TrainSt
   _save(manager, state, task)
   manager.wait_until_finished()
   manager.close()
+  if stop.number == signal.SIGINT and step < num_steps:
+    raise Interrupted(resume_hint(step, workdir))
   return state, step >= num_steps
 
 
@@ -239,10 +257,7 @@ def _evaluate(config, problem, predict, draw, state, writer, step) -> None:
   if not processes.leads():
     return
   result = problem.summarize(predicted, labels)
-  values = {f"eval/{name}": result[name] for name in problem.logged}
-  for name, rules in result.get("protocols", {}).items():
-    values[f"eval/mpjpe_mm_{name}"] = rules["mpjpe_mm"]
-  writer.scalars(step, {name: x for name, x in values.items() if x is not None})
+  writer.scalars(step, driver.logged(problem, result, "eval"))
   if problem.picture is not None and len(images):
     writer.image(step, "eval/predictions", problem.picture(images, predicted, labels))
   for name, picture in draw(state.variables).items():
@@ -255,7 +270,7 @@ class _StopSignal:
   """Turns SIGTERM and Ctrl-C into a flag while it is open."""
 
   def __init__(self) -> None:
-    self.requested = False
+    self.requested, self.number = False, None
     self._previous: dict[int, Any] = {}
 
   def __enter__(self) -> "_StopSignal":
@@ -266,7 +281,9 @@ class _StopSignal:
     return self
 
   def _request(self, number: int, frame: Any) -> None:
-    self.requested = True
+    if self.requested and number == signal.SIGINT:
+      raise KeyboardInterrupt
+    self.requested, self.number = True, number
 
   def __exit__(self, *exception: Any) -> None:
     for number, handler in self._previous.items():

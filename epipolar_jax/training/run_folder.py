@@ -8,7 +8,8 @@ from typing import Any
 
 import ml_collections
 
-from epipolar_jax import checkpointing, locking, processes, skeletons
+from epipolar_jax import checkpointing, locking, skeletons
+from epipolar_jax.runtime import processes
 
 # Fields that change neither the weights nor what they are for: how a run is logged, saved, fed and
 # evaluated.

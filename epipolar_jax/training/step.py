@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from epipolar_jax import parallel, tasks
-from epipolar_jax.training import batch_statistics
+from epipolar_jax import tasks
+from epipolar_jax.evaluation import batch_statistics
+from epipolar_jax.runtime import parallel
 from epipolar_jax.training import state as train_state
 
 

@@ -45,12 +45,12 @@ class Estimate:
 def triangulate(
   observations: Observations, cameras: Cameras | Rig, method: str = "robust", **options
 ) -> Estimate:
-  """Triangulates what v views observed of one person (or animal).
+  """Triangulates what v views observed of people (or animals), each by itself.
 
   World coordinates may lie far from the origin: the cameras are centred in float64 first.
 
   Args:
-    observations: of one person a frame.
+    observations: of one person, or of several that are matched across the views.
     cameras: a rig, whose cameras are matched with the views by name and whose lenses are corrected
       here; or v cameras in the order of the views, of undistorted points.
     method: a name in `triangulation.METHODS` that needs positions alone: robust (the default), dlt,
@@ -62,15 +62,14 @@ def triangulate(
     The estimate, with the views in the order of the observations.
 
   Raises:
-    ValueError: fewer than two views, views without a camera, more than one person, cameras that are
-      not finite, or a method that does not exist or needs more than positions. The message names
-      the view and says what to do.
+    ValueError: fewer than two views, views without a camera, people who are not matched, cameras
+      that are not finite, or a method that does not exist or needs more than positions. The message
+      names the view and says what to do.
   """
-  frames, people, _, _ = observations.score.shape
-  if people != 1:
+  people = observations.score.shape[1]
+  if people != 1 and not observations.matched:
     raise ValueError(
-      f"observations of {people} people: match them across the views first, and triangulate one at "
-      "a time"
+      f"observations of {people} people: match them across the views first (matching.people)"
     )
   points, pinholes = _pinhole(observations, cameras)
   if method not in methods.METHODS:
@@ -78,13 +77,15 @@ def triangulate(
   kind = methods.METHODS[method]
   if kind.needs_match or kind.needs_heatmaps:
     raise ValueError(f"{method} needs more than 2D points: use robust, dlt, pymvg, naive or refine")
-  score = np.where(np.isfinite(points).all(-1), observations.score[:, 0], 0.0)
+  # A person in a frame is a row: nothing that follows looks across rows.
+  score = observations.score.reshape(-1, *observations.score.shape[2:])
+  score = np.where(np.isfinite(points).all(-1), score, 0.0)
   centre = np.asarray(_centres(pinholes)).mean(axis=0)
   near = _moved(pinholes, centre)
   locate = methods.make(method, **options)
   parts = [
     _locate(locate, points[start : start + _MOST_FRAMES], score[start : start + _MOST_FRAMES], near)
-    for start in range(0, frames, _MOST_FRAMES)
+    for start in range(0, len(points), _MOST_FRAMES)
   ]
   num_joints = len(observations.joints)
   empty = np.zeros((0, num_joints, 3)), np.zeros((0, num_joints), bool), np.zeros_like(score[:0])
@@ -93,20 +94,25 @@ def triangulate(
   seen = valid[:, None] & (score > 0)
   covariance = _covariance(off, jacobian, np.where(seen, inlier, 0.0), valid)
   reprojection = np.where(seen, np.linalg.norm(off, axis=-1), np.nan)
+
+  def by_person(rows: np.ndarray) -> np.ndarray:
+    return rows.reshape(*observations.score.shape[:2], *rows.shape[1:])
+
   return Estimate(
-    points=np.where(valid[..., None], found + centre, 0.0)[:, None],
-    valid=valid[:, None],
-    covariance=covariance[:, None],
-    inlier=inlier[:, None],
-    reprojection_px=reprojection[:, None],
+    points=by_person(np.where(valid[..., None], found + centre, 0.0)),
+    valid=by_person(valid),
+    covariance=by_person(covariance),
+    inlier=by_person(inlier),
+    reprojection_px=by_person(reprojection),
     joints=observations.joints,
     views=observations.views,
   )
 
 
 def _pinhole(observations: Observations, cameras: Cameras | Rig) -> tuple[np.ndarray, Cameras]:
-  """Undistorted points [f, v, j, 2] and their cameras [v], float64."""
-  views, points = observations.views, observations.points[:, 0]
+  """Undistorted points [f p, v, j, 2] and their cameras [v], float64."""
+  views = observations.views
+  points = observations.points.reshape(-1, *observations.points.shape[2:])
   if isinstance(cameras, Rig):
     missing = [name for name in views if name not in cameras.names]
     if missing:

@@ -150,9 +150,24 @@ def test_ray_cast_box_and_wall_have_the_right_depth():
   np.testing.assert_allclose(depth, [[2900, 4000]], rtol=1e-5)
 
 
-def test_an_occluder_that_cannot_exist_is_an_error():
+def test_an_occluder_before_cameras_side_by_side_hides_from_both():
   rng = np.random.default_rng(0)
-  cameras = np.array([[5000.0, 0, 1500], [5000.0, 10, 1500]])
+  cameras = np.array([[5000.0, 0, 1500], [5000.0, 10, 1500], [0, 5000.0, 1500]])
   joints = rng.normal([0, 0, 1000], 300, (17, 3))
-  with pytest.raises(RuntimeError, match="no occluder hides"):
-    furniture.sample_occluder(rng, joints, cameras, 0, (0.5, 0.8))
+  box = furniture.sample_occluder(rng, joints, cameras, 0, (0.5, 0.8))
+  shares = room.hides(box, cameras, joints)[0].mean(1)
+  assert 0.5 <= shares[0] <= 0.8 and shares[1] > 0 and not shares[2]
+  with pytest.raises(RuntimeError, match="no box hides"):
+    furniture.sample_occluder(rng, joints, cameras, 0, (1.1, 1.2))
+
+
+def test_eight_cameras_have_occluded_splits():
+  """One box may stand before neighbours too: all of them count as occluded."""
+  made = scene.Generator(dataclasses.replace(OPTIONS, num_views=8))
+  for index in range(2):
+    frame = made.frame("test_occluded_2", index)
+    clear = made.frame("test", index)
+    assert frame.images.shape[0] == 8 and not clear.occluded.any()
+    hidden = (clear.visible & ~frame.visible).mean(1)
+    assert (hidden >= 0.3).sum() >= 2 and not hidden[~frame.occluded].any()
+    assert 2 <= frame.occluded.sum() < 8

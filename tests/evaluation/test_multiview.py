@@ -171,9 +171,14 @@ def test_table_and_json(tmp_path):
   results = {name: _summary(_perfect(labels), labels) for name in ("test", "test_occluded_1")}
   config = synthetic.get_config()
   lines = driver.table(results, driver.problem_of(config)).splitlines()
-  assert len(lines) == 6 and "MPJPE mm" in lines[0] and lines[4].split()[0] == "test_occluded_1"
+  assert len(lines) == 6 and lines[0].split("  ")[0] == "split" and "MPJPE mm" in lines[0]
+  assert lines[4].split()[:2] == ["test_occluded_1", "dlt"] and "failed" not in lines[0]
   assert "ET protocol" in lines[3]
   assert len({len(line) for line in lines}) == 1
+  results["test"]["failed_joints"] = 3
+  failing = driver.table(results, driver.problem_of(config)).splitlines()
+  assert failing[0].endswith("failed joints") and failing[2].split()[-1] == "3"
+  assert max(map(len, failing)) <= 100
   # A row of its own for the chosen rules only if they are not those of every other row.
   config.eval.clamp_mm = 150.0
   clamped = {"test": _summary(_perfect(labels), labels, config)}
@@ -188,6 +193,16 @@ def test_table_and_json(tmp_path):
   assert record["protocol"]["triangulation"] == "dlt"
   assert record["protocols"]["chosen"]["triangulation"] == "dlt"
   assert record["protocols"]["epipolar_transformers"]["clamp_mm"] == 150
+
+
+def test_methods_come_as_asked():
+  labels, config = _labels(), synthetic.get_config()
+  config.eval.triangulation = "robust,dlt"
+  predicted = _perfect(labels)
+  predicted["methods"] = {"dlt": predicted["methods"]["dlt"], "robust": predicted["methods"]["dlt"]}
+  results = {"test": _summary(predicted, labels, config)}
+  lines = driver.table(results, driver.problem_of(config)).splitlines()
+  assert [line.split()[1] for line in lines[2:4]] == ["robust", "dlt"]
 
 
 def test_each_rule_of_a_protocol_by_hand():

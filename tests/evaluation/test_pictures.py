@@ -10,7 +10,7 @@ from epipolar_jax.inputs import datasets
 from epipolar_jax.models import pose_resnet
 from epipolar_jax.training import loop
 from epipolar_jax.visualize import palette, panels
-from tests import dots, small_network
+from tests import dots, runs, small_network
 
 
 @pytest.fixture(autouse=True)
@@ -51,9 +51,9 @@ def test_heat_is_where_the_map_is():
   np.testing.assert_allclose(row[200, 20], 100, atol=2)  # elsewhere the picture itself
 
 
-def test_training_logs_pictures(tmp_path):
-  config = dots.config()
-  config.train.eval_epochs = 0.5
+def test_training_logs_pictures(tmp_path, monkeypatch):
+  runs.install(monkeypatch)
+  config = runs.config(model__fusion__merge="late", train__eval_epochs=0.25)
   loop.train(config, tmp_path, stop_at=2)
   (events,) = (tmp_path / "tensorboard").iterdir()
   found = events.read_bytes()

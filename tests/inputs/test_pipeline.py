@@ -9,8 +9,9 @@ from absl import flags
 
 from configs import h36m, lifting_direct_h36m
 from data import storing
-from epipolar_jax import parallel, skeletons
+from epipolar_jax import skeletons
 from epipolar_jax.inputs import crops, datasets, lifting, multiview, pictures, subsets
+from epipolar_jax.runtime import parallel
 from tests import dots
 
 _JITTER = crops.Augmentation(0.2, 20.0, 0.05, 0.5, 0.2, 0.5)

@@ -182,9 +182,14 @@ def sleap_labels(tmp_path: pathlib.Path, version: float = 1.2) -> pathlib.Path:
   one = [("instance_id", "<i8"), ("instance_type", "u1"), ("frame_id", "<u8"), ("skeleton", "<u4")]
   one += [("track", "<i4"), ("from_predicted", "<i8"), ("score", "<f4")]
   one += [("point_id_start", "<u8"), ("point_id_end", "<u8")]
+  if version >= 1.2:
+    one.append(("tracking_score", "<f4"))
+    instances = [(*instance, 0.5) for instance in instances]
   made = [("x", "<f8"), ("y", "<f8"), ("visible", "?"), ("complete", "?")]
   listed = sorted(JOINTS)
-  skeleton = {"nodes": [{"id": listed.index(name)} for name in JOINTS], "links": []}
+  graph = {"name": "Skeleton-0", "num_edges_inserted": 0}
+  skeleton = {"directed": True, "graph": graph, "links": [], "multigraph": True}
+  skeleton["nodes"] = [{"id": listed.index(name)} for name in JOINTS]
   metadata = {"skeletons": [skeleton], "nodes": [{"name": n, "weight": 1.0} for n in listed]}
   video = {"backend": {"filename": "D:\\videos\\left.mp4"}}
   with h5py.File(tmp_path / "cam.slp", "w") as file:

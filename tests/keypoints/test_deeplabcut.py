@@ -68,7 +68,7 @@ def test_lightning_poses_labels_that_are_not_visible_are_not_seen(tmp_path):
     (_SINGLE.replace("1.5", "left"), r"row 4, column 2: 'left' is not a number"),
     (_SINGLE.replace("0,1.5,2.5,0.9,10,20,1.0", "0,1.5"), "row 4: 2 columns, the header has 7"),
     (_SINGLE.replace("tail", "nose"), "columns appear twice, the first is 'nose x'"),
-    (_SINGLE.replace("coords,x,y", "coords,x,z"), "nose has the column x alone"),
+    (_SINGLE.replace("coords,x,y", "coords,x,w"), "nose has the column x alone"),
     (_SINGLE.replace("coords,x,y,likelihood,x,y", "coords,u,v,likelihood,u,v"), "no column"),
   ],
 )
@@ -101,6 +101,8 @@ def test_files_are_of_the_camera_whose_name_they_hold(tmp_path):
     reading.pair(["cam1_left.csv"], names)
   with pytest.raises(ValueError, match="both hold the name of camera left"):
     reading.pair(["left_a.csv", "left_b.csv"], names)
+  alone = reading.pair(["2021_1.csv", "2021_2.csv"], ("1", "2"))
+  assert {k: v.name for k, v in alone.items()} == {"1": "2021_1.csv", "2": "2021_2.csv"}
   loosely = reading.pair(["cam01_json", "Cam-10.csv"], ("cam_01", "cam_10"))
   assert {k: v.name for k, v in loosely.items()} == {"cam_01": "cam01_json", "cam_10": "Cam-10.csv"}
 

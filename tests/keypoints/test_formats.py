@@ -192,3 +192,8 @@ def test_a_file_of_no_known_format(tmp_path):
     reading.read_file(tmp_path / "b")
   with pytest.raises(FileNotFoundError):
     reading.read_file(tmp_path / "c")
+  (tmp_path / "d.csv").write_bytes(b"\xef\xbb\xbf")
+  with pytest.raises(ValueError, match="a csv file, but not keypoints of any known format"):
+    reading.read_file(tmp_path / "d.csv")
+  with pytest.raises(ValueError, match="names its joints; COCO_17 is for files that do not"):
+    reading.read_file(files.deeplabcut(tmp_path), joint_set="COCO_17")

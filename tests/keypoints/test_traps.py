@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from epipolar_jax.keypoints import hdf5, reading, sources
+from epipolar_jax.keypoints import hdf5, npz, reading, sources
 from tests.keypoints import files
 
 
@@ -180,6 +180,13 @@ def test_a_pickle_in_an_h5_file_or_npz_is_not_run(tmp_path):
   np.savez(tmp_path / "a.npz", points=np.array([print], object), score=1, views=1)
   with pytest.raises(ValueError, match=r"an array of object and shape .* is not read"):
     _read(tmp_path / "a.npz")
+
+
+def test_sizes_of_an_npz_are_checked_before_its_arrays_are_read(tmp_path, monkeypatch):
+  path = files.plain(tmp_path)
+  monkeypatch.setattr(npz, "_MOST_BYTES", 1000)
+  with pytest.raises(ValueError, match=r"cam\.npz: .* its entry has .* bytes"):
+    _read(path)
 
 
 def test_without_h5py_a_sentence_says_what_to_install(tmp_path, monkeypatch):

@@ -316,11 +316,85 @@ def test_pose_weights_start_a_lifting_network_and_leave_its_lifter_fresh():
 def test_init_names_what_is_allowed(tmp_path):
   start = _variables()
   assert pretrained.initialize(start, "") is start
-  with pytest.raises(ValueError, match="allowed: '', imagenet:PATH, pose:PATH"):
+  with pytest.raises(ValueError, match=r"'', imagenet:FILE, pose:FILE, checkpoint:FOLDER"):
     pretrained.initialize(start, "resnet.pth")
   pth_writer.write(tmp_path / "a.pth", {"epoch": 3})
   with pytest.raises(pth.CheckpointError, match=r"a\.pth: not a state_dict .* it has epoch"):
     pretrained.initialize(start, f"pose:{tmp_path / 'a.pth'}")
+
+
+def _own(folder, **model):
+  stored = _variables(1, **model)
+  checkpointing.write_weights(folder, weights=stored, meta={}, step=9)
+  return stored
+
+
+def test_a_run_starts_from_an_own_checkpoint(tmp_path):
+  stored, said = _own(tmp_path / "run" / "checkpoints" / "9"), []
+  for folder in (tmp_path / "run", tmp_path / "run" / "checkpoints" / "9"):
+    got = pretrained.initialize(_variables(), f"checkpoint:{folder}", say=said.append)
+    assert _equal(jax.device_get(got), stored)
+  assert len(said) == 2 and "step 9" in said[0] and "optimizer starts afresh" in said[0]
+
+
+def test_other_joints_and_other_fusion_keep_the_trunk(tmp_path):
+  stored, said = _own(tmp_path / "own"), []
+  start = _variables(num_joints=20, merge="heatmaps")
+  got = pretrained.initialize(start, f"checkpoint:{tmp_path / 'own'}", say=said.append)
+  assert _equal(got["params"]["backbone"]["trunk"], stored["params"]["backbone"]["trunk"])
+  assert _equal(got["batch_stats"]["backbone"], stored["batch_stats"]["backbone"])
+  assert _equal(got["params"]["backbone"]["head"], start["params"]["backbone"]["head"])
+  assert _equal(got["params"]["heatmap_fusion"], start["params"]["heatmap_fusion"])
+  afresh = "\n".join(said)
+  assert "starts afresh: params/backbone/head/bias: (17,) there, (20,) here" in afresh
+  assert "starts afresh: params/heatmap_fusion/sharpness: not in the checkpoint" in afresh
+  assert "this network has none: params/late_fusion/" in afresh
+
+
+def test_a_checkpoint_of_another_trunk_is_refused(tmp_path):
+  _own(tmp_path / "own")
+  wide = jax.tree.map(lambda x: np.zeros((*x.shape[:-1], 2 * x.shape[-1])), _variables())
+  with pytest.raises(ValueError, match=r"model.init, .*own: .*another network(.|\n)*there, "):
+    pretrained.initialize(wide, f"checkpoint:{tmp_path / 'own'}")
+  with pytest.raises(FileNotFoundError, match="is not a checkpoint"):
+    pretrained.initialize(wide, f"checkpoint:{tmp_path}")
+
+
+def test_a_single_view_file_starts_the_fusion_of_heatmaps(tmp_path):
+  source, start, said = _variables(1, merge="none"), _variables(0, merge="heatmaps"), []
+  pth_writer.write(tmp_path / "pose.pth", torch_names.to_torch(source))
+  found = pretrained.initialize(start, f"pose:{tmp_path / 'pose.pth'}", say=said.append)
+  assert _equal(found["params"]["backbone"], source["params"]["backbone"])
+  assert _equal(found["params"]["heatmap_fusion"], start["params"]["heatmap_fusion"])
+  assert sum(line.startswith("WARNING") for line in said) == 2
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "model.", "module._orig_mod.", "keypoint_head."])
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model", None])
+def test_what_other_tools_put_before_names_is_cut(prefix, key, tmp_path):
+  source = _variables(1, merge="none")
+  state = {f"{prefix}{k}": x for k, x in torch_names.to_torch(source).items()}
+  pth_writer.write(tmp_path / "a.pth", {key: state, "epoch": 1} if key else state)
+  found = torch_names.to_flax(pretrained.read_state_dict(tmp_path / "a.pth"), source)
+  assert _equal(found, source)
+
+
+def test_a_prefix_that_is_not_known_is_named():
+  state = {f"net.{k}": x for k, x in torch_names.to_torch(_variables(merge="none")).items()}
+  with pytest.raises(ValueError, match=r"All its names begin with 'net\.': save it again without"):
+    torch_names.to_flax(state, _variables(merge="none"))
+
+
+def test_weights_of_float64_are_one_sentence(tmp_path):
+  state = torch_names.to_torch(_variables(merge="none"))
+  double = {k: x.astype(np.float64) if x.dtype == np.float32 else x for k, x in state.items()}
+  pth_writer.write(tmp_path / "a.pth", double)
+  count = sum(x.dtype == np.float64 for x in double.values())
+  with pytest.raises(
+    pth.CheckpointError, match=rf"a\.pth: .*{count} tensors\) are float64"
+  ) as error:
+    pretrained.read_state_dict(tmp_path / "a.pth")
+  assert "\n" not in str(error.value)
 
 
 def test_only_fresh_runs_are_initialised_from_a_file(tmp_path):

@@ -59,7 +59,10 @@ def test_cv2_undistort_points_when_it_iterates_long_enough():
   (k, size_wh), coefficients = _CASES["wide 8"]
   grid = _grid(size_wh).reshape(-1, 2)
   criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 2000, 1e-14)
-  found = cv2.undistortPoints(grid[:, None], k, np.array(coefficients), P=k, criteria=criteria)
+  # OpenCV 4 has a name of its own for it.
+  undistort = getattr(cv2, "undistortPointsIter", cv2.undistortPoints)
+  distortion = np.array(coefficients)
+  found = undistort(grid[:, None], k, distortion, R=np.eye(3), P=k, criteria=criteria)
   ours = lenses.OpenCV(coefficients).undistort(grid, k)
   np.testing.assert_allclose(ours, found[:, 0], atol=1e-3)
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from configs import synthetic_full
-from epipolar_jax import checkpointing, heatmaps, parallel, tasks
+from epipolar_jax import checkpointing, heatmaps, tasks
 from epipolar_jax.inputs import datasets
 from epipolar_jax.inputs import multiview as inputs
 from epipolar_jax.models import pose_resnet
+from epipolar_jax.runtime import parallel
 from epipolar_jax.tasks import multiview
 from epipolar_jax.training import batch_statistics, schedules
 from epipolar_jax.training import state as train_state

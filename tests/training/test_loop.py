@@ -10,9 +10,10 @@ import jax
 import numpy as np
 import pytest
 
-from epipolar_jax import checkpointing, parallel, tasks
+from epipolar_jax import checkpointing, tasks
 from epipolar_jax.evaluation import driver
 from epipolar_jax.inputs import datasets, multiview
+from epipolar_jax.runtime import parallel
 from epipolar_jax.training import loop, run_folder, schedules
 from epipolar_jax.training import state as train_state
 from epipolar_jax.training import step as train_step

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from epipolar_jax import parallel, tasks
+from epipolar_jax import tasks
+from epipolar_jax.runtime import parallel
 from epipolar_jax.tasks import task as task_module
 from epipolar_jax.training import schedules
 from epipolar_jax.training import state as train_state

@@ -157,5 +157,24 @@ def test_errors_name_the_view_and_what_to_do():
     points=np.repeat(observations.points, 2, axis=1),
     score=np.repeat(observations.score, 2, axis=1),
   )
-  with pytest.raises(ValueError, match="observations of 2 people"):
+  with pytest.raises(ValueError, match="observations of 2 people: match them across the views"):
     estimate.triangulate(two, cameras)
+
+
+def test_matched_people_are_triangulated_each_by_itself():
+  one, two = (_observed(sigma=2.0, seed=seed)[0] for seed in (3, 4))
+  _, _, cameras = _observed()
+  both = dataclasses.replace(
+    one,
+    points=np.concatenate([one.points, two.points + 5.0], axis=1),
+    score=np.concatenate([one.score, 0.5 * two.score], axis=1),
+    matched=True,
+  )
+  found = estimate.triangulate(both, cameras, "dlt")
+  assert found.points.shape == (2, 2, 17, 3) and found.covariance.shape == (2, 2, 17, 3, 3)
+  moved = dataclasses.replace(two, points=two.points + 5.0, score=0.5 * two.score)
+  for person, alone in enumerate((one, moved)):
+    wanted = estimate.triangulate(alone, cameras, "dlt")
+    for name in ("points", "valid", "covariance", "inlier", "reprojection_px"):
+      value = getattr(found, name)[:, person]
+      np.testing.assert_allclose(value, getattr(wanted, name)[:, 0], rtol=1e-4, err_msg=name)

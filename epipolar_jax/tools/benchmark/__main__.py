@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 
-from epipolar_jax import host_memory
+from epipolar_jax.runtime import host_memory
 from epipolar_jax.tools.benchmark import probe, session, suites
 
 

@@ -15,7 +15,8 @@ import jax
 import numpy as np
 
 from configs import synthetic_full
-from epipolar_jax import parallel, tasks
+from epipolar_jax import tasks
+from epipolar_jax.runtime import parallel
 from epipolar_jax.tools import simulation
 from epipolar_jax.tools.benchmark import timing
 from epipolar_jax.training import schedules

@@ -6,7 +6,8 @@ structure (`torch_pipeline`) on one device, which goes through the network twice
 
 import jax
 
-from epipolar_jax import parallel, tasks
+from epipolar_jax import tasks
+from epipolar_jax.runtime import parallel
 from epipolar_jax.tools.benchmark import pipeline, timing, training_step
 from epipolar_jax.training import schedules
 from epipolar_jax.training import state as train_state

@@ -6,14 +6,14 @@ import sys
 
 import pytest
 
-from epipolar_jax import compilation_cache
+from epipolar_jax.runtime import compilation_cache
 
 _PROGRAM = """
 import sys
 import jax
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-from epipolar_jax import compilation_cache
+from epipolar_jax.runtime import compilation_cache
 hits = []
 def listen(event, **_):
   if event == "/jax/compilation_cache/cache_hits":

@@ -13,10 +13,11 @@ import jax
 import numpy as np
 import pytest
 
-from epipolar_jax import checkpointing, processes, tasks
+from epipolar_jax import checkpointing, tasks
 from epipolar_jax.evaluation import driver
 from epipolar_jax.inputs import datasets
 from epipolar_jax.models import pose_resnet
+from epipolar_jax.runtime import processes
 from epipolar_jax.training import loop
 from tests import job
 
@@ -174,7 +175,7 @@ _ALONE = """
 import os, signal, sys, time
 import jax
 jax.config.update("jax_platforms", "cpu")
-from epipolar_jax import processes
+from epipolar_jax.runtime import processes
 given = {"coordinator_address": None, "num_processes": None, "process_id": None}
 try:
   processes.join(detect=True, **given)

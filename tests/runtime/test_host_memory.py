@@ -9,7 +9,7 @@ import pytest
 
 _PROGRAM = """
 import resource, sys
-from epipolar_jax import host_memory
+from epipolar_jax.runtime import host_memory
 print(host_memory.keep() if sys.argv[1] == "keep" else False)
 import jax, jax.numpy as jnp
 jax.config.update("jax_platforms", "cpu")

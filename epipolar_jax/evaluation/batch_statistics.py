@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import ml_collections
 import tqdm
 
-from epipolar_jax import parallel, processes, tasks
+from epipolar_jax import tasks
 from epipolar_jax.inputs import batches as inputs
+from epipolar_jax.runtime import parallel, processes
 
 
 def average(old: Any, new: Any, *, count: jax.Array | int) -> Any:

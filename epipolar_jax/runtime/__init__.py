@@ -1,0 +1,1 @@
+"""What a job runs on: devices, processes, compiled programs kept on disk, memory, its start."""
