@@ -1,4 +1,4 @@
-"""Networks. `build` is the only function here that reads a config."""
+"""Networks, built from the `model` and `parity` groups of a config."""
 
 from typing import Any
 
