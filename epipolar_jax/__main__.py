@@ -1,6 +1,8 @@
 """The command `epipolar` (= python -m epipolar_jax).
 
+epipolar predict --videos cam*.mp4 --cameras calibration.toml --out DIR
 epipolar triangulate --keypoints cam*.csv --cameras calibration.toml --out DIR
+epipolar calibrate --keypoints DIR/keypoints.npz --cameras calibration.toml --out better.toml
 epipolar convert calibration.toml OUT --format pose2sim   (2D and 3D files too)
 """
 
@@ -9,10 +11,10 @@ import sys
 from collections.abc import Sequence
 
 from epipolar_jax import __version__
-from epipolar_jax.cli import convert, triangulate
+from epipolar_jax.cli import calibrate, convert, predict, triangulate
 
 # One module a verb; heavy imports are inside what they run, so that --help is instant.
-_VERBS = (triangulate, convert)
+_VERBS = (predict, triangulate, calibrate, convert)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,7 +14,7 @@ _LAYERS = (
   {"heatmaps", "losses", "metrics", "pickles", "keypoints"},
   {"rigs"},
   {"triangulation", "matching"},
-  {"motion"},
+  {"motion", "calibration"},
   {"models"},
   {
     "inputs",
@@ -27,7 +27,7 @@ _LAYERS = (
     "runtime",
     "visualize",
   },
-  {"tasks"},
+  {"tasks", "footage"},
   {"evaluation"},
   {"training"},
   {"tools", "predicting", "cli"},

@@ -3,9 +3,6 @@
 import argparse
 import pathlib
 
-# Share of its points in which a view agrees with the others; below, something is wrong with it.
-_FEW = 0.3
-
 
 def add(verbs) -> None:
   """Adds the verb to the subparsers of `epipolar`."""
@@ -43,21 +40,23 @@ def add(verbs) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-  """Reads, triangulates, writes, and prints each camera's reprojection error."""
+  """Reads, triangulates, prints how well the views agree, and writes."""
+  import dataclasses
+
+  from epipolar_jax.cli import outputs
   from epipolar_jax.keypoints import reading
-  from epipolar_jax.matching import naming, people, sizes
-  from epipolar_jax.motion import files, formats, motion
+  from epipolar_jax.matching import people, sizes
   from epipolar_jax.rigs.rig import Rig
+  from epipolar_jax.runtime import compilation_cache
   from epipolar_jax.triangulation import estimate as estimates
 
+  compilation_cache.enable()
   if options.fps is not None and not 0 < options.fps < float("inf"):
     raise ValueError(f"--fps should be above 0, got {options.fps}")
   if options.people != "all" and not options.people.isdecimal():
     raise ValueError(f"--people should be a number or all, got {options.people!r}")
   most = None if options.people == "all" else int(options.people)
-  written = [name for name in options.format.split(",") if name]
-  for name in written:
-    formats.check(name)
+  chosen = outputs.names(options.format)
   rig = Rig.read(options.cameras, unit=options.unit)
   for first, second in rig.twins():
     print(f"Cameras {first} and {second} have the same pose in {options.cameras}: one is wrong")
@@ -65,49 +64,22 @@ def run(options: argparse.Namespace) -> None:
     options.keypoints, rig.names, fps=options.fps, joint_set=options.joint_set
   )
   sizes.check(observations, rig)
-  pairing = naming.check(observations, rig)
-  if pairing is not None and pairing.verdict == "wrong" and not options.trust_names:
-    raise ValueError(f"{pairing.sentence()} (--trust_names goes on all the same)")
-  if pairing is not None:
-    sentence = pairing.sentence()
-    print(sentence[0].upper() + sentence[1:])
+  outputs.prove_pairing(observations, rig, trust_names=options.trust_names)
   slots = observations.points.shape[1]
   observations = people.match(observations, rig, people=most)
   if not observations.points.shape[1]:
     raise ValueError(f"none of up to {slots} people in a frame is confirmed by a second view")
-  found = estimates.triangulate(observations, rig, options.method)
-  path = options.out / "joints.npz"
-  files.write(path, found, fps=observations.fps, first_frame=observations.first_frame)
-  _report(found, options.method)
+  rig = rig.select(observations.views)
+  ideal = dataclasses.replace(observations, points=rig.undistort(observations.points))
+  found = estimates.triangulate(ideal, rig.cameras, options.method)
   if rig.unit_mm is None:
     print(f"{options.cameras} does not state its unit: mm were assumed (--unit says otherwise)")
-  print(f"Wrote {path}")
-  moved = motion.of_estimate(found, fps=observations.fps, first_frame=observations.first_frame)
-  for name in written:
-    stem = name.replace(" ", "_")
-    path = options.out / f"joints_{stem}{formats.FORMATS[name].suffix}"
-    for one in formats.write(path, moved, name, up=options.up)[0]:
-      print(f"Wrote {one}")
-
-
-def _report(found, method: str) -> None:
-  """Prints how many joints there are, and how far from each camera's observations."""
-  import numpy as np
-
-  frames, people, joints = found.valid.shape
-  of = f"{people} people, " if people > 1 else ""
-  print(
-    f"{frames} frames, {of}{joints} joints, {found.valid.mean():.1%} triangulated by {method}; "
-    "reprojection error, px:"
+  outputs.tell(found, ideal, rig, options.method)
+  outputs.write(
+    options.out,
+    found,
+    chosen,
+    fps=observations.fps,
+    first_frame=observations.first_frame,
+    up=options.up,
   )
-  for view, name in enumerate(found.views):
-    off = found.reprojection_px[:, :, view]
-    seen = np.isfinite(off)
-    if not seen.any():
-      print(f"  {name}: saw nothing that was triangulated")
-      continue
-    middle, high = np.percentile(off[seen], (50, 90))
-    agree = (found.inlier[:, :, view][seen] >= 0.5).mean()
-    print(f"  {name}: median {middle:.2f}, 90th percentile {high:.2f}; agrees in {agree:.0%}")
-    if agree < _FEW:
-      print(f"    {name} hardly agrees with the others: is its calibration or its timing wrong?")

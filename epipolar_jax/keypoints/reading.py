@@ -132,22 +132,15 @@ def read_recording(
     ValueError: a file or view is of no camera or of one that another is of, is damaged, or has
       other joints; or no frame is in two views.
   """
-  named = [str(x).split("=", 1) for x in files if "=" in str(x)]
-  named = {camera: file for camera, file in named if camera in cameras}
-  said = {f"{camera}={file}" for camera, file in named.items()}
-  rest = [x for x in files if str(x) not in said]
-  if len(files) == 1 and rest:
-    found = read_file(rest[0], joint_set=joint_set)
+  if len(files) == 1 and not _stated(files, cameras):
+    found = read_file(files[0], joint_set=joint_set)
     views = tuple(camera_of(v, cameras, "in the calibration or the file") for v in found.views)
     if len(set(views)) != len(views):
       pairs = ", ".join(f"{v} of {c}" for v, c in zip(found.views, views))
-      raise ValueError(f"{rest[0]}: two views are of one camera: {pairs}")
+      raise ValueError(f"{files[0]}: two views are of one camera: {pairs}")
     found = dataclasses.replace(found, views=views, fps=fps or found.fps)
   else:
-    paired = named | pair(rest, cameras)
-    if len(paired) != len(files):
-      raise ValueError("two keypoint files are of one camera: give each camera once")
-    found = read(paired, fps=fps, joint_set=joint_set)
+    found = read(pair_all(files, cameras), fps=fps, joint_set=joint_set)
   seen = found.seen.any(axis=(1, 3))
   if len(found.views) > 1 and not (seen.sum(axis=1) >= 2).any():
     ranges = [f"{view} {_range(x, found.first_frame)}" for view, x in zip(found.views, seen.T)]
@@ -179,6 +172,26 @@ def pair(files: Sequence[str | os.PathLike], cameras: Sequence[str]) -> dict[str
       raise ValueError(f"{found[name]} and {file} both hold the name of camera {name}")
     found[name] = file
   return found
+
+
+def pair_all(files: Sequence[str | os.PathLike], cameras: Sequence[str]) -> dict[str, pathlib.Path]:
+  """As `pair`, where a file may also be given as CAMERA=FILE.
+
+  Raises:
+    ValueError: as `pair`, or two files are of one camera.
+  """
+  stated = _stated(files, cameras)
+  rest = [x for x in files if str(x) not in {f"{c}={file}" for c, file in stated.items()}]
+  found = {camera: pathlib.Path(file) for camera, file in stated.items()} | pair(rest, cameras)
+  if len(found) != len(files):
+    raise ValueError("two files are of one camera: give each camera once")
+  return found
+
+
+def _stated(files: Sequence[str | os.PathLike], cameras: Sequence[str]) -> dict[str, str]:
+  """Files by camera, of those that say CAMERA=FILE."""
+  named = [str(x).split("=", 1) for x in files if "=" in str(x)]
+  return {camera: file for camera, file in named if camera in cameras}
 
 
 def camera_of(text: str, cameras: Sequence[str], remedy: str) -> str:

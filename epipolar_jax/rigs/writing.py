@@ -31,8 +31,7 @@ def write(
     ValueError: the format cannot carry a camera's lens or name; nothing is written, and the message
       lists all that it cannot carry.
   """
-  if format not in WRITERS:
-    raise ValueError(f"format should be one of {', '.join(WRITERS)}; got {format!r}")
+  check_name(format)
   if unit is not None and unit not in UNITS_MM:
     raise ValueError(f"unit should be one of {', '.join(UNITS_MM)}; got {unit!r}")
   fixed = _FIXED_UNITS.get(format)
@@ -47,6 +46,12 @@ def write(
   for name, text in files.items():
     (path / name if name else path).write_text(text, encoding="utf-8", newline="\n")
   return _left_out(rig, format, fixed, unit or "mm")
+
+
+def check_name(format: str) -> None:
+  """Raises ValueError where there is no such format."""
+  if format not in WRITERS:
+    raise ValueError(f"format should be one of {', '.join(WRITERS)}; got {format!r}")
 
 
 def _left_out(rig: Rig, format: str, fixed: str | None, unit: str) -> tuple[str, ...]:

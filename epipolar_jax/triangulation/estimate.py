@@ -12,7 +12,7 @@ from epipolar_jax.triangulation import methods
 from epipolar_jax.triangulation.views import Views
 
 # Frames worked on at a time; fewer are padded to a power of two, so that few programs are compiled.
-_MOST_FRAMES = 1024
+_FEWEST_FRAMES, _MOST_FRAMES = 16, 1024
 # Least standard deviation of a detection, px: agreement of few views by chance is no precision.
 _LEAST_SIGMA_PX = 0.5
 
@@ -154,7 +154,7 @@ def _moved(cameras: Cameras, origin: np.ndarray) -> Cameras:
 def _locate(locate, points, score, cameras) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Points [f, j, 3], valid [f, j] and inlier [f, v, j] of up to `_MOST_FRAMES` frames."""
   number = len(points)
-  size = 1 << (number - 1).bit_length()
+  size = max(_FEWEST_FRAMES, 1 << (number - 1).bit_length())
   pad = [(0, size - number)] + [(0, 0)] * 3
   filled = np.pad(np.where(score[..., None] > 0, points, 0.0), pad).astype(np.float32)
   weight = np.pad(score, pad[:3]).astype(np.float32)

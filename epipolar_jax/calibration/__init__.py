@@ -1,0 +1,1 @@
+"""Calibration from the keypoints of a recording: refining cameras, and judging them."""

@@ -1,0 +1,104 @@
+"""What the verbs that end in 3D joints have in common: proof of the pairing, files, a summary."""
+
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from epipolar_jax.calibration import judging
+from epipolar_jax.keypoints.observations import Observations
+from epipolar_jax.matching import naming
+from epipolar_jax.motion import files, formats, motion
+from epipolar_jax.rigs.rig import Rig
+from epipolar_jax.triangulation.estimate import Estimate
+
+# A view that agrees with so few of the points it saw is suspected.
+_FEW = 0.3
+
+
+def names(text: str) -> tuple[str, ...]:
+  """The formats of `--format a,b`, each a known one."""
+  chosen = tuple(name for name in text.split(",") if name)
+  for name in chosen:
+    formats.check(name)
+  return chosen
+
+
+def prove_pairing(observations: Observations, rig: Rig, *, trust_names: bool) -> None:
+  """Prints how well views fit the cameras of their names.
+
+  Raises:
+    ValueError: they fit others far better, and names are not to be trusted.
+  """
+  pairing = naming.check(observations, rig)
+  if pairing is None:
+    return
+  sentence = pairing.sentence()
+  if pairing.verdict == "wrong" and not trust_names:
+    raise ValueError(f"{sentence} (--trust_names goes on all the same)")
+  print(sentence[0].upper() + sentence[1:])
+
+
+def write(
+  folder: pathlib.Path,
+  estimated: Estimate,
+  chosen: Sequence[str],
+  *,
+  fps: float | None,
+  first_frame: int = 0,
+  up: str = "z",
+) -> None:
+  """Writes joints.npz and the chosen formats, and prints their names."""
+  path = folder / "joints.npz"
+  files.write(path, estimated, fps=fps, first_frame=first_frame)
+  print(f"Wrote {path}")
+  moved = motion.of_estimate(estimated, fps=fps, first_frame=first_frame)
+  for name in chosen:
+    path = folder / f"joints_{name.replace(' ', '_')}{formats.FORMATS[name].suffix}"
+    for one in formats.write(path, moved, name, up=up)[0]:
+      print(f"Wrote {one}")
+
+
+def tell(estimated: Estimate, ideal: Observations, rig: Rig, method: str) -> None:
+  """Prints what was found and how well the views agree.
+
+  Args:
+    estimated: the joints.
+    ideal: what each view saw by itself, px without lens distortion.
+    rig: of the views.
+    method: of triangulation.
+  """
+  frames, people, joints = estimated.valid.shape
+  several = f"{people} people, " if people > 1 else ""
+  print(
+    f"{frames} frames, {several}{joints} joints, {estimated.valid.mean():.1%} triangulated by "
+    f"{method}; px, median / 90th percentile:"
+  )
+  left_out = None
+  if people == 1 and len(rig.names) > 2:
+    left_out = judging.leave_one_out(ideal, rig.cameras, method=method)
+  heading = "" if left_out is None else "          left out"
+  print(f"{'camera':>16}      reprojection{heading}  agrees in")
+  for view, name in enumerate(rig.names):
+    off = estimated.reprojection_px[:, :, view]
+    columns = percentiles(off)
+    if left_out is not None:
+      columns += f"  {percentiles(left_out[:, view])}"
+    seen = np.isfinite(off)
+    if not seen.any():
+      print(f"{name:>16}  saw nothing that was triangulated")
+      continue
+    agree = (estimated.inlier[:, :, view][seen] >= 0.5).mean()
+    print(f"{name:>16}  {columns}  {agree:8.0%}")
+    if agree < _FEW:
+      print(f"    {name} hardly agrees with the others: is its calibration or its timing wrong?")
+  if left_out is not None:
+    print("left out: what a view saw by itself, against the point that the others give")
+
+
+def percentiles(errors: np.ndarray) -> str:
+  """Median and 90th percentile of errors, NaN left out, as a column of a table."""
+  errors = errors[np.isfinite(errors)]
+  if not len(errors):
+    return f"{'none':>16}"
+  return f"{np.median(errors):7.2f} /{np.percentile(errors, 90):7.2f}"

@@ -1,0 +1,107 @@
+"""`epipolar predict`: videos of a calibrated rig to a person's 3D joints."""
+
+import argparse
+import glob
+import pathlib
+
+
+def add(verbs) -> None:
+  """Adds the verb to the subparsers of `epipolar`."""
+  verb = verbs.add_parser("predict", help="videos to a person's 3D joints")
+  verb.add_argument(
+    "--videos",
+    nargs="+",
+    required=True,
+    metavar="VIDEO",
+    help="video or folder of images, one a camera, whose name holds the camera's; or CAMERA=VIDEO; "
+    "patterns in quotes are expanded",
+  )
+  verb.add_argument(
+    "--cameras", required=True, type=pathlib.Path, help="calibration file or folder, any format"
+  )
+  verb.add_argument(
+    "--trust_names", action="store_true", help="even if views fit other cameras better"
+  )
+  verb.add_argument("--unit", help="of the calibration's translations: mm, cm, m or inch")
+  verb.add_argument("--out", required=True, type=pathlib.Path, help="folder to write to")
+  verb.add_argument("--detector", default="thunder", help="thunder (default) or lightning (faster)")
+  verb.add_argument(
+    "--no_fusion", action="store_true", help="each view by itself, as a ready-made detector"
+  )
+  verb.add_argument("--method", default="robust", help="robust (default), dlt, pymvg, ...")
+  verb.add_argument(
+    "--format", default="", metavar="NAME,...", help="files besides joints.npz: anipose, trc, ..."
+  )
+  verb.add_argument("--up", default="z", help="axis that is up in the calibration's world (z)")
+  verb.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+  """Detects, triangulates, writes, and prints how well the views agree."""
+  _needs_opencv()
+  import dataclasses
+
+  import numpy as np
+  from tqdm import tqdm
+
+  from epipolar_jax.cli import outputs
+  from epipolar_jax.footage import detector, prediction, rigs, videos
+  from epipolar_jax.keypoints import reading, writing
+  from epipolar_jax.keypoints.observations import Observations
+  from epipolar_jax.rigs.rig import Rig
+  from epipolar_jax.runtime import compilation_cache
+  from epipolar_jax.triangulation import estimate
+
+  compilation_cache.enable()
+  chosen = outputs.names(options.format)
+  rig = Rig.read(options.cameras, unit=options.unit)
+  footage = videos.Footage(reading.pair_all(_expanded(options.videos), rig.names))
+  rig, said = rigs.fitted(rig, dict(zip(footage.names, footage.sizes_wh)))
+  print("\n".join(said), end="\n" if said else "")
+  gain = {"gain": 0.0} if options.no_fusion else {}
+  network = detector.Detector(options.detector, **gain)
+  total = max(footage.counts)
+  with tqdm(total=total, unit="frame", mininterval=1.0) as bar:
+    found = prediction.predict(
+      footage, rig, network, options.out, progress=lambda done: bar.update(done - bar.n)
+    )
+  names = network.skeleton.joints, footage.names
+  own = Observations(found.own[:, None], found.own_score[:, None], *names, footage.fps)
+  raw = dataclasses.replace(own, points=rig.distort(own.points), sizes_wh=footage.sizes_wh)
+  outputs.prove_pairing(raw, rig, trust_names=options.trust_names)
+  score = found.fused_score * found.found[:, None, None]
+  fused = Observations(found.fused[:, None], score[:, None], *names, footage.fps)
+  estimated = estimate.triangulate(fused, rig.cameras, options.method)
+  lost = np.flatnonzero(~found.found)
+  if len(lost):
+    print(
+      f"{len(lost)} of {len(found.found)} frames without a person on whom two views agree, the "
+      f"first is frame {lost[0]}"
+    )
+  outputs.tell(estimated, own, rig, options.method)
+  outputs.write(options.out, estimated, chosen, fps=footage.fps, up=options.up)
+  path = options.out / "keypoints.npz"
+  writing.write(path, raw, "plain npz")
+  print(f"Wrote {path}: what each view saw by itself")
+
+
+def _expanded(patterns: list[str]) -> list[str]:
+  """Patterns that the shell left, and names as they are."""
+  found = []
+  for pattern in patterns:
+    matches = sorted(glob.glob(pattern))
+    if not matches and glob.has_magic(pattern):
+      raise FileNotFoundError(f"no video is called {pattern}")
+    found.extend(matches or [pattern])
+  return found
+
+
+def _needs_opencv() -> None:
+  try:
+    import cv2  # noqa: F401
+    import tqdm  # noqa: F401
+  except ImportError as error:
+    raise ValueError(
+      f"reading videos needs OpenCV and tqdm ({error}): pip install 'epipolar-jax[video]'; on a "
+      "server without libGL, pip install opencv-python-headless in place of opencv-python"
+    ) from error

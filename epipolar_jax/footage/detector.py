@@ -1,0 +1,114 @@
+"""Detector: MoveNet on windows of all views, its heatmaps fused along epipolar lines."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from epipolar_jax import heatmaps, skeletons
+from epipolar_jax.geometry.cameras import Cameras
+from epipolar_jax.models import joint_fusion, movenet, movenet_weights
+
+# Images that one call of the network takes; fewer are padded, so that one program is compiled.
+_BATCH = 8
+# Half side of the decoder's window, map px.
+_RADIUS = 3.0
+
+
+class Detector:
+  """Joints of one person in square windows, one window a view.
+
+  Attributes:
+    skeleton: of the joints.
+    size: side of the windows it takes, px.
+    description: what its output depends on, for records.
+  """
+
+  def __init__(self, name: str = "thunder", *, gain: float = 1.0, sharpness: float = 0.5):
+    """Loads a shipped network.
+
+    Args:
+      name: thunder or lightning.
+      gain: weight of the other views' evidence; 0 leaves the views alone.
+      sharpness: of the attention along a line.
+    """
+    module, variables, self.size = movenet_weights.load(name)
+    self.skeleton = skeletons.SKELETONS["coco_17"]
+    self.gain, self.sharpness = gain, sharpness
+    self.description = {"network": name, "gain": gain, "sharpness": sharpness}
+    run = jax.jit(lambda variables, images: module.apply(variables, images).heatmap)
+    self._maps = functools.partial(run, jax.device_put(variables))
+
+  def maps(self, windows: np.ndarray) -> np.ndarray:
+    """Heatmap logits [n, h, w, j] of windows [n, size, size, 3] uint8 RGB."""
+    found = []
+    for start in range(0, len(windows), _BATCH):
+      batch = windows[start : start + _BATCH]
+      padded = np.pad(batch, [(0, _BATCH - len(batch)), (0, 0), (0, 0), (0, 0)])
+      found.append(np.asarray(self._maps(padded))[: len(batch)])
+    side = self.size // movenet.STRIDE
+    empty = np.zeros((0, side, side, movenet.NUM_JOINTS), np.float32)
+    return np.concatenate([empty, *found])
+
+  def decode(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Joints of single views.
+
+    Args:
+      maps: [n, h, w, j], heatmap logits.
+
+    Returns:
+      uv: [n, j, 2], px of the windows.
+      score: [n, j], 0..1, the largest probability of the map.
+    """
+    uv, score = (np.asarray(x) for x in _decode(jnp.asarray(maps)))
+    return uv.astype(np.float64), score.astype(np.float64)
+
+  def fuse(
+    self, maps: np.ndarray, seen: np.ndarray, cameras: Cameras
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Joints of one frame's views, each view's maps fused with the others'.
+
+    Args:
+      maps: [v, h, w, j], heatmap logits.
+      seen: [v], bool: the view has a window.
+      cameras: [v], of the windows' pixels.
+
+    Returns:
+      uv and score as `decode`, [v, j, 2] and [v, j].
+    """
+    scaled = jax.tree.map(jnp.float32, cameras).scale(1 / movenet.STRIDE)
+    found = _fuse(maps, seen, scaled, jnp.float32(self.gain), jnp.float32(self.sharpness))
+    return tuple(np.asarray(x, np.float64) for x in found)
+
+
+@jax.jit
+def _decode(maps: jax.Array) -> tuple[jax.Array, jax.Array]:
+  by_joint = jnp.moveaxis(maps, -1, 1)
+  one = functools.partial(heatmaps.decode_softmax, stride=movenet.STRIDE, radius=_RADIUS)
+  uv, _ = jax.vmap(jax.vmap(one))(jax.nn.log_sigmoid(by_joint))
+  return uv, jax.nn.sigmoid(jnp.max(by_joint, axis=(2, 3)))
+
+
+@jax.jit
+def _fuse(maps, seen, cameras, gain, sharpness):
+  v, _, _, j = maps.shape
+  own = joint_fusion.evidence(jax.nn.log_sigmoid(maps))
+  confidence = jax.nn.sigmoid(jnp.max(maps, axis=(1, 2)))  # [v, j]
+  sources = own * seen.reshape(v, 1, 1, 1)
+  others = np.array([[m for m in range(v) if m != n] for n in range(v)])
+
+  def view(n, others):
+    def look(m):
+      found = joint_fusion.look_along_lines(
+        sources[m], cameras[n], cameras[m], jnp.broadcast_to(sharpness, (j,)), num_samples=64
+      )
+      return found * confidence[m].reshape(1, 1, j)
+
+    return own[n] + gain * jnp.sum(jax.lax.map(look, others), axis=0)
+
+  fused = jax.lax.map(lambda x: view(*x), (jnp.arange(v), jnp.asarray(others)))
+  by_joint = jnp.moveaxis(fused, -1, 1)
+  one = functools.partial(heatmaps.decode_softmax, stride=movenet.STRIDE, radius=_RADIUS)
+  uv, mass = jax.vmap(jax.vmap(one))(by_joint)
+  return uv, mass

@@ -1,0 +1,241 @@
+"""Tracker: one person's windows and joints in a few consecutive frames of all views."""
+
+import concurrent.futures
+import dataclasses
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from epipolar_jax.footage import windows
+from epipolar_jax.footage.detector import Detector
+from epipolar_jax.geometry.cameras import Cameras
+from epipolar_jax.keypoints.observations import Observations
+from epipolar_jax.rigs.rig import Rig
+from epipolar_jax.triangulation import estimate
+
+# Side of a window in sides of the joints' own box.
+_MARGIN = 1.35
+# A window is never smaller than this share of the skeleton's size at its distance.
+_LEAST_SIDE = 0.4
+# A joint counts for the windows where its view scores this, and two views agree.
+_LEAST_SCORE = 0.2
+_FEWEST_JOINTS = 6
+# Windows are cut again when their joints want another: centre moved by this share of the side, or
+# another side by this factor.
+_MOVED, _RESIZED = 0.08, 1.18
+# Rounds of cutting and detecting: the whole image, each view's own box, the box in space, its own.
+_ROUNDS = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+  """What was found in f consecutive frames; points are px of ideal pinhole images.
+
+  Attributes:
+    own: [f, v, j, 2], each view's joints by itself; NaN where the view has no window.
+    own_score: [f, v, j], 0..1.
+    fused: [f, v, j, 2], with what the other views' heatmaps hold along the epipolar lines.
+    fused_score: [f, v, j], 0..1.
+    windows: [f, v, 3], centre and side of each window, px; NaN: none.
+    found: [f], bool: the views agree on a person.
+  """
+
+  own: np.ndarray
+  own_score: np.ndarray
+  fused: np.ndarray
+  fused_score: np.ndarray
+  windows: np.ndarray
+  found: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Pose:
+  """A person in space: points [j, 3], mm, and which of them are good, [j]."""
+
+  points: np.ndarray
+  good: np.ndarray
+
+
+class Tracker:
+  """Finds a person in frames of a rig, given where they last were.
+
+  Windows and joints are found in turns until they agree: a window comes from the joints in space
+  that the last one gave. Without a last pose the whole image is the first window, and each view's
+  own joints make the second.
+  """
+
+  def __init__(self, detector: Detector, rig: Rig):
+    self._detector = detector
+    self._rig = rig
+    self._cameras = Cameras(*(np.asarray(x, np.float64) for x in _arrays(rig.cameras)))
+    self._pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+
+  def __call__(
+    self, frames: Sequence[Sequence[np.ndarray | None]], last: Pose | None
+  ) -> tuple[Part, Pose | None]:
+    """Detects the joints of f frames.
+
+    Args:
+      frames: [f][v], RGB uint8, None where a recording has ended.
+      last: the pose before these frames, None where there was none.
+
+    Returns:
+      What was found, and the last pose for the next frames.
+    """
+    size = len(frames), len(self._rig.names)
+    whole = np.array([[_whole(image) for image in images] for images in frames])
+    start = whole if last is None else np.stack([self._around(last, f) for f in frames])
+    boxes, every = np.where(np.isnan(whole), np.nan, start), np.arange(size[0])
+    state = self._detect(frames, boxes, every, None)
+    for _ in range(_ROUNDS - 1):
+      poses = self._poses(state)
+      wanted = self._wanted(frames, boxes, whole, state, poses)
+      again = np.flatnonzero(_differ(boxes, wanted).any(axis=1))
+      if not len(again):
+        break
+      boxes[again] = wanted[again]
+      state = self._detect(frames, boxes, again, state)
+    else:
+      poses = self._poses(state)
+    maps, own, own_score = state
+    fused, fused_score = self._fuse(maps, own, own_score, boxes)
+    found = np.array([pose is not None for pose in poses])
+    part = Part(own, own_score, fused, fused_score, boxes, found)
+    return part, next((pose for pose in reversed(poses) if pose is not None), None)
+
+  def _detect(self, frames, boxes, which, state):
+    """(maps [f, v, h, w, j], joints [f, v, j, 2], score [f, v, j]), renewed where `which`."""
+    joints = self._detector.skeleton.num_joints
+    places = [(f, v) for f in which for v in range(boxes.shape[1]) if np.isfinite(boxes[f, v, 2])]
+    crops = list(
+      self._pool.map(lambda at: self._cut(frames[at[0]][at[1]], boxes[at], at[1]), places)
+    )
+    side = self._detector.size
+    found = self._detector.maps(np.array(crops, np.uint8).reshape(-1, side, side, 3))
+    uv, score = self._detector.decode(found)
+    if state is None:
+      maps = np.zeros((*boxes.shape[:2], *found.shape[1:]), np.float32)
+      state = (
+        maps,
+        np.full((*boxes.shape[:2], joints, 2), np.nan),
+        np.zeros((*boxes.shape[:2], joints)),
+      )
+    maps, own, own_score = (x.copy() for x in state)
+    maps[which], own[which], own_score[which] = 0.0, np.nan, 0.0
+    for index, at in enumerate(places):
+      maps[at], own_score[at] = found[index], score[index]
+      own[at] = _to_image(uv[index], self._matrix(boxes[at]))
+    return maps, own, own_score
+
+  def _cut(self, image, box, view):
+    return windows.cut(
+      image,
+      self._rig.lenses[view],
+      self._cameras.intrinsics[view],
+      self._matrix(box),
+      size=self._detector.size,
+    )
+
+  def _matrix(self, box: np.ndarray) -> np.ndarray:
+    return windows.affine(box[..., :2], box[..., 2], size=self._detector.size)
+
+  def _poses(self, state) -> list[Pose | None]:
+    """The person in space by each view's own joints; None where the views do not agree on one."""
+    _, own, score = state
+    names = self._detector.skeleton.joints
+    seen = Observations(own[:, None], score[:, None], names, self._rig.names)
+    found = estimate.triangulate(seen, self._cameras)
+    agree = (found.inlier[:, 0] > 0.5) & (score > _LEAST_SCORE)
+    certain = found.valid[:, 0] & (agree.sum(axis=1) >= 2)
+    poses = []
+    for points, good in zip(found.points[:, 0], certain):
+      extent = np.ptp(points[good], axis=0).max() if good.any() else 0.0
+      size = self._detector.skeleton.size_mm
+      plausible = good.sum() >= _FEWEST_JOINTS and 0.1 * size < extent < 2.0 * size
+      poses.append(Pose(points, good) if plausible else None)
+    return poses
+
+  def _around(self, pose: Pose, images) -> np.ndarray:
+    """Windows [v, 3] of a pose; NaN where it is behind a camera or outside its image."""
+    points = pose.points[pose.good]
+    boxes = np.full((len(images), 3), np.nan)
+    k, r, t = _arrays(self._cameras)
+    for view, image in enumerate(images):
+      x = points @ r[view].T + t[view]
+      if image is None or (x[:, 2] <= 0).any():
+        continue
+      uv = x[:, :2] / x[:, 2:] @ k[view][:2, :2].T + k[view][:2, 2]
+      centre, side = windows.around(uv, np.ones(len(uv), bool), margin=_MARGIN)
+      focal = np.sqrt(abs(np.linalg.det(k[view][:2, :2])))
+      least = _LEAST_SIDE * self._detector.skeleton.size_mm * focal / np.median(x[:, 2])
+      side = max(side, least)
+      high, wide = image.shape[:2]
+      inside = (centre + side / 2 > 0).all() and (centre - side / 2 < [wide, high]).all()
+      if inside:
+        boxes[view] = *centre, side
+    return boxes
+
+  def _wanted(self, frames, boxes, whole, state, poses) -> np.ndarray:
+    """The windows [f, v, 3] that what was found in the last ones asks for."""
+    _, own, score = state
+    known = [i for i, pose in enumerate(poses) if pose is not None]
+    wanted = boxes.copy()
+    for f, pose in enumerate(poses):
+      if pose is None and known:
+        pose = poses[min(known, key=lambda i: abs(i - f))]
+      if pose is not None:
+        wanted[f] = self._around(pose, frames[f])
+      elif (boxes[f] == whole[f])[np.isfinite(whole[f])].all():
+        for view in np.flatnonzero(np.isfinite(whole[f, :, 2])):
+          good = score[f, view] > _LEAST_SCORE
+          if good.sum() >= _FEWEST_JOINTS:
+            centre, side = windows.around(own[f, view], good, margin=_MARGIN)
+            wanted[f, view] = *centre, max(side, 1.0)
+      else:
+        wanted[f] = whole[f]
+    return wanted
+
+  def _fuse(self, maps, own, own_score, boxes) -> tuple[np.ndarray, np.ndarray]:
+    if self._detector.gain == 0:
+      return own, own_score
+    fused, score = np.full_like(own, np.nan), np.zeros_like(own_score)
+    for f, seen in enumerate(np.isfinite(boxes[:, :, 2])):
+      if seen.sum() < 2:
+        fused[f], score[f] = own[f], own_score[f]
+        continue
+      matrices = self._matrix(np.where(seen[:, None], boxes[f], [0.0, 0.0, 1.0]))
+      k, r, t = _arrays(self._cameras)
+      uv, mass = self._detector.fuse(maps[f], seen, Cameras(_homogeneous(matrices) @ k, r, t))
+      fused[f] = np.where(seen[:, None, None], _to_image(uv, matrices[:, None]), np.nan)
+      score[f] = np.clip(mass, 0.0, 1.0) * own_score[f]
+    return fused, score
+
+
+def _arrays(cameras: Cameras):
+  return cameras.intrinsics, cameras.rotation, cameras.translation
+
+
+def _whole(image: np.ndarray | None) -> tuple[float, float, float]:
+  if image is None:
+    return np.nan, np.nan, np.nan
+  high, wide = image.shape[:2]
+  return (wide - 1) / 2, (high - 1) / 2, float(max(wide, high))
+
+
+def _to_image(uv: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+  return (uv - matrix[..., :, 2]) / matrix[..., [0, 1], [0, 1]]
+
+
+def _homogeneous(matrices: np.ndarray) -> np.ndarray:
+  bottom = np.broadcast_to([0.0, 0.0, 1.0], (*matrices.shape[:-2], 1, 3))
+  return np.concatenate([matrices, bottom], axis=-2)
+
+
+def _differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+  """[f, v], bool: windows [f, v, 3] that are not about the same."""
+  both = np.isfinite(a[..., 2]) & np.isfinite(b[..., 2])
+  with np.errstate(invalid="ignore"):
+    far = np.abs(a[..., :2] - b[..., :2]).max(axis=-1) > _MOVED * b[..., 2]
+    other = np.abs(np.log(a[..., 2] / b[..., 2])) > np.log(_RESIZED)
+  return np.where(both, far | other, np.isfinite(a[..., 2]) != np.isfinite(b[..., 2]))

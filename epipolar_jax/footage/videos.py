@@ -1,0 +1,150 @@
+"""Frames of several cameras in step, from videos or folders of images."""
+
+import os
+import pathlib
+import re
+from collections.abc import Iterator, Mapping
+
+import cv2
+import numpy as np
+
+from epipolar_jax.inputs import picture_size
+
+IMAGES = (".jpg", ".jpeg", ".png")
+
+
+class Footage:
+  """Recordings of v cameras that started together.
+
+  Attributes:
+    names: v camera names.
+    sizes_wh: (width, height) of each, px, upright as a player shows it.
+    counts: frames that each file promises.
+    fps: frames a second, None for images.
+    description: name, size and frames of each, by camera, for records.
+  """
+
+  def __init__(self, sources: Mapping[str, str | os.PathLike]):
+    """Opens the recordings.
+
+    Args:
+      sources: video file or folder of images (in natural order of their names), by camera.
+
+    Raises:
+      FileNotFoundError, ValueError: one is missing, empty or not readable, or frame rates differ;
+        the message names it.
+    """
+    self._tracks = {name: _open(pathlib.Path(path)) for name, path in sources.items()}
+    if not self._tracks:
+      raise ValueError("no videos were given")
+    self.names = tuple(self._tracks)
+    tracks = self._tracks.values()
+    self.sizes_wh = tuple(track.size_wh for track in tracks)
+    self.counts = tuple(track.count for track in tracks)
+    self.description = {
+      name: {"file": track.path.name, "bytes": track.bytes, "frames": track.count}
+      for name, track in self._tracks.items()
+    }
+    rates = {name: track.fps for name, track in self._tracks.items() if track.fps is not None}
+    self.fps = next(iter(rates.values()), None)
+    if rates and max(rates.values()) > 1.001 * min(rates.values()):
+      stated = ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
+      raise ValueError(f"frame rates differ: {stated}. Convert the videos to one rate first")
+
+  def frames(self, start: int = 0) -> Iterator[list[np.ndarray | None]]:
+    """Yields frames [h, w, 3] uint8 RGB of the cameras; None once a recording has ended.
+
+    Args:
+      start: first frame.
+    """
+    readers = [track.images(start) for track in self._tracks.values()]
+    while True:
+      images = [next(reader, None) for reader in readers]
+      if all(image is None for image in images):
+        return
+      yield images
+
+
+class _Video:
+  def __init__(self, path: pathlib.Path):
+    self.path, self.bytes = path, path.stat().st_size
+    capture = self._capture()
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    self.fps = float(fps) if 0 < fps < 1e5 else None
+    self.count = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+    wide, high = (
+      int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+    )
+    if not 0 < wide * high <= picture_size.LARGEST:
+      raise ValueError(f"{path}: frames of {wide} by {high} pixels")
+    ok, first = capture.read()
+    capture.release()
+    if not ok:
+      raise ValueError(f"{path}: no frame can be decoded")
+    self.size_wh = first.shape[1], first.shape[0]
+
+  def _capture(self) -> cv2.VideoCapture:
+    capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
+    if not capture.isOpened():
+      raise ValueError(f"{self.path} is no video that OpenCV can open")
+    return capture
+
+  def images(self, start: int) -> Iterator[np.ndarray]:
+    capture = self._capture()
+    for _ in range(start):
+      if not capture.grab():
+        return
+    while True:
+      ok, frame = capture.read()
+      if not ok:
+        capture.release()
+        return
+      yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+
+
+class _Folder:
+  fps = None
+
+  def __init__(self, path: pathlib.Path):
+    self.path = path
+    files = [x for x in path.iterdir() if x.suffix.lower() in IMAGES and x.is_file()]
+    self.files = sorted(files, key=lambda x: [int(s) if s.isdigit() else s for s in _parts(x.name)])
+    self.count, self.bytes = len(self.files), sum(x.stat().st_size for x in files)
+    if not self.files:
+      raise ValueError(f"{path} holds no images ({', '.join(IMAGES)})")
+    first = _decode(self.files[0])
+    self.size_wh = first.shape[1], first.shape[0]
+
+  def images(self, start: int) -> Iterator[np.ndarray]:
+    for path in self.files[start:]:
+      image = _decode(path)
+      if image.shape[1::-1] != self.size_wh:
+        raise ValueError(
+          f"{path} is {image.shape[1]} by {image.shape[0]}, the first image of its folder "
+          f"{self.size_wh[0]} by {self.size_wh[1]}"
+        )
+      yield image
+
+
+def _parts(name: str) -> list[str]:
+  return re.split(r"(\d+)", name)
+
+
+def _decode(path: pathlib.Path) -> np.ndarray:
+  data = path.read_bytes()
+  try:
+    picture_size.check(data)
+  except ValueError as error:
+    raise ValueError(f"{path}: {error}") from error
+  image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+  if image is None:
+    raise ValueError(f"{path} is no image that OpenCV can decode")
+  return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _open(path: pathlib.Path) -> _Video | _Folder:
+  if path.is_dir():
+    return _Folder(path)
+  if not path.is_file():
+    raise FileNotFoundError(f"{path}: no such video or folder of images")
+  return _Video(path)

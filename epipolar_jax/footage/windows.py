@@ -1,0 +1,76 @@
+"""Windows: square crops of ideal pinhole images, cut out of frames that a lens distorted."""
+
+import cv2
+import numpy as np
+
+from epipolar_jax.rigs.lenses import Lens, Pinhole
+
+# A window that shrinks the image by less than this is sampled directly.
+_LEAST_SHRINK = 2.0
+
+
+def affine(centre: np.ndarray, side: np.ndarray, *, size: int) -> np.ndarray:
+  """Image pixels to pixels of a square crop.
+
+  Args:
+    centre: [..., 2], middle of the window, px; integers are pixel centres.
+    side: [...], px.
+    size: side of the crop, px.
+
+  Returns:
+    [..., 2, 3].
+  """
+  centre, side = np.asarray(centre, np.float64), np.asarray(side, np.float64)
+  scale = size / side
+  matrix = np.zeros((*side.shape, 2, 3))
+  matrix[..., 0, 0] = matrix[..., 1, 1] = scale
+  matrix[..., 2] = (size - 1) / 2 - centre * scale[..., None]
+  return matrix
+
+
+def around(points: np.ndarray, valid: np.ndarray, *, margin: float) -> tuple[np.ndarray, float]:
+  """The square around points, (centre [2], side), px.
+
+  Args:
+    points: [n, 2], px.
+    valid: [n], bool, at least one True.
+    margin: side of the square in sides of the points' own box.
+  """
+  low, high = points[valid].min(axis=0), points[valid].max(axis=0)
+  return (low + high) / 2, float((high - low).max() * margin)
+
+
+def cut(
+  frame: np.ndarray, lens: Lens, intrinsics: np.ndarray, matrix: np.ndarray, *, size: int
+) -> np.ndarray:
+  """One window of a frame, without the lens's distortion.
+
+  Args:
+    frame: [h, w, 3] uint8, as the camera took it.
+    lens: of the camera.
+    intrinsics: K [3, 3] of the frame's pixels.
+    matrix: [2, 3], from ideal pinhole pixels to pixels of the crop, as `affine` makes it.
+    size: side of the crop, px.
+
+  Returns:
+    [size, size, 3] uint8; black outside the frame. Areas are averaged where the window shrinks the
+    image.
+  """
+  grid = np.stack(np.meshgrid(*[np.arange(size, dtype=np.float64)] * 2), axis=-1)
+  ideal = (grid - matrix[:, 2]) / matrix[[0, 1], [0, 1]]
+  seen = ideal if isinstance(lens, Pinhole) else lens.distort(ideal, intrinsics)
+  low = np.floor(np.nanmin(seen, axis=(0, 1))).astype(int) - 2
+  high = np.ceil(np.nanmax(seen, axis=(0, 1))).astype(int) + 3
+  low, high = np.clip([low, high], 0, [frame.shape[1], frame.shape[0]])
+  part = frame[low[1] : high[1], low[0] : high[0]]
+  if part.size == 0:
+    return np.zeros((size, size, 3), np.uint8)
+  seen = seen - low
+  shrink = 1.0 / matrix[0, 0]
+  if shrink >= _LEAST_SHRINK:
+    wh = np.maximum(np.round(np.array(part.shape[1::-1]) / (shrink / 1.0)), 1).astype(int)
+    factor = wh / part.shape[1::-1]
+    part = cv2.resize(part, tuple(map(int, wh)), interpolation=cv2.INTER_AREA)
+    seen = (seen + 0.5) * factor - 0.5
+  seen = np.where(np.isfinite(seen), seen, -1e4).astype(np.float32)
+  return cv2.remap(part, seen[..., 0], seen[..., 1], cv2.INTER_LINEAR, borderValue=(0, 0, 0))
