@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     constraints = pathlib.Path(temporary) / "constraints.txt"
     pins = lowest(requirements.read_text(encoding="utf-8")) if options.which == "lowest" else []
     constraints.write_text("\n".join(pins) + "\n", encoding="utf-8")
-    files = ["-r", requirements, "-c", constraints, "pytest", "hypothesis"]
+    files = ["-r", requirements, "-c", constraints, "-r", _ROOT / "tests" / "requirements.txt"]
     for command in (
       ["-m", "pip", "install", "--quiet", *files],
       ["-m", "pip", "check"],

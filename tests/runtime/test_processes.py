@@ -94,7 +94,7 @@ def _free_port():
 
 def _losses(workdir):
   rows = [json.loads(x) for x in (workdir / "metrics.jsonl").read_text().splitlines()]
-  return {row["step"]: row["train/loss"] for row in rows}
+  return {row["step"]: row["train/loss"] for row in rows if "train/loss" in row}
 
 
 def _test_split(path):
