@@ -111,18 +111,20 @@ def verdict(
   share = middle / size_px
   quality = "good" if share < _GOOD else "usable with care" if share < _BAD else "not to be trusted"
   said = [
-    f"The views' agreement is {quality}: half of what a view saw lies within {middle:.1f} px of "
-    f"what the others say, {share:.1%} of the person's size of {size_px:.0f} px.",
+    f"The views' agreement is {quality}: half of a view's own detections lie within {middle:.1f} "
+    f"px of the point that the other views give, {share:.1%} of the person's size of "
+    f"{size_px:.0f} px.",
     f"{valid:.1%} of the joints were triangulated.",
   ]
   each = {n: float(_median(left_out[:, v])) for v, n in enumerate(names)}
-  for name, error in each.items():
-    rest = _median([e for n, e in each.items() if n != name])
-    if len(names) > 2 and error > _SUSPECT * rest:
-      said.append(
-        f"Camera {name} is {error:.1f} px off, the others {rest:.1f} px: its calibration, its "
-        "timing or its video may be wrong."
-      )
+  # One camera that is off spoils the point that the others are compared with: the worst is named.
+  name = max(each, key=lambda n: np.nan_to_num(each[n]))
+  rest = float(_median([e for n, e in each.items() if n != name]))
+  if len(names) > 2 and each[name] > _SUSPECT * rest:
+    said.append(
+      f"Camera {name} is {each[name]:.1f} px off, the others {rest:.1f} px: its calibration, its "
+      "timing or its video may be wrong."
+    )
   if share >= _GOOD:
     said.append("epipolar calibrate refines the cameras on these keypoints.")
   return said
