@@ -132,5 +132,5 @@ def get_config() -> ml_collections.ConfigDict:
   e.multitest = False  # look at every other view in turn, keep the most confident joint (MULTITEST)
   # Training frames that BN statistics are re-estimated from before a test (RECOMPUTE_BN); 0 is off.
   e.recompute_bn_frames = 0
-  e.num_images = 4  # frames drawn to predictions.png for each split
+  e.num_images = 4  # frames drawn to eval_SPLIT.png for each split
   return c

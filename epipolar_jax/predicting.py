@@ -89,8 +89,9 @@ def load(name_or_folder: str | pathlib.Path, *, method: str = "robust") -> Model
   """A trained network of this project.
 
   Args:
-    name_or_folder: a shipped network's name (synthetic_full), a run folder (its newest checkpoint),
-      or a checkpoint `RUN/checkpoints/STEP`.
+    name_or_folder: a shipped network's name (synthetic_full, which knows people in two-coloured
+      marker suits alone), a run folder (its newest checkpoint), or a checkpoint
+      `RUN/checkpoints/STEP`.
     method: of triangulation, in place of the config's `eval.triangulation`.
 
   Raises:

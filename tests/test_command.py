@@ -137,6 +137,7 @@ def test_people_are_kept_by_number(laboratory, capsys):
     assert command.main([*arguments, people]) == 0
     found = files.read(folder / "out" / "joints.npz")[0]
     assert found.points.shape[1] == 1
+    assert f"Kept 1 of up to 2 people in a frame (--people {people})" in capsys.readouterr().out
     np.testing.assert_allclose(found.points[1, 0], joints, atol=0.1)
   assert command.main([*arguments, "few"]) == 2
   assert "--people should be a number or all, got 'few'" in capsys.readouterr().err
@@ -151,6 +152,10 @@ def test_files_for_the_next_tool(laboratory, capsys):
   for name, up in (("anipose.csv", "z"), ("trc.trc", "y"), ("c3d.c3d", "z")):
     found = formats.read(folder / "out" / f"joints_{name}", up=up)
     np.testing.assert_allclose(found.points[1, 0], joints, atol=0.1, err_msg=name)
+  without = [x for x in arguments if x not in ("--fps", "60")]
+  assert command.main([*without, "trc", "--out", str(folder / "none")]) == 2
+  assert "frames a second, and they are not known: say --fps" in capsys.readouterr().err
+  assert not (folder / "none").exists(), "nothing is written if something cannot be"
   assert command.main([*arguments, "anipose,bvh"]) == 2
   assert "format should be one of anipose, trc" in capsys.readouterr().err
 

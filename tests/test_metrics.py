@@ -128,6 +128,16 @@ def test_pck_auc_is_the_mean_over_thresholds():
   np.testing.assert_allclose(total.sum() / count.sum(), expected, rtol=1e-5)
 
 
+def test_jdr_boundaries():
+  """A target in column 1 does not count, in column 2 it does; half a unit off is a miss."""
+  target = jnp.array([[1.0, 5.0], [5.0, 1.0], [2.0, 2.0], [5.0, 5.0], [5.0, 5.0]])
+  # The unit is a tenth of a map of 20 x 10 px: 2 px across, 1 px down.
+  off = jnp.array([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [1.0, 0.0], [0.75, 0.25]])
+  found, counted = metrics.jdr_of_peaks(target + off, target, jnp.ones(5, bool), size_wh=(20, 10))
+  np.testing.assert_array_equal(counted, [0, 0, 1, 1, 1])
+  np.testing.assert_array_equal(found, [0, 0, 1, 0, 1])
+
+
 def test_jdr_golden():
   """Square maps by default; maps of 48 x 64 with the reference's exchanged axes."""
   g = golden_files.load("metrics_2d")

@@ -198,6 +198,29 @@ def _moment(clips: list[Clip], rng: np.random.Generator) -> tuple[Clip, float]:
   return clip, rng.uniform(0, clip.frames - 1)
 
 
+def pose_at(motion: Motion, clip: Clip, seconds: float, *, heading: float) -> Pose:
+  """The pose of a clip at a time, as it was recorded.
+
+  Args:
+    motion: from `load`.
+    clip: of it.
+    seconds: from its start; later than its end is its end.
+    heading: turn about the vertical, rad.
+  """
+  time = min(seconds * clip.fps, clip.frames - 1.0)
+  local = np.tile(np.eye(3), (body_lib.load().num_bones, 1, 1))
+  local[_driven_bones(motion)] = _tracks_at(clip, time).as_matrix()
+  local[0] = Rotation.from_euler("z", heading).as_matrix() @ local[0]
+  height = np.interp(time, np.arange(clip.frames), clip.clearance)
+  return Pose(
+    local.astype(np.float32),
+    np.array([0.0, 0.0, height], np.float32),
+    clip.name,
+    clip.action,
+    round(time),
+  )
+
+
 def _tracks_at(clip: Clip, time: float) -> Rotation:
   """Rotations [D] between two frames."""
   before = min(int(time), clip.frames - 2)

@@ -46,6 +46,7 @@ def run(options: argparse.Namespace) -> None:
   from epipolar_jax.cli import outputs
   from epipolar_jax.keypoints import reading
   from epipolar_jax.matching import people, sizes
+  from epipolar_jax.motion import formats
   from epipolar_jax.rigs.rig import Rig
   from epipolar_jax.runtime import compilation_cache
   from epipolar_jax.triangulation import estimate as estimates
@@ -57,18 +58,24 @@ def run(options: argparse.Namespace) -> None:
     raise ValueError(f"--people should be a number or all, got {options.people!r}")
   most = None if options.people == "all" else int(options.people)
   chosen = outputs.names(options.format)
+  formats.check_up(options.up)
   rig = Rig.read(options.cameras, unit=options.unit)
   for first, second in rig.twins():
     print(f"Cameras {first} and {second} have the same pose in {options.cameras}: one is wrong")
   observations = reading.read_recording(
     options.keypoints, rig.names, fps=options.fps, joint_set=options.joint_set
   )
+  for name in chosen:
+    formats.check_fps(name, observations.fps)
   sizes.check(observations, rig)
   outputs.prove_pairing(observations, rig, trust_names=options.trust_names)
   slots = observations.points.shape[1]
   observations = people.match(observations, rig, people=most)
   if not observations.points.shape[1]:
     raise ValueError(f"none of up to {slots} people in a frame is confirmed by a second view")
+  if slots > observations.points.shape[1]:
+    kept = observations.points.shape[1]
+    print(f"Kept {kept} of up to {slots} people in a frame (--people {options.people})")
   rig = rig.select(observations.views)
   ideal = dataclasses.replace(observations, points=rig.undistort(observations.points))
   found = estimates.triangulate(ideal, rig.cameras, options.method)

@@ -67,7 +67,7 @@ def main() -> None:
 
   try:
     found = reading.read_source(sources.load(pathlib.Path(path)), *(joint_set or [None]))
-    plain.write(pathlib.Path(out), found)
+    plain.write(pathlib.Path(out), found, compressed=False)
   except ModuleNotFoundError as error:
     sys.exit(_fail(str(error), _NO_PACKAGE))
   except MemoryError:

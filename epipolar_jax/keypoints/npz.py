@@ -5,6 +5,7 @@ import math
 import pathlib
 import struct
 import zipfile
+import zlib
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def read(path: pathlib.Path, wanted: set[str]) -> dict[str, np.ndarray]:
     raise ValueError(f"{path}: {error}") from error
   except (zipfile.BadZipFile, OSError, EOFError, KeyError, TypeError, SyntaxError) as error:
     raise ValueError(f"{path}: a damaged npz file: {error}") from error
-  except (NotImplementedError, RuntimeError, struct.error, zipfile.zlib.error) as error:
+  except (NotImplementedError, RuntimeError, struct.error, zlib.error) as error:
     raise ValueError(f"{path}: a damaged npz file: {error}") from error
   return found
 

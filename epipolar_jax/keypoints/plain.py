@@ -21,13 +21,13 @@ def recognise(source: Source) -> bool:
   return source.kind == "npz" and {"points", "score", "views"} <= npz.names(source.path)
 
 
-def write(path: pathlib.Path, observations: Observations) -> None:
+def write(path: pathlib.Path, observations: Observations, *, compressed: bool = True) -> None:
   """Writes observations; the file appears when it is complete."""
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp.npz")
   fps = observations.fps
   try:
-    np.savez_compressed(
+    (np.savez_compressed if compressed else np.savez)(
       temporary,
       format=_MARK,
       version=_VERSION,

@@ -76,10 +76,14 @@ def read_file(path: str | os.PathLike, *, joint_set: str | None = None) -> Obser
   """
   path = pathlib.Path(path)
   source = sources.load(path)
-  if source.kind == "hdf5":
-    return isolated.read(path, joint_set)
   if source.kind == "folder" and source.value and recognise(source) is None:
-    return joining.join([read_file(inside, joint_set=joint_set) for inside in source.value])
+    return joining.join([_read(sources.load(inside), joint_set) for inside in source.value])
+  return _read(source, joint_set)
+
+
+def _read(source: sources.Source, joint_set: str | None) -> Observations:
+  if source.kind == "hdf5":
+    return isolated.read(source.path, joint_set)
   return read_source(source, joint_set)
 
 

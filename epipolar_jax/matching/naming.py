@@ -138,12 +138,7 @@ class _Table:
       off = pinholes.epipolar_distance(
         first[:, :, None], second[:, None], self._fundamentals[camera_a, camera_b]
       ).mean(axis=0)
-      known = np.isfinite(off)
-      few = known.sum(-1) < min(_LEAST_JOINTS, off.shape[-1])
-      ordered = np.sort(np.where(known, off, np.inf), axis=-1)
-      middle = np.maximum(known.sum(-1) - 1, 0) // 2
-      middle = np.take_along_axis(ordered, middle[..., None], axis=-1)[..., 0]
-      nearest = np.where(few, np.inf, middle).min(axis=(1, 2))
+      nearest = pinholes.median(off, min(_LEAST_JOINTS, off.shape[-1])).min(axis=(1, 2))
       nearest = nearest[np.isfinite(nearest)]
       self._found[key] = float(np.median(nearest)) if len(nearest) else float("nan")
     return self._found[key]

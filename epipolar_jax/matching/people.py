@@ -123,7 +123,7 @@ class _Tracker:
     for view in range(num_views):
       seen = np.flatnonzero(free[:, view])
       off = np.linalg.norm(expected[:, None, view] - self.points[frame, seen, view], axis=-1)
-      cost = self._median(off) / self._sizes[frame, seen, view] / far[:, None]
+      cost = pinholes.median(off, self._least) / self._sizes[frame, seen, view] / far[:, None]
       cost = np.where(cost < _STEP, cost, 10 * _STEP)
       for row, column in zip(*optimize.linear_sum_assignment(cost)):
         if cost[row, column] < _STEP:
@@ -166,21 +166,22 @@ class _Tracker:
     seen, size = self.points[frame, slots[views], views], self._sizes[frame, slots[views], views]
     found = pinholes.locate(seen, self._cameras[views])
     off = np.linalg.norm(pinholes.project(found, self._cameras[views]) - seen, axis=-1)
-    return found, (self._median(off) / size).max()
+    return found, (pinholes.median(off, self._least) / size).max()
 
   def _groups(self, frame: int, free: np.ndarray) -> list[np.ndarray]:
     """Slots [v] of free detections that are of one person, of two views at least."""
     views, slots = np.nonzero(free.T)
-    distance = self._distances(frame, views, slots)
-    groups = [[i] for i in range(len(views))]
-    while len(groups) > 1:
-      # Average linkage: a pair of one view is infinitely far apart.
-      mean = np.array([[distance[np.ix_(a, b)].mean() for b in groups] for a in groups])
-      mean[np.tril_indices(len(groups))] = np.inf
+    mean = self._distances(frame, views, slots)
+    groups, count = [[i] for i in range(len(views))], np.ones(len(views))
+    while len(views):
       a, b = np.unravel_index(np.argmin(mean), mean.shape)
       if not mean[a, b] < _AGREEMENT:
         break
-      groups[a] += groups.pop(b)
+      # Average linkage; two detections of one view are infinitely far apart, and so are groups.
+      mean[a] = (count[a] * mean[a] + count[b] * mean[b]) / (count[a] + count[b])
+      mean[a, a], mean[b] = np.inf, np.inf
+      mean[:, a], mean[:, b] = mean[a], np.inf
+      groups[a], groups[b], count[a] = groups[a] + groups[b], [], count[a] + count[b]
     found = []
     for group in sorted(groups, key=len, reverse=True):
       chosen = np.full(free.shape[1], -1)
@@ -200,17 +201,9 @@ class _Tracker:
         if views[i] != views[k]:
           fundamental = self._fundamentals[views[i], views[k]]
           off = pinholes.epipolar_distance(seen[i], seen[k], fundamental)
-          share = self._median(off) / size[[i, k]]
+          share = pinholes.median(off, self._least) / size[[i, k]]
           found[i, k] = found[k, i] = share.mean()
     return found
-
-  def _median(self, off: np.ndarray) -> np.ndarray:
-    """Over joints, the last axis; infinite where too few are known."""
-    known = np.isfinite(off)
-    ordered = np.sort(np.where(known, off, np.inf), axis=-1)
-    count = known.sum(axis=-1)
-    middle = np.take_along_axis(ordered, np.maximum(count - 1, 0)[..., None] // 2, axis=-1)
-    return np.where(count >= self._least, middle[..., 0], np.inf)
 
 
 def _sizes(points: np.ndarray) -> np.ndarray:

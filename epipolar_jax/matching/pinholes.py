@@ -94,6 +94,15 @@ def project(points: np.ndarray, cameras: np.ndarray) -> np.ndarray:
   return x[..., :2] / depth
 
 
+def median(off: np.ndarray, least: int) -> np.ndarray:
+  """Median of what is known of the last axis (the lower of two); infinite with fewer than least."""
+  known = np.isfinite(off)
+  count = known.sum(axis=-1)
+  ordered = np.sort(np.where(known, off, np.inf), axis=-1)
+  middle = np.take_along_axis(ordered, np.maximum(count - 1, 0)[..., None] // 2, axis=-1)
+  return np.where(count >= least, middle[..., 0], np.inf)
+
+
 def matrices(rig: Rig) -> tuple[np.ndarray, np.ndarray]:
   """K [R | t] [v, 3, 4] in a world whose origin [3] is amid the cameras; and that origin."""
   k, r = rig.cameras.intrinsics, rig.cameras.rotation

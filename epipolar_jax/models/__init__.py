@@ -1,4 +1,4 @@
-"""Networks. `build` is the only function here that reads a config."""
+"""Networks, built from the `model` and `parity` groups of a config."""
 
 from typing import Any
 
@@ -6,7 +6,14 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from epipolar_jax import skeletons
-from epipolar_jax.models import attention, epipolar_pose, fusion, joint_fusion, pose_resnet
+from epipolar_jax.models import (
+  attention,
+  epipolar_pose,
+  fusion,
+  joint_fusion,
+  placement,
+  pose_resnet,
+)
 
 # What only fusion of features reads, and its default.
 _FEATURE_FUSION = {
@@ -29,7 +36,6 @@ _FEATURE_PARITY = ("late_source", "legacy_normalize", "zero_means_outside", "los
 STRIDE = epipolar_pose.STRIDE
 
 _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-_MERGES = ("none", "late", "early", "both", "heatmaps")
 # (parity.legacy_normalize, parity.edge_aligned): where the original's sampler reads.
 _SAMPLINGS = {
   (False, False): "exact",
@@ -57,13 +63,14 @@ def build(config: Any, parity: Any, *, axis_name: str | None = None) -> nn.Modul
       the fusion of features when heatmaps are fused; the modules check the rest when called.
   """
   dtype = _choose("dtype", config.dtype, _DTYPES)
-  merge = _choose("fusion.merge", config.fusion.merge, {name: name for name in _MERGES})
-  if not config.share_weights and merge in ("none", "heatmaps"):
+  merge = config.fusion.merge
+  place = _choose("fusion.merge", merge, placement.PLACEMENTS)
+  if not config.share_weights and not place.matches:
     raise ValueError(
       "model.share_weights False is for fused features: model.fusion.merge must be early, late or "
       f"both, not {merge!r}"
     )
-  if merge == "heatmaps":
+  if place.heatmaps:
     _refuse_feature_options(config.fusion, parity)
   momentum, num_joints = bn_momentum(config), skeletons.of_model(config).num_joints
 
@@ -87,9 +94,9 @@ def build(config: Any, parity: Any, *, axis_name: str | None = None) -> nn.Modul
   )
   return epipolar_pose.EpipolarPose(
     backbone=backbone(),
-    early_fusion=layer() if merge in ("early", "both") else None,
-    late_fusion=layer() if merge in ("late", "both") else None,
-    heatmap_fusion=joint_layer if merge == "heatmaps" else None,
+    early_fusion=layer() if place.early else None,
+    late_fusion=layer() if place.late else None,
+    heatmap_fusion=joint_layer if place.heatmaps else None,
     source_backbone=None if config.share_weights else backbone(),
     late_source=parity.late_source,
     lines="original" if parity.lost_lines else "exact",

@@ -22,6 +22,7 @@ class Format(NamedTuple):
     people: whether it holds several; if not, each gets a file.
     writes_up: whether `write` wants the keyword `up`, the axis that is up.
     reads_up: whether `read` does.
+    needs_fps: whether it cannot do without frames a second.
   """
 
   suffix: str
@@ -32,6 +33,7 @@ class Format(NamedTuple):
   people: bool = False
   writes_up: bool = False
   reads_up: bool = False
+  needs_fps: bool = False
 
 
 _QUALITY = ("error_px", "num_views", "score")
@@ -60,6 +62,7 @@ FORMATS = {
     frozenset(("first_frame", "fps")),
     writes_up=True,
     reads_up=True,
+    needs_fps=True,
   ),
   "deeplabcut 3d": Format(
     ".csv",
@@ -84,6 +87,7 @@ FORMATS = {
     c3d.read,
     frozenset(("first_frame", "fps")),
     writes_up=True,
+    needs_fps=True,
   ),
 }
 WRITTEN = tuple(name for name, format in FORMATS.items() if format.write is not None)
@@ -101,6 +105,18 @@ def check(name: str) -> None:
   """Raises ValueError if no such format is written; the message lists them."""
   if name not in WRITTEN:
     raise ValueError(f"format should be one of {', '.join(WRITTEN)}; got {name!r}")
+
+
+def check_up(up: str) -> None:
+  """Raises ValueError if `up` is no axis; the message lists them."""
+  if up not in trc.UPS:
+    raise ValueError(f"up should be one of {', '.join(trc.UPS)}; got {up!r}")
+
+
+def check_fps(name: str, fps: float | None) -> None:
+  """Raises ValueError if a format cannot do without frames a second, and they are not known."""
+  if FORMATS[name].needs_fps and fps is None:
+    raise ValueError(f"{name}: the file states frames a second, and they are not known: say --fps")
 
 
 def write(
@@ -123,8 +139,8 @@ def write(
     ModuleNotFoundError: the format needs a package of the extra `files`.
   """
   check(name)
-  if up not in trc.UPS:
-    raise ValueError(f"up should be one of {', '.join(trc.UPS)}; got {up!r}")
+  check_up(up)
+  check_fps(name, motion.fps)
   format = FORMATS[name]
   options = {"up": up} if format.writes_up else {}
   count = motion.points.shape[1]

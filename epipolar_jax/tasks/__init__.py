@@ -1,4 +1,4 @@
-"""What is trained: one `Task` per kind of problem. The only switch on `config.task`."""
+"""What is trained: one `Task` per kind of problem, built by `config.task`."""
 
 import ml_collections
 

@@ -11,7 +11,7 @@ import ml_collections
 from epipolar_jax import heatmaps, losses, models, skeletons, triangulation
 from epipolar_jax.geometry import affine
 from epipolar_jax.geometry.cameras import Cameras
-from epipolar_jax.models import fusion
+from epipolar_jax.models import fusion, placement
 from epipolar_jax.tasks import task
 from epipolar_jax.triangulation import consensus, limb_priors
 
@@ -19,11 +19,11 @@ from epipolar_jax.triangulation import consensus, limb_priors
 def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task:
   """The task of a config with `task = "multiview"`; arguments as of `tasks.build`."""
   model = models.build(config.model, config.parity, axis_name=axis_name)
-  fuses = config.model.fusion.merge != "none"
-  if config.model.fusion.merge == "heatmaps" and config.train.loss != "cross_entropy":
+  place = _placement(config)
+  if place.logits and config.train.loss != "cross_entropy":
     raise ValueError(
-      "model.fusion.merge 'heatmaps' adds logarithms of probabilities, which only train.loss "
-      f"'cross_entropy' makes; got {config.train.loss!r}"
+      f"model.fusion.merge {config.model.fusion.merge!r} adds logarithms of probabilities, which "
+      f"only train.loss 'cross_entropy' makes; got {config.train.loss!r}"
     )
   size, sigma = config.data.image_size, config.heatmap.sigma
   heatmap_loss = _heatmap_loss(config)
@@ -38,7 +38,7 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
   def choose_sources(batch: task.Batch, rule: str, keys: jax.Array | None = None):
     """The views [b v m] that each view looks at; None without fusion."""
     choose = functools.partial(fusion.choose_sources, rule=rule)
-    if not fuses:
+    if not place.fuses:
       return None
     if keys is None:
       return jax.vmap(choose)(task.cameras(batch))
@@ -49,7 +49,7 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
 
   def apply(variables: task.Variables, batch: task.Batch) -> dict[str, jax.Array]:
     outputs = look(variables, batch, choose_sources(batch, config.model.fusion.sources))
-    if not (fuses and config.eval.multitest):
+    if not (place.fuses and config.eval.multitest):
       return outputs
     # One source view at a time; the backbone runs once, since it does not depend on it.
     others = jnp.moveaxis(choose_sources(batch, "all"), -1, 0)[..., None]
@@ -108,12 +108,12 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
     if config.heatmap.decode == "softmax":
       maps = jax.nn.softmax(maps, axis=(2, 3))
     seen = predict(variables, batch) | {"heatmaps": maps}
-    return seen | attention(variables, batch) if fuses else seen
+    return seen | attention(variables, batch) if place.fuses else seen
 
   def attention(variables: task.Variables, batch: task.Batch) -> dict[str, jax.Array]:
     # Any view may look at any other, unless fused features went into the layer that is looked at.
-    source, merge = choose_sources(batch, config.model.fusion.sources), config.model.fusion.merge
-    shown = source if merge == "both" else choose_sources(batch, "all")
+    source = choose_sources(batch, config.model.fusion.sources)
+    shown = choose_sources(batch, "all") if place.pairwise else source
     _, left = model.apply(
       variables,
       normalize(batch),
@@ -123,7 +123,7 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
       mutable=["intermediates"],
     )
     seen = {"others": shown, "source": source}
-    if merge != "heatmaps":
+    if not place.heatmaps:
       return seen | {"weights": left["intermediates"]["weights"]}
     own = left["intermediates"]["heatmap_fusion"]["evidence"]
     sharpness = variables["params"]["heatmap_fusion"]["sharpness"]
@@ -133,6 +133,10 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
     }
 
   return task.Task(init, loss, predict, _describe(config), inspect)
+
+
+def _placement(config: ml_collections.ConfigDict) -> placement.Placement:
+  return placement.PLACEMENTS[config.model.fusion.merge]
 
 
 def _describe(config: ml_collections.ConfigDict) -> dict[str, Any]:
@@ -224,7 +228,7 @@ def _consistency_loss(
   train = config.train
   if not (train.reprojection_weight or train.similarity_weight):
     return None
-  if config.model.fusion.merge in ("none", "heatmaps"):
+  if not _placement(config).matches:
     raise ValueError(
       "train.reprojection_weight and train.similarity_weight look at fused features: "
       f"model.fusion.merge must be early, late or both, not {config.model.fusion.merge!r}"
@@ -303,13 +307,12 @@ def _reconstructor(config: ml_collections.ConfigDict) -> Callable[..., dict[str,
 
 def _method(config: ml_collections.ConfigDict, name: str) -> Callable[..., triangulation.Joints]:
   """One method of `eval.triangulation`, with the options of the config."""
-  merge = config.model.fusion.merge
   # An unknown name is told by `make`.
   method = triangulation.METHODS.get(name)
-  if method and method.needs_match and merge in ("none", "heatmaps"):
+  if method and method.needs_match and not _placement(config).matches:
     raise ValueError(
-      f"eval.triangulation {name!r} uses matches of features, which model.fusion.merge {merge!r} "
-      "does not have: choose dlt, robust, pymvg, naive or refine"
+      f"eval.triangulation {name!r} uses matches of features, which model.fusion.merge "
+      f"{config.model.fusion.merge!r} does not have: choose dlt, robust, pymvg, naive or refine"
     )
   skeleton, lengths = skeletons.of_model(config.model), None
   if method and method.needs_heatmaps:

@@ -2,6 +2,7 @@
 
 python -m epipolar_jax.tools.export --config configs/h36m.py --output model.stablehlo
     [--workdir DIR | --checkpoint STEP_DIR] [--platforms cpu,cuda,tpu] [--views 4]
+    [--triangulation robust]
     [--config.GROUP.FIELD=VALUE ...]
 
 The file holds the weights and everything from pictures to joints in 3D; the number of frames is
@@ -191,7 +192,10 @@ def main(argv: list[str]) -> None:
   checkpoint = pathlib.Path(options.checkpoint or checkpointing.newest(workdir))
   output = pathlib.Path(options.output)
   told = {"platforms": options.platforms, "views": options.views}
-  print(write(options.config, checkpoint, output, **told))
+  config = options.config
+  with config.unlocked():
+    config.eval.triangulation = options.triangulation
+  print(write(config, checkpoint, output, **told))
 
 
 if __name__ == "__main__":
@@ -204,6 +208,9 @@ if __name__ == "__main__":
   flags.DEFINE_string("output", None, "The file to write.")
   flags.DEFINE_list("platforms", list(PLATFORMS), "To lower for: any of cpu, cuda, tpu.")
   flags.DEFINE_integer("views", 4, "Cameras of a frame.")
+  flags.DEFINE_string(
+    "triangulation", "robust", "Method of triangulation in the file, whatever the config names."
+  )
   flags.mark_flags_as_required(["config", "output"])
   # Warnings: Orbax tells much at the info level. Not set_default, which app.run overrules.
   flags.FLAGS.verbosity = -1

@@ -9,6 +9,7 @@ from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.keypoints.observations import Observations
 from epipolar_jax.rigs.rig import Rig
 from epipolar_jax.triangulation import methods
+from epipolar_jax.triangulation.views import Views
 
 # Frames worked on at a time; fewer are padded to a power of two, so that few programs are compiled.
 _FEWEST_FRAMES, _MOST_FRAMES = 16, 1024
@@ -158,7 +159,7 @@ def _locate(locate, points, score, cameras) -> tuple[np.ndarray, np.ndarray, np.
   filled = np.pad(np.where(score[..., None] > 0, points, 0.0), pad).astype(np.float32)
   weight = np.pad(score, pad[:3]).astype(np.float32)
   each = Cameras(*(jnp.broadcast_to(jnp.float32(x), (size, *x.shape)) for x in _arrays(cameras)))
-  found = locate(methods.Views(filled, weight, each))
+  found = locate(Views(filled, weight, each))
   arrays = (found.points, found.valid, found.inlier)
   points, valid, inlier = (np.asarray(x)[:number] for x in arrays)
   return points.astype(np.float64), valid, inlier.astype(np.float64)

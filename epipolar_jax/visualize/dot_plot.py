@@ -25,14 +25,13 @@ def draw(rows: dict[str, dict[str, float | None]], *, title: str, width: int = 1
     [h, w, 3] uint8 RGB.
 
   Raises:
-    ValueError: no number at all, one that is not above 0, or more columns than colours.
+    ValueError: no number at all, or one that is not above 0.
   """
   columns = list(next(iter(rows.values()), {}))
   values = [x for row in rows.values() for x in row.values() if x is not None]
-  if not values or min(values) <= 0 or len(columns) > len(_COLORS):
+  if not values or min(values) <= 0:
     raise ValueError(
-      f"needs numbers above 0 in at most {len(_COLORS)} columns, got {len(values)} numbers, the "
-      f"least {min(values, default=None)}, in {len(columns)} columns"
+      f"needs numbers above 0, got {len(values)}, the least {min(values, default=None)}"
     )
   canvas = np.full((_TOP + _ROW * len(rows) + 40, width, 3), 255, np.uint8)
   low, high = np.log10(min(values)) - 0.03, np.log10(max(values)) + 0.03
@@ -50,7 +49,7 @@ def draw(rows: dict[str, dict[str, float | None]], *, title: str, width: int = 1
   gap = (width - 24 - sum(lengths)) // len(columns)
   for i, name in enumerate(columns):
     x = 20 + sum(lengths[:i]) + i * gap
-    _dot(canvas, (x, 52), _COLORS[i])
+    _dot(canvas, (x, 52), i)
     _write(canvas, name, (x + 10, 57), scale=0.42)
   for n, (name, row) in enumerate(rows.items()):
     y = _TOP + _ROW * n + _ROW // 2
@@ -59,7 +58,7 @@ def draw(rows: dict[str, dict[str, float | None]], *, title: str, width: int = 1
     for i, column in enumerate(columns):
       if row[column] is not None:
         # A little up or down, so that equal numbers are seen.
-        _dot(canvas, (across(row[column]), y + 2 * i - len(columns)), _COLORS[i])
+        _dot(canvas, (across(row[column]), y + 2 * i - len(columns)), i)
   return canvas
 
 
@@ -70,8 +69,12 @@ def _ticks(low: float, high: float) -> list[float]:
   return [t for t in ticks if low <= np.log10(t) <= high]
 
 
-def _dot(canvas: np.ndarray, place: tuple[int, int], color: tuple[int, int, int]) -> None:
-  cv2.circle(canvas, place, 6, color, -1, cv2.LINE_AA)
+def _dot(canvas: np.ndarray, place: tuple[int, int], column: int) -> None:
+  """A disc in the column's colour; with a white middle when the colours begin again."""
+  again, color = divmod(column, len(_COLORS))
+  cv2.circle(canvas, place, 6, _COLORS[color], -1, cv2.LINE_AA)
+  if again:
+    cv2.circle(canvas, place, max(4 - again, 1), (255, 255, 255), -1, cv2.LINE_AA)
 
 
 def _write(canvas: np.ndarray, text: str, place: tuple[int, int], *, scale: float = 0.45) -> None:

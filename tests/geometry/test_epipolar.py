@@ -246,3 +246,26 @@ def test_gradient_equals_finite_differences():
 
     args = (jnp.array([30.0, 20.0]), pair[5])
     jax.test_util.check_grads(samples, args, order=1, modes=["rev"], eps=1e-4, rtol=1e-4)
+
+
+def test_a_line_is_defined_down_to_a_thousandth_of_a_pixel_from_the_epipole():
+  epipole = np.array([10.0, 7.0, 1.0])
+  matrix = jnp.asarray(np.cross(np.eye(3), epipole), jnp.float32)
+  sample = functools.partial(
+    epipolar.sample_line, fundamental=matrix / 20.0, size_wh=(24, 16), num_samples=2
+  )
+  near, valid = sample(jnp.array([10.01, 7.0]))
+  assert valid
+  np.testing.assert_allclose(near[:, 1], 7.0, atol=1e-2)  # along the row, through the epipole
+  assert not sample(jnp.array([10.0, 7.0]))[1]
+
+
+def test_the_originals_borders_have_a_tolerance():
+  """A row a ten-thousandth of a pixel inside counts as a miss, 1e-3 image px inside as a hit."""
+  for row, hit in ((1e-4, False), (1e-3, True)):
+    # F (u, 2, 1) = (0, 1, -row): the line v = row.
+    matrix = jnp.array([[0.0, 0.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, -row]])
+    _, valid = epipolar.sample_line_original(
+      jnp.array([3.0, 2.0]), matrix, size_wh=(8, 8), num_samples=4
+    )
+    assert bool(valid) == hit

@@ -34,6 +34,16 @@ def test_a_file_each_or_all_in_one(tmp_path):
   assert found.views == ("cam_1", "cam_2")
 
 
+def test_a_folder_that_holds_itself_is_refused(tmp_path):
+  (tmp_path / "pose").mkdir()
+  (tmp_path / "pose" / "again").symlink_to(tmp_path / "pose")
+  with pytest.raises(ValueError, match=r"again: a folder, but not keypoints of any known format"):
+    reading.read_file(tmp_path / "pose")
+  (tmp_path / "empty").mkdir()
+  with pytest.raises(ValueError, match=r"empty: a folder, but not keypoints"):
+    reading.read_file(tmp_path / "empty")
+
+
 def test_what_does_not_fit_is_named(tmp_path):
   made = _made()
   writing.write(tmp_path / "all.npz", made, "plain npz")

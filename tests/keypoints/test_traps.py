@@ -135,6 +135,32 @@ def test_a_persons_correction_counts_before_the_networks_instance(tmp_path):
   assert (found.score[0][found.seen[0]] == 1).all()
 
 
+def test_videos_of_one_sleap_file_are_views(tmp_path):
+  """The second shows the same instances two frames later; it is called as its file."""
+  path = files.sleap_labels(tmp_path)
+  alone = _read(path)
+  with h5py.File(path, "r+") as file:
+    frames, videos = file["frames"][()], file["videos_json"][()]
+    later = frames.copy()
+    later["video"], later["frame_idx"] = 1, later["frame_idx"] + 2
+    names = [*videos, json.dumps({"backend": {"filename": "/data/top/right.mp4"}}).encode()]
+    for name, value in (("frames", np.concatenate([frames, later])), ("videos_json", names)):
+      del file[name]
+      file[name] = value
+  found = _read(path)
+  assert found.views == ("left", "right") and found.people == files.PEOPLE
+  assert found.first_frame == files.FIRST and len(found.points) == 5
+  np.testing.assert_array_equal(found.points[:3, :, 0], alone.points[:, :, 0])
+  np.testing.assert_array_equal(found.points[2:, :, 1], alone.points[:, :, 0])
+  assert not found.seen[:2, :, 1].any()
+  with h5py.File(path, "r+") as file:
+    file["frames"][4] = tuple(
+      2 if n == "video" else v for n, v in zip(frames.dtype.names, frames[1])
+    )
+  with pytest.raises(ValueError, match=r"frames are of the videos \[0, 1, 2\]; it names 2"):
+    _read(path)
+
+
 @pytest.mark.parametrize("order", ["frame track node xy", "frame node xy track"])
 def test_axes_of_an_analysis_file_are_those_it_states(tmp_path, order):
   path = files.sleap_analysis(tmp_path)

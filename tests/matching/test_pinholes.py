@@ -48,6 +48,12 @@ def test_locate_inverts_project_and_needs_two_views():
   assert known.sum() == 15
 
 
+def test_median_is_of_what_is_known():
+  off = np.array([[4.0, 1.0, np.nan, 2.0], [np.nan, 3.0, 1.0, np.nan], [np.nan] * 4])
+  np.testing.assert_array_equal(pinholes.median(off, 2), [2.0, 1.0, np.inf])
+  np.testing.assert_array_equal(pinholes.median(off, 3), [2.0, np.inf, np.inf])
+
+
 def test_what_is_behind_a_camera_has_no_image():
   rig, _ = _rig()
   cameras, origin = pinholes.matrices(rig)

@@ -186,3 +186,15 @@ def test_main_layer_equals_golden_in_every_algorithm_and_misplacement(
   if key == "correct_noalign":
     match = np.asarray(match).reshape(1, 32, 32, 2)[:, ::4, ::4]
     np.testing.assert_allclose(match, case["noalign_match"], atol=1e-3)
+
+
+def test_misplaced_samples_of_a_map_that_is_not_square():
+  """By hand, 8 wide and 4 high: (u + 1/2) (w - 1) / w and u w / (w - 1) - 1/2."""
+  samples = jnp.array([[3.5, 1.5], [0.0, 0.0]])
+  aligned = fusion.misplace(samples, (4, 8), "legacy_align")
+  np.testing.assert_allclose(aligned, [[3.5, 1.5], [0.4375, 0.375]], rtol=1e-6)
+  edges = fusion.misplace(samples, (4, 8), "correct_noalign")
+  np.testing.assert_allclose(edges, [[3.5, 1.5], [-0.5, -0.5]], rtol=1e-6)
+  np.testing.assert_allclose(
+    fusion.misplace(jnp.array([7.0, 3.0]), (4, 8), "legacy_align"), [6.5625, 2.625], rtol=1e-6
+  )

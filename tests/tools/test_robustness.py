@@ -160,3 +160,15 @@ def test_same_seed_same_table_and_picture(monkeypatch):
   assert not blue[144:174].any()
   with pytest.raises(ValueError, match="numbers above 0"):
     dot_plot.draw({"a": {"b": 0.0}}, title="t")
+
+
+def test_more_columns_than_colours_are_told_apart():
+  """The tenth has the first one's colour and a white middle."""
+  row = {f"m{i}": 10.0 ** (i % 2) for i in range(10)}
+  drawn = dot_plot.draw({"a": row}, title="t")
+  blue = np.all(drawn == (0, 114, 178), axis=-1)[40:65]
+  places = np.flatnonzero(blue.any(axis=0))
+  (split,) = np.flatnonzero(np.diff(places) > 50)
+  first, tenth = places[: split + 1], places[split + 1 :]
+  middle = drawn[52, [int(np.median(first)), int(np.median(tenth))]]
+  np.testing.assert_array_equal(middle, [(0, 114, 178), (255, 255, 255)])

@@ -163,3 +163,15 @@ def test_no_view_is_flagged_and_gradients_are_finite(mode):
       np.testing.assert_allclose(found.point, scene.joints[0], atol=0.05)
     else:
       np.testing.assert_array_equal(found.point, 0)
+
+
+def test_the_originals_rounding_cuts_towards_zero():
+  """Map coordinate -0.5 is column 0 by cutting and, by floor, the last; -1 counts from the end."""
+  table = jnp.stack(jnp.meshgrid(jnp.arange(6.0), jnp.arange(4.0)), axis=-1)
+  look_up = functools.partial(consensus.look_up_match, table, stride=4)
+  half = jnp.array([-0.5, 1.5])
+  np.testing.assert_array_equal(look_up(half, reference_rounding=True), [1.5, 1.5])
+  np.testing.assert_array_equal(
+    look_up(jnp.array([-2.5, 1.5]), reference_rounding=True), [21.5, 1.5]
+  )
+  np.testing.assert_array_equal(look_up(jnp.array([-2.5, 15.0])), [1.5, 13.5])

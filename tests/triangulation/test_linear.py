@@ -115,6 +115,26 @@ def test_select_views_golden_triangulate_pymvg():
     np.testing.assert_array_equal(chosen, g[key])
 
 
+def test_a_score_on_the_threshold_is_not_above_it():
+  at = np.float32(0.05)
+  scores = jnp.array([0.9, 0.8, at, np.nextafter(at, np.float32(1))])
+  chosen = linear.select_views(scores, threshold=0.05)
+  np.testing.assert_array_equal(chosen, [True, True, False, True])
+
+
+def test_a_positive_weight_counts_for_a_hundredth_of_the_largest():
+  rng = np.random.default_rng(5)
+  scene = scenes.make_scene(12)
+  uv = scene.uv + rng.normal(0, 5, scene.uv.shape)
+  points = {}
+  for least in (0.001, 0.01, 0.02):
+    weight = np.tile(np.array([2.0, 2.0, 2.0 * least, 2.0 * least])[:, None], (1, 17))
+    points[least], valid = _run(uv, *scene.cameras, weight)
+    assert valid.all()
+  np.testing.assert_array_equal(points[0.001], points[0.01])
+  assert np.abs(points[0.02] - points[0.01]).max() > 1e-3
+
+
 @pytest.mark.parametrize("name", ["noise", "outl"])
 def test_golden_cv2triangulate(name):
   g = golden_files.load("triangulation_two_view")

@@ -230,3 +230,19 @@ def test_max_product_is_the_best_of_all_poses():
     np.testing.assert_allclose(energy, totals.max(), rtol=1e-5)
     if np.isfinite(energy):
       np.testing.assert_allclose(joints, points[np.argmax(totals)], atol=1e-3)
+
+
+@pytest.mark.parametrize("same_grid", [False, True])
+@pytest.mark.parametrize("original", [False, True])
+def test_the_look_up_knows_width_from_height(original, same_grid):
+  """One bright pixel (u, v) = (12, 3) of a map 16 wide and 8 high, seen by a unit camera."""
+  maps = jnp.zeros((1, 1, 8, 16)).at[0, 0, 3, 12].set(1.0)
+  eye = jnp.eye(3)[None]
+  camera = Cameras(eye, eye, jnp.zeros((1, 3)))
+  # The original divides u by the height and v by the width before it multiplies by its own.
+  uv = (4 * 12 * 7 / 15, 4 * 3 * 15 / 7) if original else (4 * 12 + 1.5, 4 * 3 + 1.5)
+  place = jnp.array([[[uv[0]], [uv[1]], [1.0]]])
+  value = unary.unary(
+    maps, camera, jnp.ones(1), place, stride=4, same_grid=same_grid, reference=original
+  )
+  np.testing.assert_allclose(value, np.ones((1, 1, 1, 1)), atol=0.05)
