@@ -88,6 +88,10 @@ def run(options: argparse.Namespace) -> None:
   page = options.out / "report.html"
   print(*report.write(page, footage, rig, network.skeleton, estimated, left_out, box), sep="\n")
   print(f"Wrote {page}")
+  image = options.out / "overlay.png"
+  shown = report.overlay(image, footage, rig, network.skeleton, estimated)
+  if shown is not None:
+    print(f"Wrote {image}: frame {shown} of every camera")
   path = options.out / "keypoints.npz"
   writing.write(path, raw, "plain npz")
   print(f"Wrote {path}: what each view saw by itself")

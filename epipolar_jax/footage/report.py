@@ -5,6 +5,7 @@ One file without scripts, fonts or network; names from outside are escaped.
 
 import base64
 import html
+import itertools
 import pathlib
 import warnings
 from collections.abc import Iterator, Sequence
@@ -238,6 +239,32 @@ def _figures(
       )
     if frame >= max(wanted):
       return
+
+
+def overlay(
+  path: pathlib.Path, footage: Footage, rig: Rig, skeleton: Skeleton, estimated: Estimate
+) -> int | None:
+  """Writes the middle frame with a person in every view, the skeleton over it.
+
+  Returns:
+    Its number; None, and no file, where nobody was found.
+  """
+  found = np.flatnonzero(estimated.valid[:, 0].any(axis=-1))
+  if not len(found):
+    return None
+  frame = int(found[len(found) // 2])
+  images = next(itertools.islice(footage.frames(frame), 1))
+  tiles = [
+    _drawn(image, rig, view, skeleton, estimated, frame)
+    for view, image in enumerate(images)
+    if image is not None
+  ]
+  columns = min(len(tiles), 4)
+  tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
+  rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
+  sheet = cv2.resize(np.vstack(rows), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+  predictions.write_png(path, sheet)
+  return frame
 
 
 def _drawn(image, rig: Rig, view: int, skeleton: Skeleton, estimated: Estimate, frame: int):
