@@ -2,10 +2,11 @@
 
 python -m epipolar_jax.tools.hidden_view --videos 'cam*.mp4' --cameras calibration.toml --out DIR
 
-The recording is predicted as it is, without fusion, by `robust`: that is the standard. Then a grey bar hides the middle third of
-the person's window in one or two cameras, and the joints are detected again, by each view alone and
-with fusion. What is printed: the distance in the hidden views to the projected standard (median
-over joints and frames), and of the joints triangulated from all views to the standard.
+The recording is predicted as it is; each view's own joints, triangulated by `robust`, are the
+standard. Then a grey bar hides the middle third of the person's window in one or two cameras, and
+the joints are detected again, by each view alone and with fusion. Printed: the distance in the
+hidden views to the projected standard (median over joints and frames), and that of the joints
+triangulated from all views to the standard (mean / 90th percentile).
 """
 
 import argparse
