@@ -11,7 +11,7 @@ import warnings
 
 import numpy as np
 
-from epipolar_jax.calibration import mistakes
+from epipolar_jax.calibration import mistakes, resection
 from epipolar_jax.keypoints.observations import Observations
 from epipolar_jax.matching import naming, pinholes
 from epipolar_jax.rigs.rig import Rig
@@ -70,6 +70,8 @@ class Diagnosis:
     size_px: median size of a person (or animal, or board) in the images.
     suspect: the view without which the others agree far better; None if there is none.
     explanations: what is named: one, or several that explain it equally well, the best first.
+    resected: pose of the suspect from the points of the others, where no mistake is named; None if
+      none fits.
   """
 
   views: tuple[str, ...]
@@ -79,6 +81,7 @@ class Diagnosis:
   size_px: float
   suspect: str | None
   explanations: tuple[Explanation, ...]
+  resected: resection.Resection | None = None
 
   @property
   def alarm(self) -> bool:
@@ -119,14 +122,21 @@ def _diagnose(recording: "_Recording", observations: Observations, rig: Rig) -> 
   ]
   tried = [dataclasses.replace(one, before_px=before) for one in tried]
   tried = sorted((x for x in tried if np.isfinite(x.after_px)), key=lambda one: one.after_px)
+  suspect, named, resected = _suspect(recording.views, given), _named(tried, before), None
+  if suspect is not None and not named:
+    view = recording.views.index(suspect)
+    resected = resection.resect(
+      given.given[view], recording.ideal[view], recording.poses[view], max(recording.sizes[view])
+    )
   return Diagnosis(
     recording.views,
     pairs,
     given.left_out,
     given.others,
     recording.size_px,
-    _suspect(recording.views, given),
-    tuple(_named(tried, before)),
+    suspect,
+    tuple(named),
+    resected,
   )
 
 

@@ -72,11 +72,11 @@ def _compare(options: argparse.Namespace, rig) -> bool:
     kept = [f"{v} {a} of {b}" for v, a, b in zip(observations.views, after, before)]
     print(f"The person seen most was followed; frames: {', '.join(kept)}")
   found = diagnosis.diagnose(observations, rig)
-  _tell(found)
+  _tell(found, rig)
   return suspicious or found.alarm
 
 
-def _tell(found) -> None:
+def _tell(found, rig) -> None:
   """Prints a diagnosis."""
   import numpy as np
 
@@ -93,6 +93,13 @@ def _tell(found) -> None:
       f"SUSPICIOUS: camera {found.suspect} is {_px(found.left_out[view])} px off; the others agree "
       f"to {_px(found.others[view])} px without it"
     )
+  if found.resected is not None:
+    new = found.resected
+    print(
+      f"With its pose from the points of the others (its lens as it is) {found.suspect} is "
+      f"{new.error_px:.1f} px off on points not fitted: turned by {new.degrees:.1f}°, moved by "
+      f"{new.mm:.0f} mm"
+    )
   several = len(found.explanations) > 1
   for one in found.explanations:
     who = "all cameras are" if one.cameras == found.views else _named(one.cameras)
@@ -100,7 +107,11 @@ def _tell(found) -> None:
       f"{'PERHAPS' if several else 'FOUND'}: {who} {one.before_px:.1f} px off; treated as "
       f"{one.text}: {one.after_px:.1f} px"
     )
-  if found.alarm and not found.explanations:
+  copied = [pair for pair in rig.twins() if found.suspect in pair]
+  for pair in copied:
+    other = pair[1] if pair[0] == found.suspect else pair[0]
+    print(f"FOUND: camera {found.suspect} has the pose of {other}, which is not its own")
+  if found.alarm and not found.explanations and not copied:
     off = np.nanmax(found.pairs) if not np.isnan(found.pairs).all() else np.nan
     print(
       f"SUSPICIOUS: {_px(off)} px between two cameras that see a body of {found.size_px:.0f} px, "

@@ -42,6 +42,9 @@ def test_a_camera_that_moved_is_suspected_without_a_name():
   found = diagnosis.diagnose(observations, moved)
   assert found.alarm and found.suspect == "cam2" and found.explanations == ()
   assert found.left_out.argmax() == 2 and found.others.argmin() == 2
+  # Its pose from the points of the others is where it was.
+  assert found.resected.error_px < 5 and abs(found.resected.mm - 500 * np.sqrt(2)) < 60
+  np.testing.assert_allclose(found.resected.rotation, rig.cameras.rotation[2], atol=0.02)
 
 
 def test_time_offsets_are_found_in_parts_of_a_frame():
