@@ -27,8 +27,9 @@ _OUTLIER = 3.0
 _SHARE, _CLEAR = 0.5, 1.3
 # Explanations of one camera that look best by that camera's own error, and are judged on all.
 _SHORTLIST = 6
-# Epipolar distances above this share of a person's size in the image are no detector's noise.
-_LEAST_OFF = 0.02
+# Epipolar distances above this share of a person's size in the image, and so many px, are no
+# detector's noise.
+_LEAST_OFF, _LEAST_OFF_PX = 0.02, 4.0
 # A camera is suspected if without it the others agree this many times better.
 _SUSPECT = 2.0
 # Time offsets tried, frames; then parts of a frame around the best.
@@ -87,7 +88,7 @@ class Diagnosis:
   def alarm(self) -> bool:
     """Something is wrong: a mistake is named, or errors are too large for a detector's noise."""
     known = self.pairs[~np.isnan(self.pairs)]
-    too_far = bool((known > _LEAST_OFF * self.size_px).any())
+    too_far = bool((known > max(_LEAST_OFF * self.size_px, _LEAST_OFF_PX)).any())
     return too_far or self.suspect is not None or bool(self.explanations)
 
 
@@ -125,9 +126,7 @@ def _diagnose(recording: "_Recording", observations: Observations, rig: Rig) -> 
   suspect, named, resected = _suspect(recording.views, given), _named(tried, before), None
   if suspect is not None and not named:
     view = recording.views.index(suspect)
-    resected = resection.resect(
-      given.given[view], recording.ideal[view], recording.poses[view], max(recording.sizes[view])
-    )
+    resected = resection.resect(given.given[view], recording.ideal[view], recording.poses[view])
   return Diagnosis(
     recording.views,
     pairs,

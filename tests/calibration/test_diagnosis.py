@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from epipolar_jax import __main__ as command
-from epipolar_jax.calibration import checking, diagnosis, mistakes
+from epipolar_jax.calibration import checking, diagnosis, mistakes, resection
 from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.keypoints import writing
 from epipolar_jax.rigs import lenses
@@ -45,6 +45,20 @@ def test_a_camera_that_moved_is_suspected_without_a_name():
   # Its pose from the points of the others is where it was.
   assert found.resected.error_px < 5 and abs(found.resected.mm - 500 * np.sqrt(2)) < 60
   np.testing.assert_allclose(found.resected.rotation, rig.cameras.rotation[2], atol=0.02)
+
+
+def test_a_pose_is_found_among_outliers_or_not_at_all():
+  rig, points = walkers.ring(2), walkers.walk(20).reshape(-1, 3)
+  k, r, t = (x[1] for x in (rig.cameras.intrinsics, *_pose(rig)))
+  ideal = walkers.project(points[None], rig.cameras)[0, 1]
+  ideal[::4] += 300.0
+  points[1::5] = np.nan
+  file = k, rig.cameras.rotation[0], rig.cameras.translation[0]
+  found = resection.resect(points, ideal, file)
+  np.testing.assert_allclose(found.rotation, r, atol=1e-3)
+  np.testing.assert_allclose(found.translation, t, atol=5.0)
+  assert found.error_px < 1 and abs(found.degrees - 180) < 5 and found.mm > 8000
+  assert resection.resect(points[:20], ideal[:20], file) is None
 
 
 def test_time_offsets_are_found_in_parts_of_a_frame():
