@@ -15,6 +15,8 @@ from epipolar_jax import checkpointing, digests
 from epipolar_jax.runtime import parallel
 from tests import rot
 
+# Of a refused restore, threads of tensorstore report to an event loop that is closed by then.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 _META = {"task": "t", "model": {"width": 0.5, "fusion": {"merge": "late"}}}
 
 

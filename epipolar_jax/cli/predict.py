@@ -44,8 +44,9 @@ def run(options: argparse.Namespace) -> None:
   import numpy as np
   from tqdm import tqdm
 
+  from epipolar_jax.calibration import judging
   from epipolar_jax.cli import outputs
-  from epipolar_jax.footage import detector, prediction, rigs, videos
+  from epipolar_jax.footage import detector, prediction, report, rigs, tracker, videos
   from epipolar_jax.keypoints import reading, writing
   from epipolar_jax.keypoints.observations import Observations
   from epipolar_jax.rigs.rig import Rig
@@ -80,6 +81,13 @@ def run(options: argparse.Namespace) -> None:
     )
   outputs.tell(estimated, own, rig, options.method)
   outputs.write(options.out, estimated, chosen, fps=footage.fps, up=options.up)
+  left_out = estimated.reprojection_px[:, 0]
+  if len(footage.names) > 2:
+    left_out = judging.leave_one_out(own, rig.cameras, method=options.method)
+  box = float(np.nanmedian(found.windows[..., 2])) / tracker.MARGIN
+  page = options.out / "report.html"
+  print(*report.write(page, footage, rig, network.skeleton, estimated, left_out, box), sep="\n")
+  print(f"Wrote {page}")
   path = options.out / "keypoints.npz"
   writing.write(path, raw, "plain npz")
   print(f"Wrote {path}: what each view saw by itself")

@@ -15,7 +15,7 @@ from epipolar_jax.rigs.rig import Rig
 from epipolar_jax.triangulation import estimate
 
 # Side of a window in sides of the joints' own box.
-_MARGIN = 1.35
+MARGIN = 1.35
 # A window is never smaller than this share of the skeleton's size at its distance.
 _LEAST_SIDE = 0.4
 # A joint counts for the windows where its view scores this, and two views agree.
@@ -166,7 +166,7 @@ class Tracker:
       if image is None or (x[:, 2] <= 0).any():
         continue
       uv = x[:, :2] / x[:, 2:] @ k[view][:2, :2].T + k[view][:2, 2]
-      centre, side = windows.around(uv, np.ones(len(uv), bool), margin=_MARGIN)
+      centre, side = windows.around(uv, np.ones(len(uv), bool), margin=MARGIN)
       focal = np.sqrt(abs(np.linalg.det(k[view][:2, :2])))
       least = _LEAST_SIDE * self._detector.skeleton.size_mm * focal / np.median(x[:, 2])
       side = max(side, least)
@@ -190,7 +190,7 @@ class Tracker:
         for view in np.flatnonzero(np.isfinite(whole[f, :, 2])):
           good = score[f, view] > _LEAST_SCORE
           if good.sum() >= _FEWEST_JOINTS:
-            centre, side = windows.around(own[f, view], good, margin=_MARGIN)
+            centre, side = windows.around(own[f, view], good, margin=MARGIN)
             wanted[f, view] = *centre, max(side, 1.0)
       else:
         wanted[f] = whole[f]

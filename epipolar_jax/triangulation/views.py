@@ -1,4 +1,4 @@
-"""What a method of triangulation takes and returns, `Views` and `Joints`, and the map over joints."""
+"""What a method of triangulation takes and returns, and the map over the joints of a batch."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -131,6 +131,36 @@ def _draw(
     )
 
 
+def draw_limbs(
+  canvas: np.ndarray,
+  uv: np.ndarray,
+  valid: np.ndarray,
+  skeleton: skeletons.Skeleton,
+  *,
+  thickness: int,
+) -> None:
+  """Draws the limbs between joints that are there, in place: left blue, right vermilion.
+
+  Args:
+    canvas: [h, w, 3] uint8 RGB.
+    uv: [j, 2], px; anything where not valid.
+    valid: [j], bool.
+    skeleton: of the joints.
+    thickness: of the lines, px.
+  """
+  height, width = canvas.shape[:2]
+  places = np.clip(np.rint(np.where(valid[:, None], uv, 0.0)), -width, 2 * max(width, height))
+  sides = {
+    i: c for pair in skeleton.flip_pairs for i, c in zip(pair, (palette.RIGHT, palette.LEFT))
+  }
+  for parent, child in skeleton.limbs:
+    if valid[parent] and valid[child]:
+      start, stop = (tuple(places[i].astype(int).tolist()) for i in (parent, child))
+      color = sides.get(child, palette.MIDDLE)
+      cv2.line(canvas, start, stop, palette.STAGE, thickness + 2, cv2.LINE_AA)
+      cv2.line(canvas, start, stop, color, thickness, cv2.LINE_AA)
+
+
 def _label(canvas: np.ndarray, text: str) -> None:
   """White on a dark bar at the top, legible at 100 %."""
   canvas[:18] = canvas[:18] // 4

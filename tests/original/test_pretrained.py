@@ -339,7 +339,7 @@ def test_a_run_starts_from_an_own_checkpoint(tmp_path):
 
 def test_other_joints_and_other_fusion_keep_the_trunk(tmp_path):
   stored, said = _own(tmp_path / "own"), []
-  start = _variables(num_joints=20, merge="heatmaps")
+  start = _variables(skeleton="union_20", merge="heatmaps")
   got = pretrained.initialize(start, f"checkpoint:{tmp_path / 'own'}", say=said.append)
   assert _equal(got["params"]["backbone"]["trunk"], stored["params"]["backbone"]["trunk"])
   assert _equal(got["batch_stats"]["backbone"], stored["batch_stats"]["backbone"])

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 from configs import synthetic_full
-from epipolar_jax import checkpointing, heatmaps, tasks
-from epipolar_jax.inputs import datasets
+from epipolar_jax import checkpointing, heatmaps, skeletons, tasks
+from epipolar_jax.evaluation import batch_statistics
+from epipolar_jax.evaluation import multiview as evaluation
+from epipolar_jax.inputs import batches, datasets
 from epipolar_jax.inputs import multiview as inputs
 from epipolar_jax.models import pose_resnet
 from epipolar_jax.runtime import parallel
 from epipolar_jax.tasks import multiview
-from epipolar_jax.training import batch_statistics, schedules
+from epipolar_jax.training import schedules
 from epipolar_jax.training import state as train_state
 from epipolar_jax.training import step as train_step
 from tests import dots, small_network
@@ -299,3 +301,28 @@ def test_methods_that_use_matches_name_the_fusion_that_has_none(merge):
   config.eval.triangulation = "dlt,epipolar"
   with pytest.raises(ValueError, match=f"eval.triangulation 'epipolar' .* {merge!r}"):
     tasks.build(config, axis_name=None)
+
+
+def test_a_skeleton_of_ones_own_shapes_the_network_its_checkpoint_and_the_table(tmp_path):
+  path = tmp_path / "mouse.toml"
+  path.write_text(
+    'name = "mouse"\nsize_mm = 80\njoints = ["nose", "left_ear", "right_ear", "tail"]\n'
+    'parents = ["tail", "nose", "nose", ""]\nflip_pairs = [["right_ear", "left_ear"]]\n'
+  )
+  config = _config(model__skeleton=str(path))
+  task = tasks.build(config, axis_name=None)
+  shapes = jax.eval_shape(task.init, jax.random.key(0))
+  assert shapes["params"]["backbone"]["head"]["bias"].shape == (4,)
+  assert task.meta["model"]["num_joints"] == 4
+  assert task.meta["model"]["skeleton"]["joints"] == ["nose", "left_ear", "right_ear", "tail"]
+  # Thresholds are shares of its size.
+  truth = np.zeros((1, 4, 3), np.float32)
+  found = {"joints_3d": truth + np.float32(2.0), "joint_valid": np.ones((1, 4), bool)}
+  labels = {"joints_3d": truth, "labelled": np.ones((1, 4), bool)}
+  mouse = skeletons.of_model(config.model)
+  numbers = evaluation._pose_numbers(found, labels, mouse)
+  # Of 80 mm; all joints are 3.5 mm off.
+  assert numbers["pck_3d_2mm_percent"] == 0 and numbers["pck_3d_4mm_percent"] == 100
+  # A data set of 17 joints is another's.
+  with pytest.raises(ValueError, match=r"joints_3d has 17 joints, model\.skeleton mouse has 4"):
+    next(batches.eval_batches(config, dots.frames(1)))

@@ -100,6 +100,7 @@ def test_a_state_that_does_not_fit_the_optimizer_names_its_options(tmp_path):
   assert len(str(refused.value)) < 500
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_damaged_checkpoint_is_not_taken_for_another_optimizer(tmp_path):
   loop.train(_config(), tmp_path, stop_at=1)
   for file in (tmp_path / "checkpoints" / "1" / "weights").rglob("*"):

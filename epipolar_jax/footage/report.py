@@ -1,0 +1,258 @@
+"""report.html: how far a prediction can be trusted, in words, tables, curves and images.
+
+One file without scripts, fonts or network; names from outside are escaped.
+"""
+
+import base64
+import html
+import pathlib
+import warnings
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+
+from epipolar_jax.calibration import judging
+from epipolar_jax.footage import windows
+from epipolar_jax.footage.videos import Footage
+from epipolar_jax.rigs import lenses
+from epipolar_jax.rigs.rig import Rig
+from epipolar_jax.skeletons import Skeleton
+from epipolar_jax.triangulation.estimate import Estimate
+from epipolar_jax.visualize import palette, predictions
+
+# Left-out error in shares of the person's size in the image: good below the first, useless above
+# the second.
+_GOOD, _BAD = 0.02, 0.05
+# A camera is suspected when its median error is this many times that of the others.
+_SUSPECT = 2.0
+_WORST, _TILE = 12, 300
+_CHART = (900, 220)
+_COLORS = ("#56b4e9", "#d55e00", "#f0e442", "#00c894", "#e28cbe", "#e69f00", "#cfd8e3", "#9a6fe0")
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<title>{title}</title>
+<style>{palette}
+body{{background:var(--ground);color:var(--text);font:16px/1.5 system-ui,sans-serif;
+margin:0 auto;max-width:60rem;padding:1rem}}
+h1{{font-size:1.4rem}}h2{{font-size:1.1rem;margin-top:2rem}}
+.verdict{{background:var(--raised);border-left:4px solid var(--attention);padding:.6rem 1rem}}
+.scroll{{overflow-x:auto}}table{{border-collapse:collapse}}
+td,th{{padding:.15rem .8rem;text-align:right;border-bottom:1px solid var(--rule)}}
+td:first-child,th:first-child{{text-align:left}}p,figcaption{{color:var(--muted)}}
+.verdict p{{color:var(--text)}}svg{{width:100%;height:auto;background:var(--raised)}}
+figure{{margin:0 0 1rem}}img{{max-width:100%;height:auto}}
+</style></head><body>
+<h1>{title}</h1>
+{body}
+</body></html>
+"""
+
+
+def write(
+  path: pathlib.Path,
+  footage: Footage,
+  rig: Rig,
+  skeleton: Skeleton,
+  estimated: Estimate,
+  left_out: np.ndarray,
+  size_px: float,
+) -> list[str]:
+  """Writes the page.
+
+  Args:
+    path: of the file.
+    footage: the recordings, for the images of the worst frames.
+    rig: of the views.
+    skeleton: of the joints.
+    estimated: of one person, [f, 1, ...].
+    left_out: [f, v, j], px, what a view saw against the others' point (with two views, the
+      reprojection error); NaN where there is none.
+    size_px: of the person in the images.
+
+  Returns:
+    The verdict, sentence by sentence.
+  """
+  sentences = verdict(rig.names, estimated, left_out, size_px)
+  worst = _worst(left_out)
+  body = [
+    '<div class="verdict">' + "".join(f"<p>{html.escape(s)}</p>" for s in sentences) + "</div>",
+    "<p>The error is the distance, in pixels, between what a view saw by itself and the point that "
+    "the other views give (with two cameras: the reprojection error).</p>",
+    "<h2>By camera</h2>" + _table(("camera", "median", "90 %", "seen"), _rows(rig.names, left_out)),
+    "<h2>Over time</h2>" + _chart(rig.names, _median(left_out, axis=2)),
+    "<h2>By joint</h2>"
+    + _table(
+      ("joint", "median", "90 %", "seen"), _rows(skeleton.joints, np.moveaxis(left_out, 2, 1))
+    ),
+    "<h2>Lengths of limbs</h2><p>A limb keeps its length; what it varies is error.</p>"
+    + _table(("limb", "median, mm", "standard deviation, mm"), _limbs(skeleton, estimated)),
+    "<h2>The worst frames</h2>",
+    *_figures(footage, rig, skeleton, estimated, worst),
+  ]
+  title = "Prediction: " + ", ".join(rig.names)
+  text = _PAGE.format(title=html.escape(title), palette=palette.style_sheet(), body="\n".join(body))
+  path.write_text(text, encoding="utf-8")
+  return sentences
+
+
+def verdict(
+  names: Sequence[str], estimated: Estimate, left_out: np.ndarray, size_px: float
+) -> list[str]:
+  """What the numbers say, in words; arguments as for `write`."""
+  valid = estimated.valid.mean()
+  if not np.isfinite(left_out).any():
+    return ["Nothing was triangulated: no two views agree on a person."]
+  middle = float(np.nanmedian(left_out))
+  share = middle / size_px
+  quality = "good" if share < _GOOD else "usable with care" if share < _BAD else "not to be trusted"
+  said = [
+    f"The views' agreement is {quality}: half of a view's own detections lie within {middle:.1f} "
+    f"px of the point that the other views give, {share:.1%} of the person's size of "
+    f"{size_px:.0f} px.",
+    f"{valid:.1%} of the joints were triangulated.",
+  ]
+  each = {n: float(_median(left_out[:, v])) for v, n in enumerate(names)}
+  # One camera that is off spoils the point that the others are compared with: the worst is named.
+  name = max(each, key=lambda n: np.nan_to_num(each[n]))
+  rest = float(_median([e for n, e in each.items() if n != name]))
+  if len(names) > 2 and each[name] > _SUSPECT * rest:
+    said.append(
+      f"Camera {name} is {each[name]:.1f} px off, the others {rest:.1f} px: its calibration, its "
+      "timing or its video may be wrong."
+    )
+  if share >= _GOOD:
+    said.append("epipolar calibrate refines the cameras on these keypoints.")
+  return said
+
+
+def _median(errors, axis=None) -> np.ndarray:
+  """Median of what is a number; NaN where nothing is."""
+  with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+    return np.nanmedian(errors, axis=axis)
+
+
+def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+  head = "".join(f"<th>{html.escape(x)}</th>" for x in heading)
+  lines = ("".join(f"<td>{html.escape(x)}</td>" for x in row) for row in rows)
+  body = "".join(f"<tr>{line}</tr>" for line in lines)
+  return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
+
+
+def _rows(names: Sequence[str], errors: np.ndarray) -> list[tuple[str, str, str, str]]:
+  """Of errors [f, n, m], a row for each of n."""
+  rows = []
+  for index, name in enumerate(names):
+    one = errors[:, index]
+    seen = one[np.isfinite(one)]
+    low, high = np.percentile(seen, (50, 90)) if len(seen) else (np.nan, np.nan)
+    shown = (f"{low:.1f} px", f"{high:.1f} px") if len(seen) else ("none", "none")
+    rows.append((name, *shown, f"{len(seen) / one.size:.0%}"))
+  return rows
+
+
+def _limbs(skeleton: Skeleton, estimated: Estimate) -> list[tuple[str, str, str]]:
+  points, valid = estimated.points[:, 0], estimated.valid[:, 0]
+  rows = []
+  for parent, child in skeleton.limbs:
+    length = np.linalg.norm(points[:, parent] - points[:, child], axis=-1)
+    length = length[valid[:, parent] & valid[:, child]]
+    name = f"{skeleton.joints[parent]} to {skeleton.joints[child]}"
+    shown = (f"{np.median(length):.0f}", f"{length.std():.1f}") if len(length) else ("none", "none")
+    rows.append((name, *shown))
+  return rows
+
+
+def _chart(names: Sequence[str], errors: np.ndarray) -> str:
+  """Error [f, v] over frames as SVG, a line a camera; gaps where there is none."""
+  wide, high = _CHART
+  frames = len(errors)
+  finite = errors[np.isfinite(errors)]
+  top = max(float(np.percentile(finite, 99)) * 1.1, 1.0) if len(finite) else 1.0
+  step = max(1, frames // wide)
+  parts = [f'<svg viewBox="0 0 {wide} {high + 24}" role="img" aria-label="error over time">']
+  for share in (0.0, 0.5, 1.0):
+    y = high * (1 - share)
+    parts.append(f'<line x1="0" x2="{wide}" y1="{y:.0f}" y2="{y:.0f}" stroke="#323b45"/>')
+    parts.append(f'<text x="4" y="{max(y - 3, 12):.0f}" fill="#a5b0bc">{share * top:.0f} px</text>')
+  for view, name in enumerate(names):
+    color = _COLORS[view % len(_COLORS)]
+    for run in _runs(errors[::step, view]):
+      places = " ".join(
+        f"{(i * step + 0.5) / frames * wide:.1f},{high * (1 - min(e / top, 1)):.1f}" for i, e in run
+      )
+      parts.append(f'<polyline points="{places}" fill="none" stroke="{color}" stroke-width="2"/>')
+    x = 60 + view * max(60, (wide - 80) // max(len(names), 1))
+    parts.append(f'<text x="{x}" y="{high + 18}" fill="{color}">{html.escape(name)}</text>')
+  parts.append(f'<text x="{wide - 110}" y="{high + 18}" fill="#a5b0bc">{frames} frames</text>')
+  return "".join(parts) + "</svg>"
+
+
+def _runs(values: np.ndarray) -> Iterator[list[tuple[int, float]]]:
+  """Stretches without NaN, as (index, value)."""
+  run = []
+  for index, value in enumerate([*values, np.nan]):
+    if np.isfinite(value):
+      run.append((index, float(value)))
+    elif run:
+      yield run
+      run = []
+
+
+def _worst(left_out: np.ndarray) -> list[tuple[int, int]]:
+  """(frame, view) of the largest median errors, no two near each other, in order of time."""
+  errors = _median(left_out, axis=2)
+  apart = max(1, len(errors) // (3 * _WORST))
+  chosen: list[tuple[int, int]] = []
+  for flat in np.argsort(-np.nan_to_num(errors, nan=-1.0), axis=None):
+    frame, view = np.unravel_index(flat, errors.shape)
+    if not np.isfinite(errors[frame, view]) or len(chosen) == _WORST:
+      break
+    if all(abs(frame - f) >= apart for f, _ in chosen):
+      chosen.append((int(frame), int(view)))
+  return sorted(chosen)
+
+
+def _figures(
+  footage: Footage, rig: Rig, skeleton: Skeleton, estimated: Estimate, worst
+) -> Iterator[str]:
+  """The images of these frames with the skeleton that was triangulated."""
+  wanted = dict(worst)
+  if not wanted:
+    return
+  for frame, images in enumerate(footage.frames()):
+    view = wanted.get(frame)
+    if view is not None and images[view] is not None:
+      tile = _drawn(images[view], rig, view, skeleton, estimated, frame)
+      _, data = cv2.imencode(".jpg", cv2.cvtColor(tile, cv2.COLOR_RGB2BGR))
+      source = base64.b64encode(data.tobytes()).decode()
+      caption = html.escape(f"frame {frame}, {rig.names[view]}")
+      yield (
+        f'<figure><img alt="{caption}" src="data:image/jpeg;base64,{source}">'
+        f"<figcaption>{caption}</figcaption></figure>"
+      )
+    if frame >= max(wanted):
+      return
+
+
+def _drawn(image, rig: Rig, view: int, skeleton: Skeleton, estimated: Estimate, frame: int):
+  """The part of an image around the person, with the triangulated skeleton."""
+  valid = estimated.valid[frame, 0]
+  places = judging.project(rig.cameras[view], estimated.points[frame, 0])
+  places = rig.lenses[view].distort(places, np.asarray(rig.cameras.intrinsics[view]))
+  valid = valid & np.isfinite(places).all(axis=-1)
+  size, high, wide = 2 * _TILE, *image.shape[:2]
+  centre, side = np.array([wide - 1, high - 1]) / 2, float(max(high, wide))
+  if valid.any():
+    centre, side = windows.around(places, valid, margin=1.5)
+  matrix = windows.affine(centre, np.array(max(side, 1.0)), size=size)
+  none = lenses.Pinhole()
+  tile = windows.cut(image, none, np.eye(3), matrix, size=size)
+  drawn = places @ matrix[:, :2].T + matrix[:, 2]
+  predictions.draw_limbs(tile, drawn, valid, skeleton, thickness=3)
+  return tile

@@ -1,0 +1,88 @@
+"""The report of a prediction: its verdict, and a page that is self-contained and escaped."""
+
+import dataclasses
+import html.parser
+
+import numpy as np
+
+from epipolar_jax import skeletons
+from epipolar_jax.calibration import judging
+from epipolar_jax.footage import report
+from epipolar_jax.triangulation import estimate
+from tests import walkers
+from tests.footage import dots
+
+_SKELETON = skeletons.SKELETONS["coco_17"]
+_FRAMES = 6
+
+
+class _Drawn:
+  def __init__(self, frames):
+    self._frames = frames
+
+  def frames(self):
+    return iter(self._frames)
+
+
+def _case(*, shift_px=0.0, names=("cam0", "cam1", "cam2", "cam3")):
+  """A rig, an estimate of its walkers, and their left-out errors; one view is shifted."""
+  rig = dataclasses.replace(walkers.ring(4), names=names)
+  points = dots.spread(_FRAMES)
+  observations = walkers.observed(points, rig, noise_px=1.0)
+  moved = observations.points.copy()
+  moved[:, :, 2] += shift_px
+  observations = dataclasses.replace(observations, points=moved, joints=_SKELETON.joints)
+  estimated = estimate.triangulate(observations, rig.cameras)
+  return rig, points, estimated, judging.leave_one_out(observations, rig.cameras)
+
+
+def test_the_verdict_names_the_camera_that_is_off():
+  rig, _, estimated, errors = _case()
+  good = report.verdict(rig.names, estimated, errors, 400.0)
+  assert "agreement is good" in good[0] and "100.0%" in good[1] and len(good) == 2
+  rig, _, estimated, errors = _case(shift_px=60.0)
+  off = report.verdict(rig.names, estimated, errors, 400.0)
+  assert any("Camera cam2" in s and "timing" in s for s in off)
+  assert not any("Camera cam0" in s for s in off)
+  bad = report.verdict(rig.names, estimated, errors, 20.0)
+  assert "not to be trusted" in bad[0] and "calibrate" in bad[-1]
+  nothing = report.verdict(rig.names, estimated, np.full_like(errors, np.nan), 400.0)
+  assert nothing == ["Nothing was triangulated: no two views agree on a person."]
+
+
+class _Tags(html.parser.HTMLParser):
+  def __init__(self):
+    super().__init__()
+    self.tags, self.sources = [], []
+
+  def handle_starttag(self, tag, attributes):
+    self.tags.append(tag)
+    self.sources += [v for k, v in attributes if k in ("src", "href")]
+
+
+def test_the_page_is_one_inert_file(tmp_path):
+  names = ("<script>alert(1)</script>", "cam1", 'a"b', "cam3")
+  rig, points, estimated, errors = _case(names=names)
+  errors[1, 2] = np.nan
+  path = tmp_path / "report.html"
+  footage = _Drawn(dots.draw(points, rig))
+  report.write(path, footage, rig, _SKELETON, estimated, errors, 400.0)
+  page = path.read_text(encoding="utf-8")
+  tags = _Tags()
+  tags.feed(page)
+  assert "script" not in tags.tags and "alert(1)" in page
+  assert tags.tags.count("img") == _FRAMES
+  assert all(source.startswith("data:image/jpeg;base64,") for source in tags.sources)
+  assert tags.tags.count("polyline") >= 5  # a gap parts one camera's line
+  assert "nan" not in page.replace("base64", "").lower().split("<h2>the worst")[0]
+
+
+def test_a_page_of_nobody_is_a_page(tmp_path):
+  rig, points, estimated, errors = _case()
+  nobody = dataclasses.replace(
+    estimated, points=0 * estimated.points, valid=np.zeros_like(estimated.valid)
+  )
+  path = tmp_path / "report.html"
+  footage = _Drawn(dots.draw(points, rig))
+  said = report.write(path, footage, rig, _SKELETON, nobody, np.full_like(errors, np.nan), 400.0)
+  assert "Nothing was triangulated" in said[0] and "none" in path.read_text(encoding="utf-8")
