@@ -3,6 +3,7 @@
 epipolar predict --videos cam*.mp4 --cameras calibration.toml --out DIR
 epipolar triangulate --keypoints cam*.csv --cameras calibration.toml --out DIR
 epipolar calibrate --keypoints DIR/keypoints.npz --cameras calibration.toml --out better.toml
+epipolar check --cameras calibration.toml --keypoints cam*.csv   (what is wrong with them)
 epipolar convert calibration.toml OUT --format pose2sim   (2D and 3D files too)
 """
 
@@ -11,14 +12,17 @@ import sys
 from collections.abc import Sequence
 
 from epipolar_jax import __version__
-from epipolar_jax.cli import calibrate, convert, predict, triangulate
+from epipolar_jax.cli import calibrate, check, convert, predict, triangulate
 
 # One module a verb; heavy imports are inside what they run, so that --help is instant.
-_VERBS = (predict, triangulate, calibrate, convert)
+_VERBS = (predict, triangulate, calibrate, check, convert)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-  """Runs a verb; a user's mistake is one sentence and status 2, unless --debug asks for more."""
+  """Runs a verb; a user's mistake is one sentence and status 2, unless --debug asks for more.
+
+  `check` alone has a status of its own, 1: it read everything, and something is suspicious.
+  """
   parser = argparse.ArgumentParser(prog="epipolar", description="Multi-view 3D pose.")
   parser.add_argument("--version", action="version", version=f"epipolar-jax {__version__}")
   parser.add_argument("--debug", action="store_true", help="show tracebacks")
@@ -27,13 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb.add(verbs)
   options = parser.parse_args(arguments)
   try:
-    options.run(options)
+    status = options.run(options)
   except (OSError, ValueError, ModuleNotFoundError) as error:
     if options.debug:
       raise
     print(f"epipolar {options.verb}: {error}", file=sys.stderr)
     return 2
-  return 0
+  return status or 0
 
 
 if __name__ == "__main__":

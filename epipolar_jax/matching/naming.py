@@ -91,7 +91,7 @@ def check(observations: Observations, rig: Rig) -> Pairing | None:
   best = min((x for x in others if x != named), key=table.mean)
   other = table.mean(best)
   verdict = "fits" if other > _UNCLEAR * off else "unclear"
-  if off > _LEAST_OFF * _size(points) and other < _SHARE * off:
+  if off > _LEAST_OFF * size_px(points) and other < _SHARE * off:
     verdict = "wrong"
   return Pairing(
     observations.views, tuple(observations.views[i] for i in best), off, other, verdict
@@ -173,7 +173,7 @@ def _frames(observations: Observations) -> np.ndarray:
   return seen[np.linspace(0, len(seen) - 1, _MOST_FRAMES).round().astype(int)]
 
 
-def _size(points: np.ndarray) -> float:
+def size_px(points: np.ndarray) -> float:
   """Median diagonal, px, of the box around a person."""
   seen = np.isfinite(points)
   low = np.where(seen, points, np.inf).min(axis=3)

@@ -1,0 +1,169 @@
+"""Every usual mistake is named in rigs that have it, and rigs that are right raise no alarm."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from epipolar_jax import __main__ as command
+from epipolar_jax.calibration import checking, diagnosis, mistakes, resection
+from epipolar_jax.geometry.cameras import Cameras
+from epipolar_jax.keypoints import writing
+from epipolar_jax.rigs import lenses
+from tests import walkers
+from tests.calibration import injected
+
+
+@pytest.mark.parametrize("mistake", injected.NAMES)
+@pytest.mark.parametrize("views", [3, 5])
+def test_each_mistake_is_named_with_its_camera(views, mistake):
+  broken, cameras, name = injected.inject(*injected.case(views, seed=0), mistake, seed=views)
+  found = diagnosis.diagnose(*broken)
+  assert found.alarm and len(found.explanations) == 1
+  best = found.explanations[0]
+  assert best.mistake == name and set(best.cameras) == set(cameras)
+  # The noise is 2 px a coordinate; ill-placed cameras add to it.
+  assert best.after_px < 8 and best.before_px > 2 * best.after_px
+
+
+@pytest.mark.parametrize("views", [2, 3, 5])
+def test_good_rigs_raise_no_alarm(views):
+  for seed in range(4):
+    found = diagnosis.diagnose(*injected.case(views, seed, outliers=0.05))
+    assert not found.alarm and not found.explanations and found.suspect is None, seed
+    apart = found.pairs[~np.eye(views, dtype=bool)]
+    assert (apart > 0.5).all() and (apart < 5).all() and np.isnan(np.diag(found.pairs)).all()
+
+
+def test_a_camera_that_moved_is_suspected_without_a_name():
+  observations, rig = injected.case(5, seed=1)
+  t = rig.cameras.translation + np.array([0, 0, 500.0, 0, 0])[:, None] * np.array([1, 1, 0])
+  moved = dataclasses.replace(rig, cameras=dataclasses.replace(rig.cameras, translation=t))
+  found = diagnosis.diagnose(observations, moved)
+  assert found.alarm and found.suspect == "cam2" and found.explanations == ()
+  assert found.left_out.argmax() == 2 and found.others.argmin() == 2
+  # Its pose from the points of the others is where it was.
+  assert found.resected.error_px < 5 and abs(found.resected.mm - 500 * np.sqrt(2)) < 60
+  np.testing.assert_allclose(found.resected.rotation, rig.cameras.rotation[2], atol=0.02)
+
+
+def test_a_pose_is_found_among_outliers_or_not_at_all():
+  rig, points = walkers.ring(2), walkers.walk(20).reshape(-1, 3)
+  k, r, t = (x[1] for x in (rig.cameras.intrinsics, *_pose(rig)))
+  ideal = walkers.project(points[None], rig.cameras)[0, 1]
+  ideal[::4] += 300.0
+  points[1::5] = np.nan
+  file = k, rig.cameras.rotation[0], rig.cameras.translation[0]
+  found = resection.resect(points, ideal, file)
+  np.testing.assert_allclose(found.rotation, r, atol=1e-3)
+  np.testing.assert_allclose(found.translation, t, atol=5.0)
+  assert found.error_px < 1 and abs(found.degrees - 180) < 5 and found.mm > 8000
+  assert resection.resect(points[:20], ideal[:20], file) is None
+
+
+def test_time_offsets_are_found_in_parts_of_a_frame():
+  rig, fine = walkers.ring(4), walkers.walk(480)
+  seen = walkers.observed(fine[40:440:4], rig, noise_px=0.5)
+  ahead = walkers.observed(fine[40 + 22 : 440 + 22 : 4], rig, noise_px=0.5)
+  points = seen.points.copy()
+  points[:, :, 1] = ahead.points[:, :, 1]
+  best = diagnosis.diagnose(dataclasses.replace(seen, points=points), rig).explanations[0]
+  # The second camera shows what the others show 5.5 frames later.
+  assert best.mistake == "time offset" and best.cameras == ("cam1",)
+  assert best.offset == -5.5 and "started 5.50 frames after" in best.text
+
+
+def test_left_and_right_are_told_by_names():
+  assert mistakes.twin("left_x") == "right_x" and mistakes.twin("EarRight") == "EarLeft"
+  assert mistakes.twin("RKnee") == "LKnee" and mistakes.twin("wrist_l") == "wrist_r"
+  assert mistakes.twin("nose") is None and mistakes.twin("l") is None
+  order = mistakes.flipped(("left_a", "rib", "right_a"))
+  assert order is not None and order.tolist() == [2, 1, 0]
+  assert mistakes.flipped(("rib", "nose")) is None
+
+
+def test_nothing_to_compare_is_said():
+  observations, rig = injected.case(3, seed=0)
+  with pytest.raises(ValueError, match="one view"):
+    diagnosis.diagnose(observations.select(views=("cam0",)), rig)
+  apart = np.where(np.arange(3)[:, None] == np.arange(120)[:, None, None, None] % 3, 1.0, 0.0)
+  with pytest.raises(ValueError, match="no frame has points in two of the views cam0, cam1, cam2"):
+    diagnosis.diagnose(dataclasses.replace(observations, score=observations.score * apart), rig)
+
+
+def _texts(rig):
+  return [(x.cameras, x.text, x.suspicious) for x in checking.check(rig)]
+
+
+def test_a_good_file_has_nothing_suspicious():
+  assert _texts(injected.case(4, seed=0)[1]) == []
+
+
+def test_what_a_file_shows_by_itself():
+  rig = walkers.ring(4)
+  k, r, t = (np.array(x) for x in (rig.cameras.intrinsics, *_pose(rig)))
+  t[1], r[1] = t[0], r[0]
+  [(cameras, text, suspicious)] = _texts(_with(rig, k, r, t))
+  assert cameras == ("cam0", "cam1") and "same pose" in text and suspicious
+
+  k, r, t = (np.array(x) for x in (rig.cameras.intrinsics, *_pose(rig)))
+  t[1] = -r[1] @ (-r[0].T @ t[0])
+  found = _texts(_with(rig, k, r, t))
+  assert (("cam0", "cam1"), True) in [(c, s) for c, text, s in found if "in one place" in text]
+
+  k, r, t = (np.array(x) for x in (rig.cameras.intrinsics, *_pose(rig)))
+  [(cameras, text, suspicious)] = _texts(_with(rig, k, np.diag([-1, 1, -1]) @ r, -t * [1, -1, 1]))
+  assert len(cameras) == 4 and "behind all cameras" in text and suspicious
+
+
+@pytest.mark.parametrize(
+  "change, word, suspicious",
+  [
+    ({(0, 2): 1400.0}, "outside the image", True),
+    ({(0, 2): 1000.0}, "far from the middle", False),
+    ({(0, 2): 479.5, (1, 2): 639.5}, "width and height swapped", True),
+    ({(0, 0): 136000.0, (1, 1): 136000.0}, "field of view", False),
+    ({(0, 0): 900.0}, "not square", False),
+  ],
+)
+def test_intrinsics_that_are_unlikely(change, word, suspicious):
+  rig = walkers.ring(3)
+  k = rig.cameras.intrinsics.copy()
+  for place, value in change.items():
+    k[1][place] = value
+  found = _texts(_with(rig, k, *_pose(rig)))
+  assert [(("cam1",), suspicious)] == [(cameras, s) for cameras, text, s in found if word in text]
+
+
+def test_lenses_that_fold_the_image():
+  corners = checking.check(walkers.ring(2, lens=lenses.OpenCV((-0.9, 0.0, 0.0, 0.0))))
+  assert ["border" in x.text and not x.suspicious for x in corners] == [True, True]
+  middle = checking.check(walkers.ring(2, lens=lenses.OpenCV((-5.0, 0.0, 0.0, 0.0))))
+  assert ["middle half" in x.text and x.suspicious for x in middle] == [True, True]
+
+
+def _pose(rig):
+  return rig.cameras.rotation, rig.cameras.translation
+
+
+def _with(rig, k, r, t):
+  return dataclasses.replace(rig, cameras=Cameras(k, r, t))
+
+
+def test_the_verb_gives_a_verdict_and_a_status(tmp_path, capsys):
+  observations, rig = injected.case(3, seed=0)
+  rig.write(tmp_path / "rig.json")
+  writing.write(tmp_path / "good.npz", observations, "plain npz")
+  arguments = ["check", "--cameras", str(tmp_path / "rig.json")]
+  assert command.main(arguments) == 0
+  assert "nothing is suspicious" in capsys.readouterr().out
+  assert command.main([*arguments, "--keypoints", str(tmp_path / "good.npz")]) == 0
+  (broken, _), (camera,), _ = injected.inject(observations, rig, "mirrored", seed=0)
+  writing.write(tmp_path / "bad.npz", broken, "plain npz")
+  assert command.main([*arguments, "--keypoints", str(tmp_path / "bad.npz")]) == 1
+  said = capsys.readouterr().out
+  assert f"FOUND: camera {camera} is " in said and "treated as a mirrored image: " in said
+  assert said.endswith("Verdict: something is wrong\n")
+  (tmp_path / "rig.json").write_text("{}")
+  assert command.main(arguments) == 2
+  assert command.main([*arguments, "--joint_set", "BODY_25B"]) == 2
