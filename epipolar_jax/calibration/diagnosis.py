@@ -116,6 +116,11 @@ def diagnose(observations: Observations, rig: Rig) -> Diagnosis:
 def _diagnose(recording: "_Recording", observations: Observations, rig: Rig) -> Diagnosis:
   given = recording.judge(recording.poses, recording.ideal)
   pairs = recording.pairs(recording.poses, recording.ideal)
+  if np.isnan(pairs).all():
+    raise ValueError(
+      f"no two of the views {', '.join(recording.views)} have {_LEAST_POINTS} points in common in "
+      "the frames looked at: cameras cannot be compared"
+    )
   before = _worst(given.left_out)
   tried = [
     *_swapped(recording, observations, rig, before),

@@ -91,6 +91,13 @@ def test_nothing_to_compare_is_said():
     diagnosis.diagnose(dataclasses.replace(observations, score=observations.score * apart), rig)
 
 
+def test_too_few_points_are_not_a_verdict():
+  observations, rig = injected.case(3, seed=0)
+  few = (np.arange(17) < 5) & (np.arange(120) < 2)[:, None, None, None]
+  with pytest.raises(ValueError, match="have 12 points in common"):
+    diagnosis.diagnose(dataclasses.replace(observations, score=observations.score * few), rig)
+
+
 def _texts(rig):
   return [(x.cameras, x.text, x.suspicious) for x in checking.check(rig)]
 
