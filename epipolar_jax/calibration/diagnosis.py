@@ -46,7 +46,8 @@ class Explanation:
     cameras: that have it; all of the rig, or one.
     mistake: its short name.
     text: what the cameras are treated as.
-    before_px, after_px: median error of the worst camera with the file's cameras, and undone.
+    before_px: median error of the camera (of the worst, if it is several) as the file has it.
+    after_px: median error of the worst camera of the rig with the mistake undone.
     offset: frames by which the camera started before the others (0: another mistake).
   """
 
@@ -115,13 +116,17 @@ def diagnose(observations: Observations, rig: Rig) -> Diagnosis:
 def _diagnose(recording: "_Recording", observations: Observations, rig: Rig) -> Diagnosis:
   given = recording.judge(recording.poses, recording.ideal)
   pairs = recording.pairs(recording.poses, recording.ideal)
+  if np.isnan(pairs).all():
+    raise ValueError(
+      f"no two of the views {', '.join(recording.views)} have {_LEAST_POINTS} points in common in "
+      "the frames looked at: cameras cannot be compared"
+    )
   before = _worst(given.left_out)
   tried = [
-    *_swapped(recording, observations, rig),
-    *_common(recording, np.nanmean(pairs)),
+    *_swapped(recording, observations, rig, before),
+    *_common(recording, pairs, before),
     *_single(recording, given),
   ]
-  tried = [dataclasses.replace(one, before_px=before) for one in tried]
   tried = sorted((x for x in tried if np.isfinite(x.after_px)), key=lambda one: one.after_px)
   suspect, named, resected = _suspect(recording.views, given), _named(tried, before), None
   if suspect is not None and not named:
@@ -275,7 +280,7 @@ def _suspect(views: tuple[str, ...], given: _Judged) -> str | None:
   return views[order[0]] if clear else None
 
 
-def _swapped(recording: _Recording, observations: Observations, rig: Rig):
+def _swapped(recording: _Recording, observations: Observations, rig: Rig, before: float):
   """Views that other cameras of the rig took."""
   pairing = naming.check(observations, rig)
   if pairing is None:
@@ -287,7 +292,7 @@ def _swapped(recording: _Recording, observations: Observations, rig: Rig):
   moved = tuple(v for v, c in zip(recording.views, pairing.other) if v != c)
   text = ", ".join(f"{v} taken by {c}" for v, c in zip(recording.views, pairing.other) if v != c)
   after = _worst(recording.judge(poses, ideal).left_out)
-  yield Explanation(moved, "swapped", text, np.nan, after)
+  yield Explanation(moved, "swapped", text, before, after)
 
 
 def _undone(recording: _Recording, mistake: mistakes.Mistake, view: int):
@@ -302,16 +307,16 @@ def _undone(recording: _Recording, mistake: mistakes.Mistake, view: int):
   return pose, recording.undistort(view, points, pose[0])
 
 
-def _common(recording: _Recording, before: float):
-  """A mistake that all cameras have, if it brings their epipolar distances below those before."""
+def _common(recording: _Recording, pairs: np.ndarray, before: float):
+  """A mistake that all cameras have, if undone it lowers the mean of `pairs`."""
   for mistake in mistakes.usual(recording.joints):
     if mistake.whole:
       each = [_undone(recording, mistake, view) for view in range(len(recording.views))]
       poses, ideal = [x for x, _ in each], np.stack([x for _, x in each])
-      if not np.nanmean(recording.pairs(poses, ideal)) < before:
+      if not np.nanmean(recording.pairs(poses, ideal)) < np.nanmean(pairs):
         continue
       after = _worst(recording.judge(poses, ideal).left_out)
-      yield Explanation(recording.views, mistake.name, mistake.text, np.nan, after)
+      yield Explanation(recording.views, mistake.name, mistake.text, before, after)
 
 
 def _single(recording: _Recording, given: _Judged):
@@ -330,7 +335,8 @@ def _single(recording: _Recording, given: _Judged):
   found = sorted((x for x in found if np.isfinite(x[0])), key=lambda x: x[0])
   for _, view, (pose, ideal), (name, text, offset) in found[:_SHORTLIST]:
     after = _worst(recording.judge(*_replaced(recording, view, pose, ideal)).left_out)
-    yield Explanation((recording.views[view],), name, text, np.nan, after, offset)
+    before = float(given.left_out[view])
+    yield Explanation((recording.views[view],), name, text, before, after, offset)
 
 
 def _replaced(recording: _Recording, view: int, pose: mistakes.Pose, points: np.ndarray):

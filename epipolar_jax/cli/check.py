@@ -52,9 +52,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _compare(options: argparse.Namespace, rig) -> bool:
   """Prints how keypoints and cameras agree; whether something is suspicious."""
-  from epipolar_jax.calibration import diagnosis
+  from epipolar_jax.calibration import diagnosis, following
   from epipolar_jax.keypoints import reading
-  from epipolar_jax.matching import people, sizes
+  from epipolar_jax.matching import sizes
 
   observations = reading.read_recording(options.keypoints, rig.names, joint_set=options.joint_set)
   suspicious = False
@@ -64,13 +64,11 @@ def _compare(options: argparse.Namespace, rig) -> bool:
     print(f"SUSPICIOUS: {error}")
     suspicious = True
   if observations.points.shape[1] > 1:
-    before = observations.seen.any(axis=(1, 3)).sum(axis=0)
-    observations = people.match(observations, rig, people=1)
-    if not observations.points.shape[1]:
-      raise ValueError("nobody is confirmed by a second view: with one person a frame, it works")
-    after = observations.seen.any(axis=(1, 3)).sum(axis=0)
-    kept = [f"{v} {a} of {b}" for v, a, b in zip(observations.views, after, before)]
-    print(f"The person seen most was followed; frames: {', '.join(kept)}")
+    observations, lost = following.follow(observations, rig)
+    print("The person seen most was followed")
+    for name in lost:
+      print(f"SUSPICIOUS: no other view confirms who camera {name} saw in most frames")
+    suspicious |= bool(lost)
   found = diagnosis.diagnose(observations, rig)
   _tell(found, rig)
   return suspicious or found.alarm
@@ -87,6 +85,8 @@ def _tell(found, rig) -> None:
   for view, name in enumerate(found.views):
     cells = "".join(f"{_px(x):>{width + 1}}" for x in found.pairs[view])
     print(f"{name:>{width}}{cells}  {_px(found.left_out[view]):>8}  {_px(found.others[view]):>17}")
+    if np.isnan(found.pairs[view]).all():
+      print(f"unusual: camera {name} shares too few points with any other: it was not checked")
   if found.suspect is not None:
     view = found.views.index(found.suspect)
     print(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from epipolar_jax import __main__ as command
-from epipolar_jax.calibration import checking, diagnosis, mistakes, resection
+from epipolar_jax.calibration import checking, diagnosis, following, mistakes, resection
 from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.keypoints import writing
 from epipolar_jax.rigs import lenses
@@ -91,6 +91,13 @@ def test_nothing_to_compare_is_said():
     diagnosis.diagnose(dataclasses.replace(observations, score=observations.score * apart), rig)
 
 
+def test_too_few_points_are_not_a_verdict():
+  observations, rig = injected.case(3, seed=0)
+  few = (np.arange(17) < 5) & (np.arange(120) < 2)[:, None, None, None]
+  with pytest.raises(ValueError, match="have 12 points in common"):
+    diagnosis.diagnose(dataclasses.replace(observations, score=observations.score * few), rig)
+
+
 def _texts(rig):
   return [(x.cameras, x.text, x.suspicious) for x in checking.check(rig)]
 
@@ -167,3 +174,23 @@ def test_the_verb_gives_a_verdict_and_a_status(tmp_path, capsys):
   (tmp_path / "rig.json").write_text("{}")
   assert command.main(arguments) == 2
   assert command.main([*arguments, "--joint_set", "BODY_25B"]) == 2
+
+
+def test_a_wrong_camera_is_found_among_several_people():
+  """Matching across views would drop all that it saw, and a rig without it is a good one."""
+  first, rig = injected.case(4, seed=3)
+  aside = np.where(np.isfinite(first.points), first.points + 5000.0, np.nan)
+  (broken, _), (camera,), name = injected.inject(first, rig, "mirrored", seed=3)
+  few = np.where(np.arange(120)[:, None, None, None] % 4 == 0, 0.4, 0.0) * np.ones_like(first.score)
+  several = dataclasses.replace(
+    broken,
+    points=np.concatenate([aside, broken.points], axis=1),
+    score=np.concatenate([few, broken.score], axis=1),
+  )
+  followed, lost = following.follow(several, rig)
+  assert followed.points.shape[1] == 1 and lost == (camera,)
+  [best] = diagnosis.diagnose(followed, rig).explanations
+  assert best.mistake == name and best.cameras == (camera,)
+  right = dataclasses.replace(several, points=np.concatenate([aside, first.points], axis=1))
+  followed, lost = following.follow(right, rig)
+  assert lost == () and not diagnosis.diagnose(followed, rig).alarm
