@@ -267,12 +267,14 @@ def test_predict_finds_nobody_in_noise_and_says_so(tmp_path, capsys):
   arguments += ["--detector", "lightning", "--out", str(tmp_path / "out"), "--trust_names"]
   assert command.main(["predict", *arguments, "--format", "anipose"]) == 0
   said = capsys.readouterr().out
-  assert "3 of 3 frames without a person" in said and "resized by 0.125" in said
+  assert "No person between 0.2 and 4.0 m long" in said and "resized by 0.125" in said
   found, _ = files.read(tmp_path / "out" / "joints.npz")
   assert found.valid.shape == (3, 1, 17) and not found.valid.any()
   assert np.isfinite(found.points).all() and np.isfinite(found.covariance).all()
   assert (tmp_path / "out" / "joints_anipose.csv").exists()
   assert command.main(["predict", *arguments, "--no_fusion"]) == 2
   assert "other detector" in capsys.readouterr().err
+  assert command.main(["predict", *arguments, "--method", "rpsm"]) == 2
+  assert "needs more than 2D points" in capsys.readouterr().err
   assert command.main(["predict", *arguments[:-1], "--detector", "thor"]) == 2
   assert "thunder, lightning" in capsys.readouterr().err

@@ -59,7 +59,7 @@ def write(
       print(f"Wrote {one}")
 
 
-def tell(estimated: Estimate, ideal: Observations, rig: Rig, method: str) -> None:
+def tell(estimated: Estimate, ideal: Observations, rig: Rig, method: str) -> np.ndarray:
   """Prints what was found and how well the views agree.
 
   Args:
@@ -67,6 +67,9 @@ def tell(estimated: Estimate, ideal: Observations, rig: Rig, method: str) -> Non
     ideal: what each view saw by itself, px without lens distortion.
     rig: of the views.
     method: of triangulation.
+
+  Returns:
+    [f, v, j], px, of the first person: left-out errors; reprojection errors of two cameras.
   """
   frames, people, joints = estimated.valid.shape
   several = f"{people} people, " if people > 1 else ""
@@ -94,6 +97,7 @@ def tell(estimated: Estimate, ideal: Observations, rig: Rig, method: str) -> Non
       print(f"    {name} hardly agrees with the others: is its calibration or its timing wrong?")
   if left_out is not None:
     print("left out: what a view saw by itself, against the point that the others give")
+  return estimated.reprojection_px[:, 0] if left_out is None else left_out
 
 
 def percentiles(errors: np.ndarray) -> str:

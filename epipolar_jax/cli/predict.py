@@ -28,6 +28,7 @@ def add(verbs) -> None:
   verb.add_argument(
     "--no_fusion", action="store_true", help="each view by itself, as a ready-made detector"
   )
+  verb.add_argument("--fps", type=float, help="frames a second of images; videos state theirs")
   verb.add_argument("--method", default="robust", help="robust (default), dlt, pymvg, ...")
   verb.add_argument(
     "--format", default="", metavar="NAME,...", help="files besides joints.npz: anipose, trc, ..."
@@ -44,20 +45,28 @@ def run(options: argparse.Namespace) -> None:
   import numpy as np
   from tqdm import tqdm
 
-  from epipolar_jax.calibration import judging
   from epipolar_jax.cli import outputs
   from epipolar_jax.footage import detector, prediction, report, rigs, tracker, videos
   from epipolar_jax.keypoints import reading, writing
   from epipolar_jax.keypoints.observations import Observations
+  from epipolar_jax.motion import formats
   from epipolar_jax.rigs.rig import Rig
   from epipolar_jax.runtime import compilation_cache
   from epipolar_jax.triangulation import estimate
 
   compilation_cache.enable()
+  if options.fps is not None and not 0 < options.fps < float("inf"):
+    raise ValueError(f"--fps should be above 0, got {options.fps}")
+  estimate.check_method(options.method)
   chosen = outputs.names(options.format)
   rig = Rig.read(options.cameras, unit=options.unit)
   footage = videos.Footage(reading.pair_all(_expanded(options.videos), rig.names))
+  fps = footage.fps or options.fps
+  for name in chosen:
+    formats.check_fps(name, fps)
   rig, said = rigs.fitted(rig, dict(zip(footage.names, footage.sizes_wh)))
+  if rig.unit_mm is None:
+    said = (*said, f"{options.cameras} does not state its unit: mm were assumed (--unit)")
   print("\n".join(said), end="\n" if said else "")
   gain = {"gain": 0.0} if options.no_fusion else {}
   network = detector.Detector(options.detector, **gain)
@@ -67,23 +76,29 @@ def run(options: argparse.Namespace) -> None:
       footage, rig, network, options.out, progress=lambda done: bar.update(done - bar.n)
     )
   names = network.skeleton.joints, footage.names
-  own = Observations(found.own[:, None], found.own_score[:, None], *names, footage.fps)
+  own = Observations(found.own[:, None], found.own_score[:, None], *names, fps)
   raw = dataclasses.replace(own, points=rig.distort(own.points), sizes_wh=footage.sizes_wh)
+  path = options.out / "keypoints.npz"
+  writing.write(path, raw, "plain npz")
+  print(f"Wrote {path}: what each view saw by itself")
   outputs.prove_pairing(raw, rig, trust_names=options.trust_names)
   score = found.fused_score * found.found[:, None, None]
-  fused = Observations(found.fused[:, None], score[:, None], *names, footage.fps)
+  fused = Observations(found.fused[:, None], score[:, None], *names, fps)
   estimated = estimate.triangulate(fused, rig.cameras, options.method)
   lost = np.flatnonzero(~found.found)
-  if len(lost):
+  if len(lost) == len(found.found):
+    size = network.skeleton.size_mm / 1000
+    print(
+      f"No person between {0.1 * size:.1f} and {2 * size:.1f} m long was found on whom two views "
+      "agree: epipolar check looks for what is wrong with the cameras, --unit states their unit"
+    )
+  elif len(lost):
     print(
       f"{len(lost)} of {len(found.found)} frames without a person on whom two views agree, the "
       f"first is frame {lost[0]}"
     )
-  outputs.tell(estimated, own, rig, options.method)
-  outputs.write(options.out, estimated, chosen, fps=footage.fps, up=options.up)
-  left_out = estimated.reprojection_px[:, 0]
-  if len(footage.names) > 2:
-    left_out = judging.leave_one_out(own, rig.cameras, method=options.method)
+  left_out = outputs.tell(estimated, own, rig, options.method)
+  outputs.write(options.out, estimated, chosen, fps=fps, up=options.up)
   box = float(np.nanmedian(found.windows[..., 2])) / tracker.MARGIN
   page = options.out / "report.html"
   print(*report.write(page, footage, rig, network.skeleton, estimated, left_out, box), sep="\n")
@@ -92,9 +107,6 @@ def run(options: argparse.Namespace) -> None:
   shown = report.overlay(image, footage, rig, network.skeleton, estimated)
   if shown is not None:
     print(f"Wrote {image}: frame {shown} of every camera")
-  path = options.out / "keypoints.npz"
-  writing.write(path, raw, "plain npz")
-  print(f"Wrote {path}: what each view saw by itself")
 
 
 def _expanded(patterns: list[str]) -> list[str]:

@@ -57,6 +57,7 @@ def run(options: argparse.Namespace) -> None:
   if options.people != "all" and not options.people.isdecimal():
     raise ValueError(f"--people should be a number or all, got {options.people!r}")
   most = None if options.people == "all" else int(options.people)
+  estimates.check_method(options.method)
   chosen = outputs.names(options.format)
   formats.check_up(options.up)
   rig = Rig.read(options.cameras, unit=options.unit)

@@ -98,7 +98,9 @@ def _description(footage: Footage, rig: Rig, detector: Detector) -> dict:
 
 def _check(path: pathlib.Path, wanted: dict) -> None:
   if not path.exists():
-    path.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
+    temporary.replace(path)
     return
   try:
     found = json.loads(path.read_text(encoding="utf-8"))

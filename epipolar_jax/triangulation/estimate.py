@@ -73,11 +73,7 @@ def triangulate(
       f"observations of {people} people: match them across the views first (matching.people)"
     )
   points, pinholes = _pinhole(observations, cameras)
-  if method not in methods.METHODS:
-    raise ValueError(f"no method {method!r}; there are {', '.join(sorted(methods.METHODS))}")
-  kind = methods.METHODS[method]
-  if kind.needs_match or kind.needs_heatmaps:
-    raise ValueError(f"{method} needs more than 2D points: use robust, dlt, pymvg, naive or refine")
+  check_method(method)
   # A person in a frame is a row: nothing that follows looks across rows.
   score = observations.score.reshape(-1, *observations.score.shape[2:])
   score = np.where(np.isfinite(points).all(-1), score, 0.0)
@@ -108,6 +104,15 @@ def triangulate(
     joints=observations.joints,
     views=observations.views,
   )
+
+
+def check_method(method: str) -> None:
+  """Raises ValueError if there is no such method, or it needs more than 2D points."""
+  if method not in methods.METHODS:
+    raise ValueError(f"no method {method!r}; there are {', '.join(sorted(methods.METHODS))}")
+  kind = methods.METHODS[method]
+  if kind.needs_match or kind.needs_heatmaps:
+    raise ValueError(f"{method} needs more than 2D points: use robust, dlt, pymvg, naive or refine")
 
 
 def _pinhole(observations: Observations, cameras: Cameras | Rig) -> tuple[np.ndarray, Cameras]:
