@@ -34,9 +34,11 @@ def test_maps_are_those_of_tensorflow_js(name):
     np.testing.assert_allclose(found, wanted, atol=2e-3, rtol=1e-5, err_msg=head)
 
 
-def test_a_small_network_trains():
+def test_a_small_network_trains(monkeypatch):
+  # Without the blocks after stride 16 that only repeat: a smaller program.
+  monkeypatch.setattr(movenet, "_BLOCKS", (*movenet._BLOCKS[:10], movenet._BLOCKS[13]))
   module = movenet.MoveNet(width=0.25)
-  images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+  images = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), np.uint8)
   variables = module.init(jax.random.key(0), images)
 
   def loss(variables):
