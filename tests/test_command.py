@@ -253,6 +253,14 @@ def test_calibrate_writes_a_better_rig_and_no_other(tmp_path, capsys, monkeypatc
   assert command.main(arguments) == 2
   assert "did not fall" in capsys.readouterr().err and not out.exists()
 
+  def dragged(*args, **options):
+    return dataclasses.replace(refine(*args, **options), far=("cam1",))
+
+  monkeypatch.setattr(refining, "refine", dragged)
+  assert command.main(arguments) == 2
+  assert "camera cam1 would change" in capsys.readouterr().err and not out.exists()
+  assert command.main([*arguments, "--far"]) == 0 and out.exists()
+
 
 def test_predict_finds_nobody_in_noise_and_says_so(tmp_path, capsys):
   rig = walkers.ring(2)

@@ -16,6 +16,8 @@ _LEAST_SCORE = 0.3
 _ROTATION, _CENTRE = 0.05, 0.03
 # Prior on the logarithm of the focal length, and on the principal point in shares of the image.
 _FOCAL, _PRINCIPAL = 0.02, 0.02
+# A change of so many of the prior's standard deviations is none that refining is for.
+_FAR = 3.0
 # Frames in a block; every other block is held out.
 _BLOCK = 10
 # The noise of good observations, in medians of the reprojection error, and its least value, px.
@@ -35,6 +37,9 @@ class Refined:
     sigma: [v, 9], standard deviation of each camera's `bundle.PARAMETERS` given the prior, from the
       fit of the frames that were not held out.
     fitted, held_out: frames.
+    far: cameras that changed by more than refining is for, three standard deviations of the prior
+      (9 degrees, or 9 % of the distance from what they look at). One camera that is altogether
+      wrong drags the others along.
   """
 
   rig: Rig
@@ -43,6 +48,7 @@ class Refined:
   sigma: np.ndarray
   fitted: np.ndarray
   held_out: np.ndarray
+  far: tuple[str, ...]
 
   @property
   def better(self) -> bool:
@@ -76,12 +82,17 @@ def refine(observations: Observations, rig: Rig, *, intrinsics: bool = False) ->
       f"{len(frames)}"
     )
   sizes = rig.sizes_wh
-  half, sigma = _fit(_frames(ideal, fitted), rig.cameras, sizes, intrinsics)
+  half, sigma, _ = _fit(_frames(ideal, fitted), rig.cameras, sizes, intrinsics)
   rest = _frames(ideal, held_out)
   before, after = _error(rest, rig.cameras), _error(rest, half)
-  cameras, _ = _fit(ideal, rig.cameras, sizes, intrinsics)
+  cameras, _, distance = _fit(ideal, rig.cameras, sizes, intrinsics)
   refined = dataclasses.replace(rig, cameras=cameras)
-  return Refined(refined, before, after, sigma, fitted, held_out)
+  far = []
+  for name in rig.names:
+    turned, moved = difference(rig.select((name,)), refined.select((name,)))
+    if turned > np.degrees(_FAR * _ROTATION) or moved > _FAR * _CENTRE * distance:
+      far.append(name)
+  return Refined(refined, before, after, sigma, fitted, held_out, tuple(far))
 
 
 def difference(before: Rig, after: Rig) -> tuple[float, float]:
@@ -107,7 +118,8 @@ def _error(observations: Observations, cameras: Cameras) -> np.ndarray:
 
 def _fit(
   observations: Observations, cameras: Cameras, sizes, intrinsics: bool
-) -> tuple[Cameras, np.ndarray]:
+) -> tuple[Cameras, np.ndarray, float]:
+  """The cameras, the deviations of their parameters, and their distance from the points."""
   score = np.moveaxis(observations.score[:, 0], 1, 2)
   observed = np.moveaxis(observations.points[:, 0], 1, 2)
   given = estimate.triangulate(observations, cameras)
@@ -138,7 +150,7 @@ def _fit(
     noise = max(_LEAST_NOISE, _NOISE * float(np.nanmedian(error)))
     adjusted = bundle.adjust(observed, seen, start, points, sigmas, noise_px=noise)
     now, points = adjusted.cameras, adjusted.points
-  return now, adjusted.sigma
+  return now, adjusted.sigma, float(distance)
 
 
 def _arrays(cameras: Cameras):

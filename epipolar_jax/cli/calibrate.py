@@ -28,6 +28,9 @@ def add(verbs) -> None:
   verb.add_argument(
     "--intrinsics", action="store_true", help="refine focal lengths and principal points too"
   )
+  verb.add_argument(
+    "--far", action="store_true", help="even if cameras turn by 9 degrees or move by 9 percent"
+  )
   verb.set_defaults(run=run)
 
 
@@ -35,7 +38,8 @@ def run(options: argparse.Namespace) -> None:
   """Refines, prints what held-out frames gained, and writes if they did.
 
   Raises:
-    ValueError: the held-out error did not fall; nothing is written then.
+    ValueError: the held-out error did not fall, or a camera would change by more than refining is
+      for; nothing is written then.
   """
   import numpy as np
 
@@ -72,6 +76,12 @@ def run(options: argparse.Namespace) -> None:
       f"the held-out error did not fall ({before:.2f} to {after:.2f} px): nothing was written. The "
       "cameras are as good as these keypoints can tell, or the keypoints are of other people in "
       "each view"
+    )
+  if refined.far and not options.far:
+    raise ValueError(
+      f"camera {', '.join(refined.far)} would change by more than refining is for: nothing was "
+      "written. A camera that is altogether wrong drags the others along: epipolar check names it; "
+      "calibrate it again, or leave its keypoints out (--far writes all the same)"
     )
   print(f"{'all':>16}  {before:7.2f} px became {after:7.2f} px")
   for text in refined.rig.write(options.out, format):

@@ -57,6 +57,7 @@ def test_a_rig_that_is_a_degree_and_20_mm_off_is_mended():
   refined = refining.refine(observations, wrong)
   assert refined.better
   assert np.nanmedian(refined.before) > 2 * np.nanmedian(refined.after)
+  assert refined.far == ()
   turned, moved = _errors(refined.rig.cameras, rig.cameras)
   wrong_turned, wrong_moved = _errors(wrong.cameras, rig.cameras)
   assert turned.max() < 0.1 < wrong_turned.max()
@@ -95,6 +96,16 @@ def test_a_wrong_focal_length_needs_intrinsics():
   # The prior (2 %) keeps a quarter of the 3 %: depth hardly tells a lens from a step back.
   assert abs(focal[1] / focal[[0, 2, 3]].mean() - 1) < 0.012
   assert (both.sigma[:, 6] > 0).all() and (poses.sigma[:, 6:] == 0).all()
+
+
+def test_a_camera_that_is_altogether_wrong_is_named():
+  rig = walkers.ring(4)
+  observations = walkers.observed(walkers.walk(200), rig, noise_px=1.0)
+  r, t = np.array(rig.cameras.rotation), np.array(rig.cameras.translation)
+  turn = _turned(np.radians([0.0, 20.0, 0.0]))
+  r[1], t[1] = turn @ r[1], turn @ t[1]
+  wrong = dataclasses.replace(rig, cameras=Cameras(rig.cameras.intrinsics, r, t))
+  assert "cam1" in refining.refine(observations, wrong).far
 
 
 def test_exact_points_cost_nothing_and_sigmas_cover_noise():
