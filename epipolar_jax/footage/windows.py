@@ -59,6 +59,8 @@ def cut(
   grid = np.stack(np.meshgrid(*[np.arange(size, dtype=np.float64)] * 2), axis=-1)
   ideal = (grid - matrix[:, 2]) / matrix[[0, 1], [0, 1]]
   seen = ideal if isinstance(lens, Pinhole) else lens.distort(ideal, intrinsics)
+  if not np.isfinite(seen).any():
+    return np.zeros((size, size, 3), np.uint8)
   low = np.floor(np.nanmin(seen, axis=(0, 1))).astype(int) - 2
   high = np.ceil(np.nanmax(seen, axis=(0, 1))).astype(int) + 3
   low, high = np.clip([low, high], 0, [frame.shape[1], frame.shape[0]])
@@ -68,7 +70,7 @@ def cut(
   seen = seen - low
   shrink = 1.0 / matrix[0, 0]
   if shrink >= _LEAST_SHRINK:
-    wh = np.maximum(np.round(np.array(part.shape[1::-1]) / (shrink / 1.0)), 1).astype(int)
+    wh = np.maximum(np.round(np.array(part.shape[1::-1]) / shrink), 1).astype(int)
     factor = wh / part.shape[1::-1]
     part = cv2.resize(part, tuple(map(int, wh)), interpolation=cv2.INTER_AREA)
     seen = (seen + 0.5) * factor - 0.5

@@ -131,3 +131,18 @@ def test_only_jumps_leave_the_floor(motion):
   airborne = {clip.action for clip in motion.clips if clip.clearance.max() > 0}
   assert airborne == {"running", "jumping", "kicking", "acrobatics"}
   assert max(clip.clearance.max() for clip in motion.clips) <= 400
+
+
+def test_a_pose_of_a_clip_is_what_was_recorded(motion):
+  clip = motion.split("test")[0]
+  frame = clip.frames // 2
+  pose = motion_lib.pose_at(motion, clip, frame / clip.fps, heading=0.0)
+  recorded = motion_lib.Rotation.from_quat(clip.rotations[frame]).as_matrix()
+  bones = [body_lib.load().bone(name) for name in motion.bone_names]
+  np.testing.assert_allclose(pose.bone_rotations[bones], recorded, atol=1e-5)
+  assert pose.translation[2] == pytest.approx(clip.clearance[frame], abs=1e-3)
+  late, end = (
+    motion_lib.pose_at(motion, clip, seconds, heading=1.0).bone_rotations
+    for seconds in (1e6, (clip.frames - 1) / clip.fps)
+  )
+  np.testing.assert_allclose(late, end, atol=1e-6)
