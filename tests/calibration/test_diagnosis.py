@@ -14,10 +14,10 @@ from tests import walkers
 from tests.calibration import injected
 
 
-@pytest.mark.parametrize("mistake", injected.NAMES)
+@pytest.mark.parametrize("mistake", [x for x in injected.NAMES if x != "all unit"])
 @pytest.mark.parametrize("views", [3, 5])
 def test_each_mistake_is_named_with_its_camera(views, mistake):
-  broken, cameras, name = injected.inject(*injected.case(views, seed=0), mistake, seed=views)
+  broken, cameras, name = injected.inject(views, mistake, seed=views)
   found = diagnosis.diagnose(*broken)
   assert found.alarm and len(found.explanations) == 1
   best = found.explanations[0]
@@ -165,7 +165,7 @@ def test_the_verb_gives_a_verdict_and_a_status(tmp_path, capsys):
   assert command.main(arguments) == 0
   assert "nothing is suspicious" in capsys.readouterr().out
   assert command.main([*arguments, "--keypoints", str(tmp_path / "good.npz")]) == 0
-  (broken, _), (camera,), _ = injected.inject(observations, rig, "mirrored", seed=0)
+  (broken, _), (camera,), _ = injected.inject(3, "mirrored", seed=0)
   writing.write(tmp_path / "bad.npz", broken, "plain npz")
   assert command.main([*arguments, "--keypoints", str(tmp_path / "bad.npz")]) == 1
   said = capsys.readouterr().out
@@ -180,7 +180,7 @@ def test_a_wrong_camera_is_found_among_several_people():
   """Matching across views would drop all that it saw, and a rig without it is a good one."""
   first, rig = injected.case(4, seed=3)
   aside = np.where(np.isfinite(first.points), first.points + 5000.0, np.nan)
-  (broken, _), (camera,), name = injected.inject(first, rig, "mirrored", seed=3)
+  (broken, _), (camera,), name = injected.inject(4, "mirrored", seed=3)
   few = np.where(np.arange(120)[:, None, None, None] % 4 == 0, 0.4, 0.0) * np.ones_like(first.score)
   several = dataclasses.replace(
     broken,
