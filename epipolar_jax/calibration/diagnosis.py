@@ -146,7 +146,7 @@ def _diagnose(
   before = _worst(given.left_out)
   tried = [
     *_swapped(recording, observations, rig, before),
-    *_common(recording, pairs, before),
+    *_common(recording, before),
     *_single(recording, given),
   ]
   tried = sorted((x for x in tried if np.isfinite(x.after_px)), key=lambda one: one.after_px)
@@ -235,13 +235,14 @@ def _undone(recording: Recording, mistake: mistakes.Mistake, view: int):
   return pose, recording.undistort(view, points, pose[0])
 
 
-def _common(recording: Recording, pairs: np.ndarray, before: float):
-  """A mistake that all cameras have, if undone it lowers the mean of `pairs`."""
+def _common(recording: Recording, before: float):
+  """A mistake that all cameras have, if undone it lowers the epipolar distances."""
+  neighbours = recording.neighbours_px(recording.poses, recording.ideal)
   for mistake in (*mistakes.usual(recording.joints), *mistakes.sizes()):
     if mistake.whole:
       each = [_undone(recording, mistake, view) for view in range(len(recording.views))]
       poses, ideal = [x for x, _ in each], np.stack([x for _, x in each])
-      if not np.nanmean(recording.pairs(poses, ideal)) < np.nanmean(pairs):
+      if not recording.neighbours_px(poses, ideal) < neighbours:
         continue
       after = _worst(recording.judge(poses, ideal).left_out)
       yield Explanation(recording.views, mistake.name, mistake.text, before, after)

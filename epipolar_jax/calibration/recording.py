@@ -13,7 +13,7 @@ from epipolar_jax.matching import naming, pinholes
 from epipolar_jax.rigs.rig import Rig
 
 # Points looked at, from evenly spaced frames; enough for medians.
-_MOST_POINTS, _LEAST_FRAMES = 600, 12
+_MOST_POINTS, _LEAST_FRAMES = 400, 12
 # Points whose score is below this share of the median score of their view are not looked at.
 _LEAST_SCORE = 0.5
 # Points that the other views disagree on more than this many medians are left out.
@@ -94,6 +94,14 @@ class Recording:
       for b in range(a + 1, count):
         found[a, b] = found[b, a] = epipolar_px(poses, ideal, a, b)
     return found
+
+  def neighbours_px(self, poses: list[mistakes.Pose], ideal: np.ndarray) -> float:
+    """Mean of the median epipolar distances of each view and the two listed after it, px."""
+    count = len(poses)
+    pairs = {tuple(sorted((i, (i + n) % count))) for i in range(count) for n in (1, 2)}
+    off = [epipolar_px(poses, ideal, a, b) for a, b in pairs if a != b]
+    known = [x for x in off if np.isfinite(x)]
+    return float(np.mean(known)) if known else float("inf")
 
   def jitter(self) -> np.ndarray:
     """[v], standard deviation, px, of what changes from frame to frame without being motion.
