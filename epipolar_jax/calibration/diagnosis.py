@@ -106,10 +106,15 @@ class Diagnosis:
     return named or bool(self.too_far.any())
 
   @property
+  def usual_px(self) -> np.ndarray:
+    """[v, v], epipolar distances up to which a detector's noise is enough to explain them."""
+    least = max(_LEAST_OFF * self.size_px, _LEAST_OFF_PX)
+    return np.maximum(least, _JITTERS * np.nan_to_num(self.noise))
+
+  @property
   def too_far(self) -> np.ndarray:
     """[v, v], whether an epipolar distance is too large for a detector's noise."""
-    usual = max(_LEAST_OFF * self.size_px, _LEAST_OFF_PX)
-    return self.pairs > np.maximum(usual, _JITTERS * np.nan_to_num(self.noise))
+    return self.pairs > self.usual_px
 
 
 def diagnose(observations: Observations, rig: Rig, *, size_mm: float | None = None) -> Diagnosis:
