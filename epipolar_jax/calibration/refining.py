@@ -78,13 +78,12 @@ def refine(
     ValueError: fewer than two blocks of frames, or too few joints that two views see.
   """
   rig = rig.select(observations.views)
-  frames = np.arange(len(observations.points))
-  held_out = frames[(frames // _BLOCK) % 2 == 1]
-  fitted = frames[(frames // _BLOCK) % 2 == 0]
+  is_fitted = _is_fitted(observations)
+  fitted, held_out = np.flatnonzero(is_fitted), np.flatnonzero(~is_fitted)
   if not len(held_out):
     raise ValueError(
       f"refining cameras needs more than {_BLOCK} frames, so that some can be held out; got "
-      f"{len(frames)}"
+      f"{len(is_fitted)}"
     )
   half = fitting.fit(_frames(observations, fitted), rig, free, board=board)
   rest = _frames(observations, held_out)
@@ -122,6 +121,15 @@ def difference(before: Rig, after: Rig) -> tuple[float, float]:
   angle = np.degrees(np.arctan2(sine, (np.trace(turn) - 1) / 2))
   moved = np.asarray(after.cameras.centre()) - np.asarray(before.cameras.centre())
   return float(angle), float(np.linalg.norm(moved))
+
+
+def fitted(observations: Observations) -> Observations:
+  """The frames that `refine` fits before it judges the others."""
+  return _frames(observations, np.flatnonzero(_is_fitted(observations)))
+
+
+def _is_fitted(observations: Observations) -> np.ndarray:
+  return (np.arange(len(observations.points)) // _BLOCK) % 2 == 0
 
 
 def _frames(observations: Observations, which: np.ndarray) -> Observations:
