@@ -60,6 +60,7 @@ def refine(
   *,
   board: np.ndarray | None = None,
   length: tuple[str, str, float] | None = None,
+  recorded: Observations | None = None,
 ) -> Refined:
   """Refines a rig's cameras by bundle adjustment.
 
@@ -73,6 +74,7 @@ def refine(
     free: intrinsics to refine besides the poses.
     board: [j, 3], mm, where the joints lie on a rigid board; it sets the scale.
     length: two joints and the mm between them, which set the scale.
+    recorded: what the cameras as they were are judged by, where `observations` were put in step.
 
   Raises:
     ValueError: fewer than two blocks of frames, or too few joints that two views see.
@@ -87,8 +89,9 @@ def refine(
     )
   half = fitting.fit(_frames(observations, fitted), rig, free, board=board)
   rest = _frames(observations, held_out)
-  before, after = _error(rest, rig), _error(rest, half.rig)
-  corners = () if board is None else (_corners(rest, rig, board), _corners(rest, half.rig, board))
+  old = rest if recorded is None else _frames(recorded, held_out)
+  before, after = _error(old, rig), _error(rest, half.rig)
+  corners = () if board is None else (_corners(old, rig, board), _corners(rest, half.rig, board))
   whole = fitting.fit(observations, rig, free, board=board)
   refined, factor = whole.rig, 1.0
   if length is not None:

@@ -171,7 +171,9 @@ def _lower(score: np.ndarray, times: np.ndarray) -> np.ndarray:
   return np.where(between, np.minimum(before, after), before)
 
 
-def estimate(observations: Observations, rig: Rig, *, drift: bool = False) -> Timing:
+def estimate(
+  observations: Observations, rig: Rig, *, drift: bool = False, believed: bool = False
+) -> Timing:
   """Estimates offsets of all cameras against the first, to parts of a frame.
 
   Pairs of views are searched frame by frame for the offset of the least median epipolar distance;
@@ -179,8 +181,9 @@ def estimate(observations: Observations, rig: Rig, *, drift: bool = False) -> Ti
 
   Args:
     observations: of one person (or animal, or board) that moves, in the views' own px.
-    rig: cameras by the views' names; their poses are believed.
+    rig: cameras by the views' names.
     drift: frame rates may differ. In short recordings errors of the calibration look like drift.
+    believed: the cameras are right; else what small errors of theirs would explain is left out.
 
   Raises:
     ValueError: a view has no camera, or shares too few points with the others.
@@ -191,7 +194,7 @@ def estimate(observations: Observations, rig: Rig, *, drift: bool = False) -> Ti
   pairs = list(itertools.combinations(range(len(rig.names)), 2))
   found = {(a, b): _search(ideal[a], ideal[b], fundamentals[a, b]) for a, b in pairs}
   offset = _joined(found, len(rig.names), rig.names)
-  fit = _Fit(ideal, fundamentals, pairs)
+  fit = _Fit(ideal, fundamentals, pairs, believed)
   state = np.zeros((len(rig.names), 2))
   before = fit.median(state)
   state[:, 0] = offset
@@ -294,8 +297,9 @@ def _near(points: np.ndarray) -> np.ndarray:
 class _Fit:
   """Least squares of signed epipolar distances over offsets and drifts [v, 2] of all views."""
 
-  def __init__(self, ideal: np.ndarray, fundamentals: np.ndarray, pairs):
+  def __init__(self, ideal: np.ndarray, fundamentals: np.ndarray, pairs, believed: bool):
     self._ideal, self._fundamentals, self._pairs = ideal, fundamentals, pairs
+    self._believed = believed
     self._frames = np.arange(ideal.shape[1], dtype=np.float64)
     self.middle = (len(self._frames) - 1) / 2
     # Homogeneous px (as rows) to coordinates of order 1 around the middle of a view's points.
@@ -332,6 +336,7 @@ class _Fit:
       eight = np.linalg.svd(own.reshape(1, 9))[2][1:].T
       wrong = (near_b[..., :, None] * near_a[..., None, :]).reshape(*off.shape, 9)
       wrong = wrong @ eight / length[..., None]
+      wrong = 0.0 * wrong if self._believed else wrong
       yield (a, b), off[known], by_a[known], by_b[known], wrong[known], np.nonzero(known)[0]
 
   def median(self, state: np.ndarray) -> float:

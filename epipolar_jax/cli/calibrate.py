@@ -108,14 +108,15 @@ def run(options: argparse.Namespace) -> None:
     observations = people.match(observations, rig, people=1)
   if not observations.points.shape[1]:
     raise ValueError("nobody is confirmed by a second view")
-  recorded, timing = observations, None
+  timing, recorded = None, observations
   if options.sync is not None:
     timing, observations = _in_step(recorded, rig, options.drift)
-  refined = refining.refine(observations, rig, free, board=board, length=length)
+  known = {"board": board, "length": length, "recorded": recorded}
+  refined = refining.refine(observations, rig, free, **known)
   if timing is not None and refined.better:
     # Better cameras show better when they took their frames.
-    timing, observations = _in_step(recorded, refined.rig, options.drift)
-    refined = refining.refine(observations, rig, free, board=board, length=length)
+    timing, observations = _in_step(recorded, refined.rig, options.drift, believed=True)
+    refined = refining.refine(observations, rig, free, **known)
   said = _tell(refined, rig, observations.views)
   if timing is not None:
     # Worth having even if the cameras are as good as they can be.
@@ -196,11 +197,11 @@ def _posed(options: argparse.Namespace, observations, rig, length, up):
   return rig, people.match(observations, rig, people=1)
 
 
-def _in_step(observations, rig, drift: bool):
+def _in_step(observations, rig, drift: bool, *, believed: bool = False):
   """When cameras took their frames, and the keypoints in step."""
   from epipolar_jax.calibration import timing
 
-  found = timing.estimate(observations, rig, drift=drift)
+  found = timing.estimate(observations, rig, drift=drift, believed=believed)
   return found, timing.apply(observations, found)
 
 
