@@ -255,7 +255,7 @@ def test_calibrate_puts_cameras_in_step_and_reports(tmp_path, capsys):
     files_of = ["--keypoints", str(keypoints), "--cameras", str(tmp_path / "better.json")]
     assert command.main(["triangulate", *files_of, "--out", str(folder), *extra]) == 0
     line = next(x for x in capsys.readouterr().out.splitlines() if x.strip().startswith("cam1"))
-    shown.append(float(line.split()[5]))
+    shown.append(float(line.split()[4]))
   assert shown[1] < 2.0 < shown[0]
   for wrong, text in (
     (["--free", "lens"], "there are focal, principal, radial"),

@@ -30,6 +30,8 @@ _SHARE, _CLEAR = 0.5, 1.3
 _SHORTLIST = 6
 # With numbers to fit, these explain much that a plain mistake does: that comes first.
 _FITTED = ("cropped", "scaled and cropped", "turned")
+# A difference in log likelihood that leaves no doubt, neighbours' errors being alike.
+_DOUBTLESS = 10.0
 # Epipolar distances are a detector's if they are below this share of a person's size in the image,
 # so many px, or so many times what the jitter of the keypoints makes.
 _LEAST_OFF, _LEAST_OFF_PX, _JITTERS = 0.02, 4.0, 1.5
@@ -257,7 +259,8 @@ def _single(recording: Recording, given: Judged):
   """A mistake of one camera, judged by all: the others must agree among themselves too."""
   found = []
   for view in range(len(recording.views)):
-    for mistake in (*mistakes.usual(recording.joints), *_sizes(recording, given, view)):
+    likely = _likeliest(recording, given, view, _sizes(recording, given, view))
+    for mistake in (*mistakes.usual(recording.joints), *likely):
       undone = _undone(recording, mistake, view)
       after = _after(recording, given, view, *undone)
       found.append((after, view, undone, (mistake.name, mistake.text, 0.0)))
@@ -282,6 +285,33 @@ def _sizes(recording: Recording, given: Judged, view: int):
   return tuple(estimated.of_camera(given.given[view], seen, recording.poses[view], lens))
 
 
+def _likeliest(recording: Recording, given: Judged, view: int, fitted):
+  """Of mistakes with numbers of their own, those that the points do not speak against.
+
+  How a camera was turned and how its image was cropped move points much alike: medians hardly
+  differ where the sum over all points leaves no doubt.
+  """
+  rivals = [one for one in fitted if one.name in _FITTED]
+  if len(recording.views) == 2 or len(rivals) < 2:
+    return fitted
+  off = [_own_off(recording, given, view, *_undone(recording, one, view)) for one in rivals]
+  known = np.isfinite(off).all(axis=0)
+  if known.sum() < LEAST_POINTS:
+    return fitted
+  off = np.stack(off)[:, known]
+  scale = max(float(np.median(off, axis=1).min()), 1e-6)
+  cost = np.log1p((off / scale) ** 2).sum(axis=1)
+  worse = {one.name for one, c in zip(rivals, cost) if c > cost.min() + _DOUBTLESS}
+  return tuple(one for one in fitted if one.name not in worse)
+
+
+def _own_off(recording: Recording, given: Judged, view: int, pose, ideal) -> np.ndarray:
+  """Distances [n], px, of what a view saw from the points of the others, with this pose."""
+  k, r, t = pose
+  camera = np.concatenate([k, np.zeros((3, 1))], axis=1)
+  return distances(given.given[view] @ r.T + t, camera[None], ideal[None])[0]
+
+
 def _replaced(recording: Recording, view: int, pose: mistakes.Pose, points: np.ndarray):
   """Poses and ideal points of all views with those of one replaced."""
   poses, ideal = list(recording.poses), recording.ideal.copy()
@@ -293,12 +323,8 @@ def _after(recording: Recording, given: Judged, view: int, pose, ideal: np.ndarr
   """Error of a view, px, with this pose and these points, or of the others if that is larger."""
   if len(recording.views) == 2:
     return epipolar_px(*_replaced(recording, view, pose, ideal), 0, 1)
-  k, r, t = pose
-  points = given.given[view] @ r.T + t
-  camera = np.concatenate([k, np.zeros((3, 1))], axis=1)
-  return float(
-    np.maximum(median(distances(points, camera[None], ideal[None])[0]), given.others[view])
-  )
+  off = _own_off(recording, given, view, pose, ideal)
+  return float(np.maximum(median(off), given.others[view]))
 
 
 def _best_offset(recording: Recording, given: Judged, view: int) -> tuple[float, float, np.ndarray]:
