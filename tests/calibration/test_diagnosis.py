@@ -36,6 +36,22 @@ def test_good_rigs_raise_no_alarm(views):
     assert (apart > 0.5).all() and (apart < 5).all() and np.isnan(np.diag(found.pairs)).all()
 
 
+def test_noisy_keypoints_are_no_wrong_calibration():
+  """Noise of 6 px is above 2 % of the body's size, and shows as jitter."""
+  found = diagnosis.diagnose(*injected.case(8, seed=5, noise_px=6.0, outliers=0.1))
+  apart = found.pairs[~np.eye(8, dtype=bool)]
+  assert apart.max() > max(4.0, 0.02 * found.size_px) and not found.alarm
+  # Jitter explains the distances, and is not much larger than they are.
+  ratio = apart / found.noise[~np.eye(8, dtype=bool)]
+  assert ratio.min() > 0.5 and ratio.max() < 1.3
+
+
+def test_half_a_pixel_is_named_where_keypoints_are_that_good():
+  (observations, rig), cameras, name = injected.inject(4, "half a pixel", seed=1, noise_px=0.02)
+  [best] = diagnosis.diagnose(observations, rig).explanations
+  assert best.mistake == name and best.cameras == cameras
+
+
 def test_a_camera_that_moved_is_suspected_without_a_name():
   observations, rig = injected.case(5, seed=1)
   t = rig.cameras.translation + np.array([0, 0, 500.0, 0, 0])[:, None] * np.array([1, 1, 0])
