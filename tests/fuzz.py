@@ -31,6 +31,7 @@ _POLL_S = 0.05
 _HANG_S = 300.0  # without a new input; reading HDF5, in a process of its own, ends after 120 s
 _BYTES = 3 << 30  # that a process may take beyond what it has when it starts
 _MOST_DAMAGES = 3
+_MEMORY = "/dev/shm"  # writing a file anew takes milliseconds on a disk
 _FAULTS_A_TURN = 5
 # Places in the shared counts.
 _TRIED, _REFUSED, _FAULTY = range(3)
@@ -134,7 +135,7 @@ def turn(
   kept.mkdir(parents=True)
   shared = mmap.mmap(-1, 3 * 8)
   counts = np.frombuffer(shared, np.int64)
-  with tempfile.TemporaryDirectory() as temporary:
+  with tempfile.TemporaryDirectory(dir=_MEMORY if os.path.isdir(_MEMORY) else None) as temporary:
     folder = pathlib.Path(temporary)
     (folder / "files").mkdir()
     process = multiprocessing.get_context("fork").Process(

@@ -88,7 +88,7 @@ def read(workdir: pathlib.Path) -> dict[str, Any] | None:
       "--workdir, or restore the file"
     ) from error
   if not isinstance(found, dict):
-    raise ValueError(f"{file} should hold a config, got {type(found).__name__}")
+    raise ValueError(f"{file} is not a config: it holds a {type(found).__name__}")
   try:
     return _named(found)
   except (ValueError, FileNotFoundError) as error:
