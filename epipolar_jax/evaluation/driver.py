@@ -80,6 +80,8 @@ def report(
   for split in config.eval.splits:
     predicted, labels, images = collect(config, predict, variables, split)
     results[split] = problem.summarize(predicted, labels)
+    if problem.boxes_off is not None and config.eval.box_error:
+      results[split]["boxes_off"] = _with_boxes_off(config, predict, variables, split)
     if not processes.leads():
       continue
     drawings.append((split, (images, predicted, labels)))
@@ -88,6 +90,9 @@ def report(
   print(table(results, problem))
   if problem.legend:
     print(problem.legend)
+  for split, result in results.items():
+    for doubt in result.get("doubts", ()):
+      processes.tell(f"WARNING: {split}: {doubt}")
   # Numbers first: a disk that is full of pictures must not cost them.
   write_json(output, results, config, step=step, trained=trained)
   for split, frames in drawings:
@@ -105,9 +110,21 @@ def report(
   return results
 
 
+def _with_boxes_off(config, predict, variables, split) -> dict[str, Any]:
+  """The numbers of a split when boxes are off by `eval.box_error`, of the main cameras alone."""
+  config = config.copy_and_resolve_references()
+  config.eval.views = camera_sets.without_others(config.eval.views)
+  config.eval.num_images = 0
+  problem, error = problem_of(config), config.eval.box_error
+  predicted, labels, _ = collect(config, predict, variables, split, box_error=error)
+  return problem.boxes_off(problem.summarize(predicted, labels)) | {"box_error": error}
+
+
 def logged(problem: Problem, summary: dict[str, Any], group: str) -> dict[str, float]:
   """The numbers of a split that the log of a run gets, as `GROUP/NAME`; those that there are."""
   values = {f"{group}/{name}": summary[name] for name in problem.logged}
+  if "boxes_off" in summary:
+    values |= {f"{group}/{n}_boxes_off": summary["boxes_off"][n] for n in problem.logged}
   for name, rules in summary.get("protocols", {}).items():
     values[f"{group}/mpjpe_mm_{name}"] = rules["mpjpe_mm"]
   return {name: x for name, x in values.items() if x is not None}
@@ -174,9 +191,21 @@ def make_predict(config: ml_collections.ConfigDict) -> Callable[..., Any]:
 
 
 def collect(
-  config: ml_collections.ConfigDict, predict: Callable[..., Any], variables: Any, split: str
+  config: ml_collections.ConfigDict,
+  predict: Callable[..., Any],
+  variables: Any,
+  split: str,
+  *,
+  box_error: float = 0.0,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray], np.ndarray]:
   """Runs the network over one split.
+
+  Args:
+    config: the whole config.
+    predict: from `make_predict`.
+    variables: of the model, replicated.
+    split: of the data set.
+    box_error: share of its side by which a box is off.
 
   Returns:
     predicted: arrays with one leading frame axis n, or dicts of them.
@@ -195,7 +224,9 @@ def collect(
 
   rows, images, seen = [], [], 0
   index, shards = jax.process_index(), jax.process_count()
-  batches = inputs.eval_batches(config, source, shard_index=index, shard_count=shards)
+  batches = inputs.eval_batches(
+    config, source, shard_index=index, shard_count=shards, box_error=box_error
+  )
   options = {"unit": "batch", "leave": False, "disable": not processes.leads()}
   for batch in tqdm.tqdm(batches, total=total, desc=f"evaluate {split}", **options):
     keep = batch["valid"]

@@ -26,6 +26,8 @@ class Problem(NamedTuple):
     film: (images, predicted, labels, fps, hold_s) -> RGB pictures of a film, or None.
     legend: text below the printed table.
     names: headings of the printed table over what names a row.
+    boxes_off: what is recorded of the summary of a pass whose boxes are off by `eval.box_error`;
+      None where there is no such pass.
   """
 
   run: Callable[[Callable[[Arrays], Arrays], Arrays], Arrays]
@@ -39,3 +41,4 @@ class Problem(NamedTuple):
   film: Callable[..., Iterator[np.ndarray]] | None = None
   legend: str = ""
   names: tuple[str, ...] = ("split",)
+  boxes_off: Callable[[Summary], Summary] | None = None
