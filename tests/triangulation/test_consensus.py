@@ -126,10 +126,10 @@ def test_golden_triangulate_epipolar():
     )
   for n, (name, run) in enumerate(runs):
     ours = found[name.endswith("dlt")]
-    np.testing.assert_allclose(
-      ours.point[n, run[-1]], g[f"epipolar.{name}"], atol=1e-4, err_msg=name
-    )
-    assert ours.valid[n].all()
+    expected = g[f"epipolar.{name}"]
+    np.testing.assert_allclose(ours.point[n, run[-1]], expected, atol=1e-4, err_msg=name)
+    # What the reference gives as the origin, for want of a consensus, is not valid here.
+    np.testing.assert_array_equal(ours.valid[n, run[-1]], np.any(expected != 0, axis=-1))
 
 
 @pytest.mark.parametrize("mode", ["refine", "epipolar"])
