@@ -17,6 +17,7 @@ import tensorflow_datasets as tfds
 
 from data import integrity
 from epipolar_jax import disk_space
+from epipolar_jax.inputs import datasets
 
 # At least, of a JPEG: 0.17 were measured on Human3.6M-like pictures, 0.2 and more on small ones.
 BYTES_PER_PIXEL = 0.1
@@ -46,7 +47,9 @@ def prepare(builder: tfds.core.DatasetBuilder) -> None:
 
   Raises:
     integrity.DamagedDataError: it is there, but not as it was made.
+    datasets.MissingDataError: array_record is not installed.
   """
+  datasets.check_format()
   folder = pathlib.Path(builder.data_dir)
   for half in folder.parent.glob(f"{folder.name}.incomplete*"):
     shutil.rmtree(half, ignore_errors=True)

@@ -1,5 +1,6 @@
 """Opens (and if need be makes) a data set by the name in its config."""
 
+import importlib.util
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -55,6 +56,20 @@ def read(prepared: tfds.core.DatasetBuilder, split: str) -> Source:
   return prepared.as_data_source(split, decoders={"image": _Encoded()})
 
 
+def check_format() -> None:
+  """Refuses to work without the package that reads and writes the files of data sets.
+
+  Raises:
+    MissingDataError: it is not installed, as on Windows, where pip leaves it out.
+  """
+  if importlib.util.find_spec("array_record") is None:
+    raise MissingDataError(
+      "data sets are stored as ArrayRecord, and the package array_record is not installed. It has "
+      "wheels for Linux and for macOS on Apple silicon, none for Windows: use WSL there; elsewhere "
+      "pip install array_record"
+    )
+
+
 def open_split(config: ml_collections.ConfigDict, split: str) -> Source:
   """Random access to the stored examples of one split; prepares the data set the first time.
 
@@ -67,8 +82,9 @@ def open_split(config: ml_collections.ConfigDict, split: str) -> Source:
 
   Raises:
     ValueError: if there is no such data set or split.
-    MissingDataError: if the data cannot be made here and are missing.
+    MissingDataError: if the data cannot be made here and are missing; or as `check_format`.
   """
+  check_format()
   makers = {"synthetic": _synthetic, "h36m": _h36m, "rhd": _rhd}
   if config.name not in makers:
     raise ValueError(f"data.name is {config.name!r}; allowed: {', '.join(sorted(makers))}")

@@ -175,3 +175,14 @@ def test_the_originals_rounding_cuts_towards_zero():
     look_up(jnp.array([-2.5, 1.5]), reference_rounding=True), [21.5, 1.5]
   )
   np.testing.assert_array_equal(look_up(jnp.array([-2.5, 15.0])), [1.5, 13.5])
+
+
+def test_a_match_is_looked_up_inside_a_map_that_is_not_square():
+  """Points beyond the last column of a map 6 wide and 4 high, and beyond its last row."""
+  table = jnp.stack(jnp.meshgrid(jnp.arange(6.0), jnp.arange(4.0)), axis=-1)
+  for point, place in (((21.5, 1.5), (5, 0)), ((99.0, 99.0), (5, 3)), ((1.5, 13.5), (0, 3))):
+    for rounding in (False, True):
+      found = consensus.look_up_match(
+        table, jnp.array(point), stride=4, reference_rounding=rounding
+      )
+      np.testing.assert_array_equal(found, 4 * np.array(place) + 1.5)
