@@ -5,7 +5,6 @@ example and view; faults of one kind are counted, and the first is told.
 """
 
 import pathlib
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,8 +16,6 @@ from epipolar_jax.inputs import datasets, fields
 Example = dict[str, Any]
 # Of float32 cameras and labels; Human3.6M's own labels are off by less.
 _TOLERANCE_PX = 5.0
-# Names that TFDS gives to folders that it has not finished.
-_UNFINISHED = re.compile(r"^incomplete\.|\.incomplete[A-Z0-9]+$")
 _LEVELS = 4
 # Two cameras closer than these are one camera twice.
 _SAME_PLACE_MM, _SAME_TURN = 1.0, 1e-4
@@ -59,7 +56,7 @@ def _folders(path: pathlib.Path) -> Iterator[pathlib.Path]:
   for depth in range(_LEVELS):
     for file in sorted(path.glob("*/" * depth + "dataset_info.json")):
       below = file.parent.relative_to(path).parts
-      if not any(_UNFINISHED.search(part) for part in below):
+      if not any(opening.UNFINISHED.search(part) for part in below):
         yield file.parent
 
 

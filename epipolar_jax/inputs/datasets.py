@@ -66,13 +66,10 @@ def open_split(config: ml_collections.ConfigDict, split: str) -> Source:
     A sequence of dicts with the pictures (`pictures.Jpeg`) and all labels of one frame each.
 
   Raises:
-    ValueError: if there is no such data set or split.
+    ValueError: if there is no such split, or the name is none of a folder.
     MissingDataError: if the data cannot be made here and are missing.
   """
-  makers = {"synthetic": _synthetic, "h36m": _h36m, "rhd": _rhd}
-  if config.name not in makers:
-    raise ValueError(f"data.name is {config.name!r}; allowed: {', '.join(sorted(makers))}")
-  return makers[config.name](config, split)
+  return DATASETS.get(config.name, _own)(config, split)
 
 
 def _synthetic(config: ml_collections.ConfigDict, split: str) -> Source:
@@ -113,3 +110,28 @@ def _rhd(config: ml_collections.ConfigDict, split: str) -> Source:
     return read(builder.open_split(config.dir, split), split)
   except FileNotFoundError as error:
     raise MissingDataError(str(error)) from error
+
+
+def _own(config: ml_collections.ConfigDict, split: str) -> Source:
+  """A data set of one's own, prepared in the folder of its name by whatever builder."""
+  from data import opening
+
+  name, folder = config.name, pathlib.Path(config.dir) / config.name
+  if pathlib.PurePath(name).name != name:
+    raise ValueError(f"data.name is {name!r}: a name without folders; data.dir says where it lies")
+  found = opening.newest(folder)
+  if found is None:
+    raise MissingDataError(
+      f"data.name is {name!r}: there is no prepared data set in {folder}. Known by name: "
+      f"{', '.join(sorted(DATASETS))}; data/README.md says how to prepare your own"
+    )
+  prepared = opening.open_folder(found)
+  if split not in prepared.info.splits:
+    raise ValueError(
+      f"{found} has no split {split!r}; it has {', '.join(sorted(prepared.info.splits))}"
+    )
+  return read(prepared, split)
+
+
+# By `data.name`; any other name is that of a folder in `data.dir`.
+DATASETS = {"synthetic": _synthetic, "h36m": _h36m, "rhd": _rhd}
