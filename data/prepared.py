@@ -120,14 +120,16 @@ def _check_example(example: Example, where: str, poses: plausibility.Poses) -> i
         f"{place}: joints_2d of joint {lost[0]} is NaN or infinite, but it counts as labelled; set "
         "labelled (or, where there is none, visible) to False for joints without a label",
       )
-  used = labelled.any(0)
+  # One view alone gives no position in space.
+  used = labelled.sum(0) >= 2
   if lost := np.flatnonzero(used & ~finite).tolist():
     raise _BAD(
       "NaN label",
-      f"{where}: joints_3d of joint {lost[0]} is NaN or infinite, but views label it; give it a "
-      "position, or set labelled to False for it in every view",
+      f"{where}: joints_3d of joint {lost[0]} is NaN or infinite, but several views label it; give "
+      "it a position, or set labelled to False for it in every view",
     )
-  _check_same_camera(cameras, where)
+  present = example.get("present", np.ones(len(cameras), bool))
+  _check_same_camera([camera for camera, there in zip(cameras, present) if there], where)
   _check_projection(example, cameras, labelled & finite, where)
   poses.add(np.where(used[:, None], joints, np.nan), where)
   return int((~labelled).sum())

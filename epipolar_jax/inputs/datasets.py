@@ -1,5 +1,6 @@
 """Opens (and if need be makes) a data set by the name in its config."""
 
+import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import ml_collections
 import tensorflow_datasets as tfds
 
+from epipolar_jax import skeletons
 from epipolar_jax.inputs import fields, pictures, subsets
 
 Source = Sequence[dict[str, Any]]
@@ -112,18 +114,51 @@ def _rhd(config: ml_collections.ConfigDict, split: str) -> Source:
     raise MissingDataError(str(error)) from error
 
 
+def _footage(config: ml_collections.ConfigDict, split: str) -> Source:
+  """One's own recordings, by their name."""
+  name = config.footage.name
+  command = "python -m data.footage.builder --name NAME --videos ... --cameras ... --labels ..."
+  return _folder(pathlib.Path(config.dir) / "footage", "data.footage.name", name, split, command)
+
+
+def check_joints(config: ml_collections.ConfigDict, skeleton: skeletons.Skeleton) -> None:
+  """Makes sure that a network of a skeleton learns the joints of one's own recordings.
+
+  Args:
+    config: the `data` group, whose data set is there.
+    skeleton: of the network. Its tree, pairs and size may be others than the data set's.
+
+  Raises:
+    ValueError: its joints are others, or in another order.
+  """
+  from data import files, opening
+
+  folder = opening.newest(pathlib.Path(config.dir) / "footage" / config.footage.name)
+  stored = json.loads(files.read_text(folder / "metadata.json"))["skeleton"]
+  if list(skeleton.joints) != stored["joints"]:
+    raise ValueError(
+      f"{folder} labels {', '.join(stored['joints'])}; model.skeleton {skeleton.name} has "
+      f"{', '.join(skeleton.joints)}. Set model.skeleton={folder.parent / 'skeleton.toml'}"
+    )
+
+
 def _own(config: ml_collections.ConfigDict, split: str) -> Source:
   """A data set of one's own, prepared in the folder of its name by whatever builder."""
+  help = (
+    f"Known by name: {', '.join(sorted(DATASETS))}; data/README.md says how to prepare your own"
+  )
+  return _folder(pathlib.Path(config.dir), "data.name", config.name, split, help)
+
+
+def _folder(folder: pathlib.Path, field: str, name: str, split: str, help: str) -> Source:
   from data import opening
 
-  name, folder = config.name, pathlib.Path(config.dir) / config.name
-  if pathlib.PurePath(name).name != name:
-    raise ValueError(f"data.name is {name!r}: a name without folders; data.dir says where it lies")
-  found = opening.newest(folder)
+  if not name or pathlib.PurePath(name).name != name:
+    raise ValueError(f"{field} is {name!r}: it should be the name of a folder in {folder}")
+  found = opening.newest(folder / name)
   if found is None:
     raise MissingDataError(
-      f"data.name is {name!r}: there is no prepared data set in {folder}. Known by name: "
-      f"{', '.join(sorted(DATASETS))}; data/README.md says how to prepare your own"
+      f"{field} is {name!r}, and there is no prepared data set in {folder / name}. {help}"
     )
   prepared = opening.open_folder(found)
   if split not in prepared.info.splits:
@@ -134,4 +169,4 @@ def _own(config: ml_collections.ConfigDict, split: str) -> Source:
 
 
 # By `data.name`; any other name is that of a folder in `data.dir`.
-DATASETS = {"synthetic": _synthetic, "h36m": _h36m, "rhd": _rhd}
+DATASETS = {"synthetic": _synthetic, "h36m": _h36m, "rhd": _rhd, "footage": _footage}

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from epipolar_jax import skeletons
-from epipolar_jax.models import epipolar_pose, fusion, pose_resnet
+from epipolar_jax.models import epipolar_pose, fusion, movenet_weights, pose_movenet, pose_resnet
 
 # Image pixels per heatmap pixel.
 STRIDE = epipolar_pose.STRIDE
@@ -18,8 +18,8 @@ def build(config: Any, parity: Any, *, axis_name: str | None = None) -> nn.Modul
   """Builds the network of a config's `model` and `parity` groups.
 
   Args:
-    config: attributes backbone_depth, width, deconv_channels, skeleton, head_init_std, dtype,
-      bn_momentum, share_weights and the group `fusion` (merge, and the attributes of
+    config: attributes backbone, backbone_depth, width, deconv_channels, skeleton, head_init_std,
+      dtype, bn_momentum, share_weights and the group `fusion` (merge, and the attributes of
       `fusion.features.EpipolarFusion` and `attention.Options`).
     parity: attributes late_source, legacy_normalize, edge_aligned, zero_means_outside, lost_lines.
     axis_name: pmap axis over which batch statistics are shared.
@@ -28,8 +28,9 @@ def build(config: Any, parity: Any, *, axis_name: str | None = None) -> nn.Modul
     `EpipolarPose`, called with (images, intrinsics, rotation, translation, train=...).
 
   Raises:
-    ValueError: unknown dtype or merge, a second network that nothing would look at, or an option of
-      the fusion of features when heatmaps are fused; the modules check the rest when called.
+    ValueError: unknown dtype, backbone or merge, a second network that nothing would look at, or
+      an option of the fusion of features when heatmaps are fused; the modules check the rest when
+      called.
   """
   dtype = _choose("dtype", config.dtype, _DTYPES)
   kinds = fusion.of_model(config)
@@ -45,7 +46,22 @@ def build(config: Any, parity: Any, *, axis_name: str | None = None) -> nn.Modul
     "axis_name": axis_name,
   }
 
-  def backbone() -> pose_resnet.PoseResNet:
+  name = config.get("backbone", "resnet")  # which configs of old do not have
+  if name != "resnet" and kinds.early is not None:
+    raise ValueError(
+      f"model.fusion.merge {config.fusion.merge!r}: views meet after the first stage of a ResNet, "
+      f"which model.backbone {name!r} is not: late or heatmaps"
+    )
+
+  def backbone() -> nn.Module:
+    if name != "resnet":
+      variant = _choose("backbone", name, pose_movenet.VARIANTS | {"resnet": "resnet"})
+      return pose_movenet.PoseMoveNet(
+        num_joints=common["num_joints"],
+        width=movenet_weights.VARIANTS[variant].width,
+        head_init_std=config.head_init_std,
+        dtype=dtype,
+      )
     return pose_resnet.PoseResNet(
       depth=config.backbone_depth,
       width=config.width,

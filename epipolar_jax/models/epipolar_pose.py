@@ -59,6 +59,7 @@ class EpipolarPose(nn.Module):
     images: jax.Array,
     cameras: Cameras,
     source: jax.Array | None = None,
+    present: jax.Array | None = None,
     *,
     train: bool,
   ) -> dict[str, jax.Array]:
@@ -69,6 +70,8 @@ class EpipolarPose(nn.Module):
       cameras: [b, v], of these images, t_cw in mm.
       source: [b, v, m], the views each view looks at (`lines.choose_sources`); what it finds in
         them is averaged. None: the nearest.
+      present: [b, v], False for views that only fill a place: nothing is taken from them. None: all
+        are there.
       train: normalise by batch statistics.
 
     Returns:
@@ -94,13 +97,15 @@ class EpipolarPose(nn.Module):
       return {"heatmaps": self._heatmaps(self.backbone.late(early, train=train), b)}
     cameras = jax.tree.map(lambda x: x.astype(jnp.float32), cameras)
     if source is None:
-      source = jax.vmap(functools.partial(epipolar_lines.choose_sources, rule="nearest"))(cameras)
+      source = _nearest(cameras, present)
     out = {"source": source}
     if last is self.heatmap_fusion:
       maps = self._heatmaps(self.backbone.late(early, train=train), b)
-      return out | {"heatmaps": last(maps, cameras.scale(1 / STRIDE), source)}
+      # Layers need not know of absent views where all are present.
+      absent = {} if present is None else {"present": present}
+      return out | {"heatmaps": last(maps, cameras.scale(1 / STRIDE), source, **absent)}
     lines = self._lines(cameras, source, (h // STRIDE, w // STRIDE), last.num_samples)
-    fuse = functools.partial(self._fuse, pixels=pixels, lines=lines, train=train)
+    fuse = functools.partial(self._fuse, pixels=pixels, lines=lines, present=present, train=train)
     early_seen, late_seen = self._unfused(pixels, early, train)
     if self.early_fusion is not None:
       early, seen = fuse(self.early_fusion, early, early_seen)
@@ -145,7 +150,7 @@ class EpipolarPose(nn.Module):
     )
     return _Lines(source, fundamental, *jax.vmap(jax.vmap(jax.vmap(sample)))(fundamental))
 
-  def _fuse(self, layer, features, other, *, pixels, lines, train):
+  def _fuse(self, layer, features, other, *, pixels, lines, present, train):
     """Adds to features [b·v, h, w, c] the mean of what each view finds in its source views.
 
     The sources' features are taken from `other` if given. Also returns what the layer attended to
@@ -175,5 +180,19 @@ class EpipolarPose(nn.Module):
       extra,
       train=train,
     )
-    fused = jnp.mean(fused.reshape(b * v, m, *fused.shape[1:]), axis=1)
+    fused = fused.reshape(b * v, m, *fused.shape[1:])
+    if present is None:
+      fused = jnp.mean(fused, axis=1)
+    else:
+      there = jnp.take_along_axis(present[:, None], lines.source, axis=2).reshape(b * v, m)
+      share = there / jnp.maximum(jnp.sum(there, axis=1, keepdims=True), 1)
+      fused = jnp.sum(fused * share[:, :, None, None, None].astype(fused.dtype), axis=1)
     return features + fused, jax.tree.map(split, (attended, consistency))
+
+
+def _nearest(cameras: Cameras, present: jax.Array | None) -> jax.Array:
+  """The view [b, v, 1] next to each view."""
+  choose = functools.partial(epipolar_lines.choose_sources, rule="nearest")
+  if present is None:
+    return jax.vmap(choose)(cameras)
+  return jax.vmap(lambda frame, there: choose(frame, present=there))(cameras, present)

@@ -15,7 +15,7 @@ import ml_collections
 import numpy as np
 import tqdm
 
-from epipolar_jax import checkpointing, config_ranges, metric_writer, tasks
+from epipolar_jax import checkpointing, config_ranges, metric_writer, skeletons, tasks
 from epipolar_jax.evaluation import driver, pictures
 from epipolar_jax.inputs import batches as inputs
 from epipolar_jax.original import pretrained
@@ -196,7 +196,10 @@ def _restore_or_init(config, task, optimizer, manager, changes):
   """The state to go on from, replicated, and its step."""
   variables = task.init(jax.random.key(config.seed, impl="rbg"))
   if manager.latest_step() is None:
-    variables = pretrained.initialize(variables, config.model.init, say=processes.tell)
+    joints = skeletons.of_model(config.model).joints
+    variables = pretrained.initialize(
+      variables, config.model.init, joints=joints, say=processes.tell
+    )
   fresh = train_state.create(variables, optimizer)
   try:
     restored = checkpointing.restore(

@@ -45,5 +45,5 @@ def test_the_worked_example_works(tmp_path, monkeypatch):
   with pytest.raises(datasets.MissingDataError, match=r"no prepared data set in data_cache/yours"):
     datasets.open_split(config, "train")
   config.name = "../data_cache/mine"
-  with pytest.raises(ValueError, match="a name without folders"):
+  with pytest.raises(ValueError, match="should be the name of a folder"):
     datasets.open_split(config, "train")

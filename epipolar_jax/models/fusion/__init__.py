@@ -7,7 +7,8 @@ A layer is a Flax module in a file of its own, with
 - `logits`, whether what it fuses are logarithms of probabilities.
 
 Layers of features are called as `features.EpipolarFusion` is, layers of heatmaps as
-`heatmaps.JointFusion`. docs/extending.md adds one.
+`heatmaps.JointFusion`; what a layer of features finds in a view that is not there is left out, a
+layer of heatmaps takes `present` to do so. docs/extending.md adds one.
 """
 
 from typing import Any, NamedTuple

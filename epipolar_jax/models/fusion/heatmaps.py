@@ -65,6 +65,7 @@ class JointFusion(nn.Module):
     heatmaps: jax.Array,
     cameras: Cameras,
     source: jax.Array,
+    present: jax.Array | None = None,
   ) -> jax.Array:
     """Fuses the heatmaps of all views.
 
@@ -72,6 +73,7 @@ class JointFusion(nn.Module):
       heatmaps: [b, v, h, w, j], logits over the pixels of each map.
       cameras: [b, v], of the maps (`Cameras.scale`), t_cw in mm.
       source: [b, v, m], indices of the views that each view looks at.
+      present: [b, v], False for views that only fill a place and give nothing. None: all are there.
 
     Returns:
       [b, v, h, w, j] float32, logits. With `mutable=["intermediates"]` also `evidence`, the same
@@ -85,7 +87,8 @@ class JointFusion(nn.Module):
       self.sow("intermediates", name, value, reduce_fn=lambda _, last: last)
     frame = jnp.arange(b).reshape(b, 1, 1)
     view = jnp.broadcast_to(jnp.arange(v).reshape(1, v, 1), source.shape)
-    pairs = own[frame, source], cameras[frame, view], cameras[frame, source]
+    given = own if present is None else own * present[..., None, None, None]
+    pairs = given[frame, source], cameras[frame, view], cameras[frame, source]
     pairs = jax.tree.map(lambda x: x.reshape(b * v * m, *x.shape[3:]), pairs)
 
     found = _look(pairs, self.sharpness, num_samples=self.num_samples)

@@ -9,9 +9,17 @@ from epipolar_jax.geometry.cameras import Cameras
 SAMPLINGS = ("exact", "legacy_align", "correct_noalign")
 SOURCES = ("nearest", "two_nearest", "any", "all")
 LINES = ("exact", "original")
+# A squared distance, mm², that no two cameras have.
+_ABSENT = 1e30
 
 
-def choose_sources(cameras: Cameras, *, rule: str, key: jax.Array | None = None) -> jax.Array:
+def choose_sources(
+  cameras: Cameras,
+  *,
+  rule: str,
+  key: jax.Array | None = None,
+  present: jax.Array | None = None,
+) -> jax.Array:
   """Indices [v, m] of the views that each view of a frame looks at, nearest camera first.
 
   Args:
@@ -19,6 +27,8 @@ def choose_sources(cameras: Cameras, *, rule: str, key: jax.Array | None = None)
     rule: "nearest" (the original's TOPK 1), "two_nearest" (TOPK 2) or "any" (TOPK 3): one view, the
       last two drawn at random; "all": all others, m = v - 1. A view is never its own source.
     key: of the draw; None, as in evaluation: the nearest view instead.
+    present: [v], False for views that only fill a place: they come last, and in draws never if
+      enough others are there. None: all are.
 
   Raises:
     ValueError: unknown rule.
@@ -27,6 +37,8 @@ def choose_sources(cameras: Cameras, *, rule: str, key: jax.Array | None = None)
     raise ValueError(f"model.fusion.sources {rule!r} is not one of {SOURCES}")
   centres = cameras.centre()
   distance = jnp.sum(jnp.square(centres[:, None] - centres[None]), axis=-1)
+  if present is not None:
+    distance = jnp.where(present[None], distance, _ABSENT)
   distance = jnp.where(jnp.eye(centres.shape[0], dtype=bool), jnp.inf, distance)
   ranked = jnp.argsort(distance, axis=-1)[:, :-1]
   if rule == "all":
@@ -34,7 +46,12 @@ def choose_sources(cameras: Cameras, *, rule: str, key: jax.Array | None = None)
   if rule == "nearest" or key is None:
     return ranked[:, :1]
   choices = ranked[:, :2] if rule == "two_nearest" else ranked
-  drawn = jax.random.randint(key, (len(choices), 1), 0, choices.shape[1])
+  most = choices.shape[1]
+  if present is not None:
+    # The others that are there, whoever looks.
+    others = jnp.sum(present) - present.astype(jnp.int32)
+    most = jnp.clip(others, 1, most)[:, None]
+  drawn = jax.random.randint(key, (len(choices), 1), 0, most)
   return jnp.take_along_axis(choices, drawn, axis=1)
 
 

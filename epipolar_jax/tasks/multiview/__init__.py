@@ -42,15 +42,23 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
 
   def choose_sources(batch: task.Batch, rule: str, keys: jax.Array | None = None):
     """The views [b v m] that each view looks at; None without fusion."""
-    choose = functools.partial(lines.choose_sources, rule=rule)
     if not place.layers:
       return None
-    if keys is None:
-      return jax.vmap(choose)(task.cameras(batch))
-    return jax.vmap(lambda frame, key: choose(frame, key=key))(task.cameras(batch), keys)
+
+    def choose(cameras, key, present):
+      return lines.choose_sources(cameras, rule=rule, key=key, present=present)
+
+    return jax.vmap(choose)(task.cameras(batch), keys, batch.get("present"))
 
   def look(variables: task.Variables, batch: task.Batch, source: jax.Array | None):
-    return model.apply(variables, normalize(batch), task.crop_cameras(batch), source, train=False)
+    return model.apply(
+      variables,
+      normalize(batch),
+      task.crop_cameras(batch),
+      source,
+      batch.get("present"),
+      train=False,
+    )
 
   def apply(variables: task.Variables, batch: task.Batch) -> dict[str, jax.Array]:
     outputs = look(variables, batch, choose_sources(batch, config.model.fusion.sources))
@@ -67,7 +75,8 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
     images = jnp.zeros((1, 2, size, size, 3))
     eye = jnp.broadcast_to(jnp.eye(3), (1, 2, 3, 3))
     apart = Cameras(eye, eye, jnp.array([[[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]]))
-    return dict(model.init(key, images, apart, train=False))
+    variables = model.init(key, images, apart, train=False)
+    return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
 
   def loss(variables: task.Variables, batch: task.Batch, key: jax.Array):
     keys = task.frame_keys(key, len(batch["valid"]), axis_name=axis_name)
@@ -76,6 +85,7 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
       normalize(batch),
       task.crop_cameras(batch),
       choose_sources(batch, config.model.fusion.sources, keys),
+      batch.get("present"),
       train=True,
       mutable=["batch_stats"],
     )
@@ -84,13 +94,15 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
     # A place without a label may be anything: it must reach neither the loss nor its gradient.
     uv = jnp.where(known[..., None], uv, 0.0)
     seen = jnp.all((uv >= 0) & (uv <= size - 1), -1) & known
+    if "label_weight" in batch:
+      seen, known = (x * batch["label_weight"] for x in (seen, known))
     maps = jnp.moveaxis(outputs["heatmaps"], -1, 2)
     total, weight = heatmap_loss(maps, uv, seen, known)
     if consistency_loss is not None:
       # A mean over the pixels of all devices, in a sum that will be divided by all weights.
       extra, count = consistency_loss(outputs, batch["valid"])
       total += everywhere(weight) * extra / jnp.maximum(everywhere(count), 1.0)
-    return total, weight, updated["batch_stats"]
+    return total, weight, updated.get("batch_stats", {})
 
   def everywhere(value: jax.Array) -> jax.Array:
     """The sum over devices."""
@@ -100,6 +112,8 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
     outputs = apply(variables, batch)
     maps = jnp.moveaxis(outputs["heatmaps"], -1, 2)
     uv, score = reconstruction.map_joints(decode)(maps)
+    if "present" in batch:
+      score = jnp.where(batch["present"][..., None], score, 0.0)
     found = {"joints_2d": uv, "score": score, "peak": reconstruction.map_joints(_peak)(maps)}
     if "match" in outputs:
       found |= _matches(outputs, uv)
@@ -124,6 +138,7 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
       normalize(batch),
       task.crop_cameras(batch),
       shown,
+      batch.get("present"),
       train=False,
       mutable=["intermediates"],
     )
@@ -152,6 +167,11 @@ def _describe(config: ml_collections.ConfigDict) -> dict[str, Any]:
     # One source view at a time: which one does not matter to the weights.
     del group["sources"]
   # What came later is named only when it is in use.
+  if model.get("backbone", "resnet") == "resnet":
+    model.pop("backbone", None)
+  else:
+    for name in ("backbone_depth", "width", "deconv_channels"):
+      del model[name]
   if model["share_weights"]:
     del model["share_weights"]
   if group["compare"] == "features":

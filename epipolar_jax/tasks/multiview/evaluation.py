@@ -26,7 +26,7 @@ _COLUMNS = {
 _WIDTH = 100  # of printed text
 _PER_VIEW = (
   *("image", "crop", "intrinsics", "rotation", "translation", "joints_2d", "occluded"),
-  "labelled",
+  *("labelled", "label_weight", "present"),
 )
 _MEANS = {
   "mpjpe_mm": "absolute",

@@ -92,7 +92,7 @@ def test_weights_made_for_bgr_are_refused_elsewhere(tmp_path):
 
 
 def test_the_shipped_checkpoint_is_of_its_config():
-  folder = pathlib.Path(__file__).parents[2] / "epipolar_jax/shipped/synthetic_full"
+  folder = pathlib.Path(__file__).parents[3] / "epipolar_jax/shipped/synthetic_full"
   stored = json.loads((folder / "meta/metadata").read_text(encoding="utf-8"))
   meta = tasks.build(synthetic_full.get_config(), axis_name=None).meta
   checkpointing._check_meta(folder, stored, meta)
