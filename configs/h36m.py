@@ -18,6 +18,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.seed = 0  # with the config and the step it determines every number
 
   c.model = m = ml_collections.ConfigDict()
+  m.backbone = "resnet"  # resnet, movenet_lightning or movenet_thunder
   m.backbone_depth = 50  # ResNet-18, 34, 50, 101 or 152
   m.width = 1.0  # multiplies the trunk's channels (64, 128, 256, 512)
   m.deconv_channels = 256  # channels of the three deconvolutions and of the fused feature
@@ -30,7 +31,8 @@ def get_config() -> ml_collections.ConfigDict:
   m.head_init_std = 0.001  # of deconvolution and head kernels at the start; 0.03 or so from scratch
   m.share_weights = True  # one network for views that are predicted and views that are looked at
   # Starting weights: imagenet:FILE (trunk only) or pose:FILE of a .pth or .safetensors file,
-  # checkpoint:FOLDER of a run or checkpoint of this project; "" is random.
+  # checkpoint:FOLDER of a run or checkpoint of this project, movenet:lightning or movenet:thunder
+  # (shipped) for these backbones; "" is random.
   m.init = ""
   m.fusion = f = ml_collections.ConfigDict()
   # Where views meet: none, early (after layer1), late (before the head: the paper), both, or

@@ -1,6 +1,7 @@
 """Skeletons: joint names, the tree they form, mirror pairs and the size of such a body."""
 
 import dataclasses
+import json
 import pathlib
 import tomllib
 from collections.abc import Mapping
@@ -269,6 +270,12 @@ def to_dict(skeleton: Skeleton) -> dict:
     "parents": ["" if parent < 0 else joints[parent] for parent in skeleton.parents],
     "flip_pairs": [[joints[r], joints[l]] for r, l in skeleton.flip_pairs],
   }
+
+
+def to_toml(skeleton: Skeleton) -> str:
+  """A file that `read` takes, with every string quoted as TOML wants it."""
+  fields = to_dict(skeleton)
+  return "".join(f"{name} = {json.dumps(value)}\n" for name, value in fields.items())
 
 
 # Of configs from before `model.skeleton`, which had the number of joints alone.

@@ -15,7 +15,7 @@ TensorFlow, in shards by several processes; a stopped run goes on where it stopp
   frame        int, number of the picture in its folder
 
 Splits: train and validation, the original's `training` and `evaluation`. Palm or wrist, the cut and
-the canonical frame are choices of the reader (`inputs.hand_crops`, `tasks.lifting_poses`).
+the canonical frame are choices of the reader (`inputs.hand_crops`, `tasks.lifting.poses`).
 """
 
 import argparse

@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
   from tqdm import tqdm
 
   from epipolar_jax.cli import outputs
-  from epipolar_jax.footage import detector, prediction, report, rigs, tracker, videos
+  from epipolar_jax.footage import detector, prediction, report, rigs, videos, windows
   from epipolar_jax.keypoints import reading, writing
   from epipolar_jax.keypoints.observations import Observations
   from epipolar_jax.motion import formats
@@ -99,7 +99,7 @@ def run(options: argparse.Namespace) -> None:
     )
   left_out = outputs.tell(estimated, own, rig, options.method)
   outputs.write(options.out, estimated, chosen, fps=fps, up=options.up)
-  box = float(np.nanmedian(found.windows[..., 2])) / tracker.MARGIN
+  box = float(np.nanmedian(found.windows[..., 2])) / windows.MARGIN
   page = options.out / "report.html"
   print(*report.write(page, footage, rig, network.skeleton, estimated, left_out, box), sep="\n")
   print(f"Wrote {page}")

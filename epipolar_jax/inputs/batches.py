@@ -16,6 +16,8 @@ device_part = multiview.device_part
 def open_split(config: ml_collections.ConfigDict, split: str) -> Sequence[dict[str, Any]]:
   """Random access to the stored examples of one split, in the skeleton of the network."""
   source = datasets.open_split(config.data, split)
+  if config.data.name == "footage":
+    datasets.check_joints(config.data, skeletons.of_model(config.model))
   union = config.data.name == "h36m" and skeletons.of_model(config.model) == skeletons.UNION_20
   return subsets.UnionJoints(source) if union else source
 

@@ -9,6 +9,8 @@ dict of numpy arrays with leading axes b (frames) and v (views):
     joints_2d is 0, and joints_3d may be NaN
   occluded [b v]                   subject, frame, action [b]
   damaged [b] if the data set marks frames whose labels are wrong
+  label_weight [b v j] if the data set says how much its labels count, 0..1
+  present [b v] if some of its frames lack views: False where a view only fills the place
 """
 
 import functools
@@ -27,6 +29,8 @@ Frame = dict[str, np.ndarray | list[pictures.Cut]]
 # (example, augmentation, rng, size=...) -> the frame.
 LoadFrame = Callable[..., Frame]
 _BOX_SEED = 0  # of the errors of boxes in an evaluation
+# Of data sets that have them.
+_OPTIONAL = ("damaged", "label_weight", "present")
 _COPIED = ("intrinsics", "rotation", "translation", "occluded", "subject", "frame", "action")
 
 
@@ -259,8 +263,10 @@ def load_frame(
       raise ValueError("mirroring exchanges left and right: give the skeleton of the joints")
     swap = list(skeleton.flip_order)
     joints_2d, joints_3d, labelled = joints_2d[:, swap], joints_3d[swap], labelled[:, swap]
-  copied = (*_COPIED, "damaged") if "damaged" in example else _COPIED
+  copied = (*_COPIED, *(name for name in _OPTIONAL if name in example))
   frame = {name: np.asarray(example[name]) for name in copied}
+  if mirror and "label_weight" in frame:
+    frame["label_weight"] = frame["label_weight"][:, swap]
   frame |= {
     "crop": np.stack(affines),
     "joints_2d": joints_2d,

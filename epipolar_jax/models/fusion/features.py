@@ -1,4 +1,4 @@
-"""EpipolarFusion: adds to each view's features what its neighbour sees along the epipolar lines."""
+"""EpipolarFusion, the paper's layer: adds to features what another view has along the lines."""
 
 from typing import Any, NamedTuple
 
@@ -7,16 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from epipolar_jax.geometry import epipolar, sampling
-from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.models import attention, layers
 from epipolar_jax.models.attention import weighing
+from epipolar_jax.models.fusion import lines
 
 EMBEDDINGS = ("theta", "phi", "g", "z")
 OTHER_GRADS = ("match", "value")
-SAMPLINGS = ("exact", "legacy_align", "correct_noalign")
 COMPARISONS = ("features", "rgb")
-SOURCES = ("nearest", "two_nearest", "any", "all")
-LINES = ("exact", "original")
 
 
 class Extra(NamedTuple):
@@ -66,7 +63,7 @@ class EpipolarFusion(nn.Module):
     other_grad: through which branches of the source view gradient flows: "match", "value".
     compare: what the attention compares: "features", or the "rgb" of the pictures; the features
       are averaged either way.
-    sampling: "exact", or how the reference misplaces samples in parity: "legacy_align"
+    sampling: "exact", or how the original misplaces samples: "legacy_align"
       (USE_CORRECT_NORMALIZE False with align_corners True), "correct_noalign" (True, False).
     algorithm: of `attention.epipolar_attention`.
     dtype: of the 1×1 convolutions and the matching; geometry and weights are float32.
@@ -90,6 +87,39 @@ class EpipolarFusion(nn.Module):
   dtype: Any = jnp.float32
   bn_momentum: float = 0.1
   axis_name: str | None = None
+
+  # Features are compared, so every pixel has a match in the view it looks at.
+  matches = True
+  # Heatmaps are what the head makes of the fused features: any loss trains them.
+  logits = False
+
+  @classmethod
+  def of_config(cls, group: Any, parity: Any, **network: Any) -> "EpipolarFusion":
+    """The layer of the `model.fusion` and `parity` groups; `network` as of `fusion.build`."""
+    options = attention.Options(
+      attention=group.attention,
+      similarity=group.similarity,
+      softmax=group.softmax,
+      scale=group.scale,
+      pooling=group.pooling,
+      prior=group.prior,
+      zero_means_outside=parity.zero_means_outside,
+    )
+    return cls(
+      num_samples=group.num_samples,
+      options=options,
+      prior_views=group.prior_views,
+      embeddings=tuple(group.embeddings),
+      bottleneck=group.bottleneck,
+      z_residual=group.z_residual,
+      other_grad=tuple(group.other_grad),
+      compare=group.compare,
+      sampling=sampling_of(parity),
+      algorithm=group.algorithm,
+      dtype=network["dtype"],
+      bn_momentum=network["bn_momentum"],
+      axis_name=network["axis_name"],
+    )
 
   @nn.compact
   def __call__(
@@ -130,7 +160,7 @@ class EpipolarFusion(nn.Module):
       keys = self._embed("phi", inner, match)
       same = set(self.other_grad) in (set(), set(OTHER_GRADS))
       values = None if same and not set(self.embeddings) & {"phi", "g"} else values
-    read = misplace(samples, source.shape[1:3], self.sampling)
+    read = lines.misplace(samples, source.shape[1:3], self.sampling)
     attended = attention.attend_pairs(
       query,
       keys,
@@ -179,7 +209,7 @@ class EpipolarFusion(nn.Module):
         seen,
         query,
         None,
-        misplace(back, (h, w), self.sampling),
+        lines.misplace(back, (h, w), self.sampling),
         valid,
         options=self.options,
         algorithm=self.algorithm,
@@ -229,95 +259,43 @@ class EpipolarFusion(nn.Module):
     return table[pair[:, 0], pair[:, 1]]
 
 
-def misplace(samples: jax.Array, size_hw: tuple[int, int], sampling: str) -> jax.Array:
-  """Moves samples [..., 2] to where the reference reads them (parity), or leaves them alone.
-
-  The reference maps pixel u to [-1, 1] and torch maps it back; with the two halves of the
-  convention mixed, u becomes (u + 1/2)(w - 1) / w or u w / (w - 1) - 1/2.
-
-  Raises:
-    ValueError: unknown sampling.
-  """
-  h, w = size_hw
-  size = jnp.array([w, h], samples.dtype).reshape((1,) * (samples.ndim - 1) + (2,))
-  if sampling == "exact":
-    return samples
-  if sampling == "legacy_align":
-    return (samples + 0.5) * (size - 1) / size
-  if sampling == "correct_noalign":
-    return samples * size / (size - 1) - 0.5
-  raise ValueError(f"sampling {sampling!r} is not one of {SAMPLINGS}")
-
-
-def choose_sources(cameras: Cameras, *, rule: str, key: jax.Array | None = None) -> jax.Array:
-  """Indices [v, m] of the views that each view of a frame looks at, nearest camera first.
-
-  Args:
-    cameras: [v].
-    rule: "nearest" (the original's TOPK 1), "two_nearest" (TOPK 2) or "any" (TOPK 3): one view, the
-      last two drawn at random; "all": all others, m = v - 1. A view is never its own source.
-    key: of the draw; None, as in evaluation: the nearest view instead.
-
-  Raises:
-    ValueError: unknown rule.
-  """
-  if rule not in SOURCES:
-    raise ValueError(f"model.fusion.sources {rule!r} is not one of {SOURCES}")
-  centres = cameras.centre()
-  distance = jnp.sum(jnp.square(centres[:, None] - centres[None]), axis=-1)
-  distance = jnp.where(jnp.eye(centres.shape[0], dtype=bool), jnp.inf, distance)
-  ranked = jnp.argsort(distance, axis=-1)[:, :-1]
-  if rule == "all":
-    return ranked
-  if rule == "nearest" or key is None:
-    return ranked[:, :1]
-  choices = ranked[:, :2] if rule == "two_nearest" else ranked
-  drawn = jax.random.randint(key, (len(choices), 1), 0, choices.shape[1])
-  return jnp.take_along_axis(choices, drawn, axis=1)
+# What only fusion of features reads, and its default.
+_OPTIONS = {
+  "attention": "avg",
+  "similarity": "dot",
+  "softmax": True,
+  "scale": 0.125,
+  "pooling": False,
+  "prior": "none",
+  "prior_views": 0,
+  "embeddings": ("z",),
+  "bottleneck": 1,
+  "z_residual": True,
+  "other_grad": ("match", "value"),
+  "compare": "features",
+}
+_PARITY = ("late_source", "legacy_normalize", "zero_means_outside", "lost_lines")
+# (parity.legacy_normalize, parity.edge_aligned): where the original's sampler reads.
+_SAMPLINGS = {
+  (False, False): "exact",
+  (True, False): "legacy_align",
+  (False, True): "correct_noalign",
+  (True, True): "exact",
+}
 
 
-def fundamentals(cameras: Cameras, source: jax.Array, *, stride: int) -> jax.Array:
-  """Fundamental matrices [v, m, 3, 3] between each view of a frame and its source views.
-
-  Args:
-    cameras: [v], of the images the network was given.
-    source: [v, m], indices of the views that each view attends to.
-    stride: image pixels per feature pixel; the matrices are for feature pixels.
-  """
-  mapped = jax.tree.map(jnp.asarray, cameras).scale(1 / stride)
-
-  def to_sources(own, others):
-    return jax.vmap(epipolar.fundamental, (None, 0))(mapped[own], mapped[others])
-
-  return jax.vmap(to_sources)(jnp.arange(len(source)), source)
+def refuse_options(group: Any, parity: Any) -> None:
+  """Raises ValueError for an option that a layer which compares no features would ignore."""
+  given = {f"model.fusion.{name}": (group[name], x) for name, x in _OPTIONS.items()}
+  given |= {f"parity.{name}": (parity[name], False) for name in _PARITY}
+  for field, (value, default) in given.items():
+    if value != default:
+      raise ValueError(
+        f"{field} is {value!r}, but model.fusion.merge {group.merge!r} compares no features and "
+        f"would ignore it: leave it at {default!r}, or choose merge late, early or both"
+      )
 
 
-def sample_lines(
-  fundamental: jax.Array, *, size_hw: tuple[int, int], num_samples: int, lines: str = "exact"
-) -> tuple[jax.Array, jax.Array]:
-  """Samples the epipolar line of every feature pixel of one view in another.
-
-  Args:
-    fundamental: [3, 3], of feature pixels.
-    size_hw: (height, width) of the feature maps.
-    num_samples: k.
-    lines: "exact", or "original" (parity): `epipolar.sample_line_original`.
-
-  Returns:
-    samples: [p, k, 2], (u, v) in feature pixels of the source view, p in row order.
-    valid: [p], False when the line misses the map or is undefined.
-
-  Raises:
-    ValueError: unknown lines.
-  """
-  if lines not in LINES:
-    raise ValueError(f"lines {lines!r} is not one of {LINES}")
-  sample = epipolar.sample_line if lines == "exact" else epipolar.sample_line_original
-  h, w = size_hw
-  v, u = jnp.meshgrid(
-    jnp.arange(h, dtype=jnp.float32), jnp.arange(w, dtype=jnp.float32), indexing="ij"
-  )
-  points = jnp.stack([u, v], axis=-1).reshape(h * w, 2)
-  return jax.vmap(
-    lambda point: sample(point, fundamental, size_wh=(w, h), num_samples=num_samples)
-  )(points)
+def sampling_of(parity: Any) -> str:
+  """Where the layer reads (`lines.misplace`), from two switches of the `parity` group."""
+  return _SAMPLINGS[parity.legacy_normalize, parity.edge_aligned]

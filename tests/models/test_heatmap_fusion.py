@@ -8,7 +8,7 @@ import numpy as np
 
 from epipolar_jax.geometry import epipolar, sampling
 from epipolar_jax.geometry.cameras import Cameras
-from epipolar_jax.models import fusion, joint_fusion
+from epipolar_jax.models.fusion import heatmaps, lines
 from tests import scenes
 
 _SIZE = 24  # side of the maps; their pictures have four times it
@@ -30,8 +30,8 @@ def _bumps(scene, width=1.5):
 
 
 def _fuse(logits, cameras, gain=1.0, sharpness=2.0):
-  module = joint_fusion.JointFusion(num_joints=logits.shape[-1], num_samples=_K)
-  source = fusion.choose_sources(cameras, rule="all")
+  module = heatmaps.JointFusion(num_joints=logits.shape[-1], num_samples=_K)
+  source = lines.choose_sources(cameras, rule="all")
   joints = logits.shape[-1]
   params = {"gain": jnp.full(joints, gain), "sharpness": jnp.full(joints, sharpness)}
   inputs = jax.tree.map(lambda x: jnp.asarray(x)[None], (logits, cameras, source))
@@ -41,9 +41,9 @@ def _fuse(logits, cameras, gain=1.0, sharpness=2.0):
 def test_equals_one_line_per_pixel():
   scene = scenes.make_scene(1, num_views=2, num_joints=3, size=4 * _SIZE)
   one, other = _cameras(scene)[0], _cameras(scene)[1]
-  seen = joint_fusion.evidence(jnp.asarray(_bumps(scene)[1]))
+  seen = heatmaps.evidence(jnp.asarray(_bumps(scene)[1]))
   sharpness = jnp.array([0.0, 1.0, 4.0])
-  found = joint_fusion.look_along_lines(seen, one, other, sharpness, num_samples=_K)
+  found = heatmaps.look_along_lines(seen, one, other, sharpness, num_samples=_K)
   matrix = epipolar.fundamental(one, other)
   size_wh = (_SIZE, _SIZE)
 
@@ -65,13 +65,13 @@ def test_equals_one_line_per_pixel():
 def test_products_equal_gathers():
   scene = scenes.make_scene(3, num_views=2, num_joints=3, size=4 * _SIZE)
   one, other = _cameras(scene)[0], _cameras(scene)[1]
-  seen = joint_fusion.evidence(jnp.asarray(_bumps(scene)[1]))
+  seen = heatmaps.evidence(jnp.asarray(_bumps(scene)[1]))
   sharpness = jnp.array([0.0, 1.0, 4.0])
 
   @functools.partial(jax.jit, static_argnames="products")
   def look(seen, sharpness, products):
     def total(seen, sharpness):
-      found = joint_fusion.look_along_lines(
+      found = heatmaps.look_along_lines(
         seen, one, other, sharpness, num_samples=_K, products=products
       )
       return jnp.sum(jnp.sin(found)), found
@@ -102,7 +102,7 @@ def test_a_view_that_sees_nothing_says_nothing():
   logits = _bumps(scene)
   logits[1] = 0.0
   fused = np.asarray(_fuse(logits, _cameras(scene)))[0]
-  own = np.asarray(joint_fusion.evidence(jnp.asarray(logits[0])))
+  own = np.asarray(heatmaps.evidence(jnp.asarray(logits[0])))
   added = fused - own
   flat = float(np.log1p(np.exp(3.0)))
   hit = added > 0.99 * flat
@@ -114,7 +114,7 @@ def test_gain_zero_leaves_the_view_alone():
   scene = scenes.make_scene(4, num_views=2, num_joints=2, size=4 * _SIZE)
   logits = jnp.asarray(_bumps(scene))
   fused = _fuse(logits, _cameras(scene), gain=0.0)
-  np.testing.assert_allclose(fused, joint_fusion.evidence(logits), atol=1e-6)
+  np.testing.assert_allclose(fused, heatmaps.evidence(logits), atol=1e-6)
 
 
 def test_gradients_are_finite_with_the_epipole_in_the_map():

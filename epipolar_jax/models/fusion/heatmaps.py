@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from epipolar_jax.geometry import epipolar, pencil, sampling
 from epipolar_jax.geometry.cameras import Cameras
+from epipolar_jax.models.fusion import features
 
 # Evidence starts this far below an even spread, in nats: e^-3 of it and less counts as nothing.
 _FLOOR = 3.0
@@ -39,6 +40,21 @@ class JointFusion(nn.Module):
   gain_init: float = 0.3
   sharpness_init: float = 1.0
 
+  # Joints attend, not pixels: a pixel has no one match.
+  matches = False
+  # Logarithms of probabilities are added, which cross-entropy trains.
+  logits = True
+
+  @classmethod
+  def of_config(cls, group: Any, parity: Any, **network: Any) -> "JointFusion":
+    """The layer of a config's `model.fusion` and `parity` groups; `network` as of `fusion.build`.
+
+    Raises:
+      ValueError: an option of the fusion of features is set, which this layer would ignore.
+    """
+    features.refuse_options(group, parity)
+    return cls(num_joints=network["num_joints"], num_samples=group.num_samples)
+
   def setup(self):
     shape = (self.num_joints,)
     self.gain = self.param("gain", nn.initializers.constant(self.gain_init), shape)
@@ -49,6 +65,7 @@ class JointFusion(nn.Module):
     heatmaps: jax.Array,
     cameras: Cameras,
     source: jax.Array,
+    present: jax.Array | None = None,
   ) -> jax.Array:
     """Fuses the heatmaps of all views.
 
@@ -56,17 +73,22 @@ class JointFusion(nn.Module):
       heatmaps: [b, v, h, w, j], logits over the pixels of each map.
       cameras: [b, v], of the maps (`Cameras.scale`), t_cw in mm.
       source: [b, v, m], indices of the views that each view looks at.
+      present: [b, v], False for views that only fill a place and give nothing. None: all are there.
 
     Returns:
       [b, v, h, w, j] float32, logits. With `mutable=["intermediates"]` also `evidence`, the same
-      shape: softmax(sharpness * evidence) over the samples of a line is a joint's attention.
+      shape, and `sharpness` [b, j]: softmax(sharpness * evidence) over the samples of a line is a
+      joint's attention.
     """
     own = evidence(heatmaps.astype(jnp.float32))
-    self.sow("intermediates", "evidence", own, reduce_fn=lambda _, last: last)
     b, v, m = source.shape
+    sharpness = jnp.broadcast_to(self.sharpness, (b, self.num_joints))
+    for name, value in (("evidence", own), ("sharpness", sharpness)):
+      self.sow("intermediates", name, value, reduce_fn=lambda _, last: last)
     frame = jnp.arange(b).reshape(b, 1, 1)
     view = jnp.broadcast_to(jnp.arange(v).reshape(1, v, 1), source.shape)
-    pairs = own[frame, source], cameras[frame, view], cameras[frame, source]
+    given = own if present is None else own * present[..., None, None, None]
+    pairs = given[frame, source], cameras[frame, view], cameras[frame, source]
     pairs = jax.tree.map(lambda x: x.reshape(b * v * m, *x.shape[3:]), pairs)
 
     found = _look(pairs, self.sharpness, num_samples=self.num_samples)

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from configs import synthetic
-from epipolar_jax import heatmaps
-from epipolar_jax.evaluation import camera_sets, driver, multiview
-from epipolar_jax.evaluation import protocol as protocols
+from epipolar_jax import heatmaps, tasks
+from epipolar_jax.evaluation import driver
+from epipolar_jax.tasks.multiview import camera_sets, evaluation
+from epipolar_jax.tasks.multiview import protocol as protocols
 from epipolar_jax.visualize import predictions
 from tests import dots, scenes
 
@@ -51,7 +52,7 @@ def _perfect(labels):
 
 
 def _summary(predicted, labels, config=_CONFIG):
-  return multiview.summarize(predicted, labels, config=config)
+  return evaluation.summarize(predicted, labels, config=config)
 
 
 def test_perfect_predictions_score_zero():
@@ -170,19 +171,19 @@ def test_table_and_json(tmp_path):
   labels = _labels()
   results = {name: _summary(_perfect(labels), labels) for name in ("test", "test_occluded_1")}
   config = synthetic.get_config()
-  lines = driver.table(results, driver.problem_of(config)).splitlines()
+  lines = driver.table(results, tasks.build(config, axis_name=None).evaluation).splitlines()
   assert len(lines) == 6 and lines[0].split("  ")[0] == "split" and "MPJPE mm" in lines[0]
   assert lines[4].split()[:2] == ["test_occluded_1", "dlt"] and "failed" not in lines[0]
   assert "ET protocol" in lines[3]
   assert len({len(line) for line in lines}) == 1
   results["test"]["failed_joints"] = 3
-  failing = driver.table(results, driver.problem_of(config)).splitlines()
+  failing = driver.table(results, tasks.build(config, axis_name=None).evaluation).splitlines()
   assert failing[0].endswith("failed joints") and failing[2].split()[-1] == "3"
   assert max(map(len, failing)) <= 100
   # A row of its own for the chosen rules only if they are not those of every other row.
   config.eval.clamp_mm = 150.0
   clamped = {"test": _summary(_perfect(labels), labels, config)}
-  lines = driver.table(clamped, driver.problem_of(config)).splitlines()
+  lines = driver.table(clamped, tasks.build(config, axis_name=None).evaluation).splitlines()
   assert len(lines) == 5 and "chosen protocol" in lines[3] and "ET protocol" in lines[4]
   config = synthetic.get_config()
   driver.write_json(tmp_path / "a" / "eval.json", results, config, step=7, trained={"seed": 0})
@@ -201,7 +202,7 @@ def test_methods_come_as_asked():
   predicted = _perfect(labels)
   predicted["methods"] = {"dlt": predicted["methods"]["dlt"], "robust": predicted["methods"]["dlt"]}
   results = {"test": _summary(predicted, labels, config)}
-  lines = driver.table(results, driver.problem_of(config)).splitlines()
+  lines = driver.table(results, tasks.build(config, axis_name=None).evaluation).splitlines()
   assert [line.split()[1] for line in lines[2:4]] == ["robust", "dlt"]
 
 
@@ -270,16 +271,16 @@ def test_the_network_sees_only_the_cameras_of_a_choice():
 
   config = dots.config()
   config.eval.views = "pairs"
-  problem = multiview.build(config)
-  predicted = problem.run(predict, labels)
+  built = evaluation.build(config)
+  predicted = built.run(predict, labels)
   assert seen == [3, 2, 2, 2]
-  result = problem.summarize(predicted, labels)
+  result = built.summarize(predicted, labels)
   pairs = result["views"]["2"]
   assert pairs["choices"] == 3 and set(pairs["each"]) == {"0,1", "0,2", "1,2"}
   # 20, 30 and 40 mm in every coordinate.
   assert pairs["methods"]["dlt"]["mpjpe_mm"] == pytest.approx(30 * np.sqrt(3), rel=1e-3)
   assert pairs["each"]["1,2"]["dlt"]["mpjpe_mm"] == pytest.approx(40 * np.sqrt(3), rel=1e-3)
-  assert "3 choices of 2 cameras" in driver.table({"test": result}, problem)
+  assert "3 choices of 2 cameras" in driver.table({"test": result}, built)
 
 
 def test_picture_shows_prediction_and_truth(tmp_path):
@@ -289,7 +290,7 @@ def test_picture_shows_prediction_and_truth(tmp_path):
   picked = predictions.picked(4, 2)
   assert picked == [0, 3]
   images = np.zeros((2, 2, 256, 256, 3), np.uint8)
-  picture = multiview.build(_CONFIG).picture(images, predicted, labels)
+  picture = evaluation.build(_CONFIG).picture(images, predicted, labels)
   assert picture.shape == (2 * 256, (2 + 2) * 256, 3)
   colors = {tuple(c) for c in picture[:, :512].reshape(-1, 3).tolist()}
   assert {(86, 180, 233), (213, 94, 0), (240, 228, 66), (255, 255, 255)} <= colors

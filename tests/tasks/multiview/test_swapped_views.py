@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from epipolar_jax.evaluation import swapped_views
+from epipolar_jax.tasks.multiview import swapped_views
 
 _SIZE = 128
 

@@ -10,10 +10,15 @@ import ml_collections
 import numpy as np
 
 from epipolar_jax import heatmaps, metrics, models, skeletons, triangulation
-from epipolar_jax.evaluation import camera_sets, pose_errors, problem, swapped_views
-from epipolar_jax.evaluation import protocol as protocols
 from epipolar_jax.geometry.cameras import Cameras
-from epipolar_jax.tasks import multiview as multiview_task
+from epipolar_jax.tasks import task
+from epipolar_jax.tasks.multiview import (
+  camera_sets,
+  pose_errors,
+  reconstruction,
+  swapped_views,
+)
+from epipolar_jax.tasks.multiview import protocol as protocols
 from epipolar_jax.visualize import film, predictions
 
 # The rest is in the JSON file.
@@ -26,7 +31,7 @@ _COLUMNS = {
 _WIDTH = 100  # of printed text
 _PER_VIEW = (
   *("image", "crop", "intrinsics", "rotation", "translation", "joints_2d", "occluded"),
-  "labelled",
+  *("labelled", "label_weight", "present"),
 )
 _MEANS = {
   "mpjpe_mm": "absolute",
@@ -42,7 +47,7 @@ _AUC_2D_PX = 20.0
 _original = triangulation.make("pymvg")
 
 
-def build(config: ml_collections.ConfigDict) -> problem.Problem:
+def build(config: ml_collections.ConfigDict) -> task.Evaluation:
   """The evaluation of a config with `task = "multiview"`.
 
   Raises:
@@ -54,7 +59,7 @@ def build(config: ml_collections.ConfigDict) -> problem.Problem:
       f"eval.views is {config.eval.views!r}, but the tables of model.fusion.prior belong to pairs "
       'of cameras by number: only eval.views="" fits'
     )
-  return problem.Problem(
+  exact = task.Evaluation(
     run=functools.partial(_run, text=config.eval.views),
     labels=(
       *("joints_3d", "joints_2d", "valid", "occluded", "damaged", "subject", "frame", "action"),
@@ -77,18 +82,32 @@ def build(config: ml_collections.ConfigDict) -> problem.Problem:
     picture=functools.partial(_picture, config=config),
     film=functools.partial(_film, config=config),
     legend=_legend(chosen, config.eval.box_error),
-    boxes_off=_boxes_off,
+    check=functools.partial(_check_example, text=config.eval.views),
   )
+  # With boxes that are off: of the main cameras alone, and less is recorded.
+  again = functools.partial(_run, text=camera_sets.without_others(config.eval.views))
+  summarized = functools.partial(_summarize_boxes_off, config=config)
+  return exact._replace(boxes_off=exact._replace(run=again, summarize=summarized))
 
 
-def _boxes_off(summary: problem.Summary) -> problem.Summary:
+def _check_example(example: task.Arrays, *, text: str) -> None:
+  """Raises ValueError if `eval.views` names cameras that the data set does not have."""
+  if text:
+    camera_sets.parse(text, len(example["intrinsics"]))
+
+
+def _summarize_boxes_off(
+  predicted: task.Arrays, labels: task.Arrays, *, config: ml_collections.ConfigDict
+) -> task.Summary:
   """What is recorded of the pass with boxes that are off."""
+  summary = summarize(predicted, labels, config=config)
   kept = ("frames", *_MEANS, "failed_joints", "error_2d_px", "error_2d_occluded_views_px")
   methods = {
     name: {key: numbers[key] for key in (*_MEANS, "failed_joints")}
     for name, numbers in summary["methods"].items()
   }
-  return {key: summary[key] for key in kept} | {"methods": methods}
+  found = {key: summary[key] for key in kept}
+  return found | {"methods": methods, "box_error": config.eval.box_error}
 
 
 def _legend(chosen: protocols.Protocol, box_error: float) -> str:
@@ -118,8 +137,8 @@ def _is_plain(chosen: protocols.Protocol) -> bool:
 
 
 def _run(
-  predict: Callable[[problem.Arrays], problem.Arrays], batch: problem.Arrays, *, text: str
-) -> problem.Arrays:
+  predict: Callable[[task.Arrays], task.Arrays], batch: task.Arrays, *, text: str
+) -> task.Arrays:
   """Predicts from the main cameras, and from each other choice of cameras alone.
 
   The network itself sees only those cameras, so fusion too has to do with what is there.
@@ -130,15 +149,15 @@ def _run(
   return found | {"others": others}
 
 
-def _of_cameras(arrays: problem.Arrays, chosen: tuple[int, ...]) -> problem.Arrays:
+def _of_cameras(arrays: task.Arrays, chosen: tuple[int, ...]) -> task.Arrays:
   """Batches or labels with some of their cameras."""
   return {k: x[:, list(chosen)] if k in _PER_VIEW else x for k, x in arrays.items()}
 
 
 def _picture(
   images: np.ndarray,
-  predicted: problem.Arrays,
-  labels: problem.Arrays,
+  predicted: task.Arrays,
+  labels: task.Arrays,
   *,
   config: ml_collections.ConfigDict,
 ) -> np.ndarray:
@@ -150,8 +169,8 @@ def _picture(
 
 def _film(
   images: np.ndarray,
-  predicted: problem.Arrays,
-  labels: problem.Arrays,
+  predicted: task.Arrays,
+  labels: task.Arrays,
   *,
   config: ml_collections.ConfigDict,
   fps: int,
@@ -164,8 +183,8 @@ def _film(
 
 
 def summarize(
-  predicted: problem.Arrays, labels: problem.Arrays, *, config: ml_collections.ConfigDict
-) -> problem.Summary:
+  predicted: task.Arrays, labels: task.Arrays, *, config: ml_collections.ConfigDict
+) -> task.Summary:
   """Means over frames and joints, JSON-ready.
 
   The numbers on top are plain: absolute, no clamp, all frames, the data set's truth; a joint that
@@ -216,7 +235,7 @@ def summarize(
   # As asked: what comes from the device is sorted by name.
   summary["methods"] = {
     name: _pose_numbers(predicted["methods"][name], labels, skeleton)
-    for name in multiview_task.methods(config)
+    for name in reconstruction.methods(config)
   }
   summary["views"] = _by_cameras(predicted["others"], labels, skeleton.root)
   original_rules = protocols.EPIPOLAR_TRANSFORMERS._replace(views=config.eval.views)
@@ -230,7 +249,7 @@ def summarize(
   return summary
 
 
-def _labelled(labels: problem.Arrays) -> np.ndarray:
+def _labelled(labels: task.Arrays) -> np.ndarray:
   """[n v j], the joints that have a label in a view; all where the data set does not say."""
   points = labels["joints_2d"]
   given = labels.get("labelled", np.ones(points.shape[:3], bool))
@@ -238,7 +257,7 @@ def _labelled(labels: problem.Arrays) -> np.ndarray:
   return np.broadcast_to(given, points.shape[:3]) & np.isfinite(points).all(axis=-1)
 
 
-def _check_finite(predicted: problem.Arrays, labels: problem.Arrays) -> None:
+def _check_finite(predicted: task.Arrays, labels: task.Arrays) -> None:
   """Raises ValueError for predictions that would make a mean NaN."""
   in_3d = np.isfinite(predicted["joints_3d"]).all(axis=-1) | ~predicted["joint_valid"]
   # The score of a joint weights its views.
@@ -259,7 +278,7 @@ def _check_finite(predicted: problem.Arrays, labels: problem.Arrays) -> None:
       )
 
 
-def _cameras(labels: problem.Arrays) -> Cameras:
+def _cameras(labels: task.Arrays) -> Cameras:
   """[n v], of the network inputs."""
   names = ("intrinsics", "rotation", "translation")
   return Cameras(*(labels[name] for name in names)).crop(jnp.asarray(labels["crop"]))
@@ -271,7 +290,7 @@ def _to_network(crop: np.ndarray, points: np.ndarray) -> np.ndarray:
   return (turned + crop[..., None, :, 2]).astype(np.float32)
 
 
-def _triangulate(predicted, labels, config) -> problem.Arrays:
+def _triangulate(predicted, labels, config) -> task.Arrays:
   """The original's triangulation of what the network found."""
   main = camera_sets.parse(config.eval.views, labels["crop"].shape[1]).main
   views = triangulation.Views(
@@ -282,8 +301,8 @@ def _triangulate(predicted, labels, config) -> problem.Arrays:
 
 
 def _pose_numbers(
-  found: problem.Arrays, labels: problem.Arrays, skeleton: skeletons.Skeleton
-) -> problem.Summary:
+  found: task.Arrays, labels: task.Arrays, skeleton: skeletons.Skeleton
+) -> task.Summary:
   """Means of the errors of one method in 3D."""
   points, truth, labelled = found["joints_3d"], labels["joints_3d"], labels["labelled"]
   valid = found["joint_valid"] & labelled
@@ -292,7 +311,7 @@ def _pose_numbers(
   return _means(errors, labelled) | _pck_3d(points, valid, truth, labelled, thresholds)
 
 
-def _means(errors: pose_errors.PoseErrors, labelled: np.ndarray) -> problem.Summary:
+def _means(errors: pose_errors.PoseErrors, labelled: np.ndarray) -> task.Summary:
   failed = labelled & ~errors.counts["absolute"]
   frames = {"frames": len(failed)}
   means = frames | {key: errors.mean(alignment) for key, alignment in _MEANS.items()}
@@ -309,7 +328,7 @@ def _pck_3d(
   truth: np.ndarray,
   labelled: np.ndarray,
   thresholds: tuple[float, ...],
-) -> problem.Summary:
+) -> task.Summary:
   # Not a number is close to nothing: a failed joint is a miss.
   points = np.where(valid[..., None], points, np.nan).astype(np.float32)
   options = {"thresholds": thresholds, "largest": thresholds[-1]}
@@ -334,13 +353,13 @@ def _percent(part: np.ndarray, count: np.ndarray) -> float | None:
 
 
 def _image_numbers(
-  predicted: problem.Arrays,
+  predicted: task.Arrays,
   true_2d: np.ndarray,
   occluded: np.ndarray,
   labelled: np.ndarray,
   map_size: int,
   skeleton: skeletons.Skeleton,
-) -> problem.Summary:
+) -> task.Summary:
   """Errors in the images, network px: mean, in hidden views, PCK, AUC and joint detection rate."""
   points = predicted["joints_2d"]
   counts = labelled
@@ -376,8 +395,8 @@ def _named(values: Sequence[float | None], skeleton: skeletons.Skeleton) -> dict
 
 
 def _breakdown(
-  predicted: problem.Arrays, labels: problem.Arrays, skeleton: skeletons.Skeleton
-) -> problem.Summary:
+  predicted: task.Arrays, labels: task.Arrays, skeleton: skeletons.Skeleton
+) -> task.Summary:
   """Errors per joint and per action, by alignment."""
   valid = predicted["joint_valid"] & labels["labelled"]
   points, truth = predicted["joints_3d"], labels["joints_3d"]
@@ -400,9 +419,7 @@ def _breakdown(
   }
 
 
-def _by_cameras(
-  others: dict[str, problem.Arrays], labels: problem.Arrays, root: int
-) -> problem.Summary:
+def _by_cameras(others: dict[str, task.Arrays], labels: task.Arrays, root: int) -> task.Summary:
   """For every number of cameras the means over all choices, by method, and each choice alone."""
   sizes: dict[str, list[str]] = {}
   for name in others:
@@ -410,7 +427,7 @@ def _by_cameras(
   return {size: _of_size(names, others, labels, root) for size, names in sizes.items()}
 
 
-def _of_size(names, others, labels, root) -> problem.Summary:
+def _of_size(names, others, labels, root) -> task.Summary:
   truth, labelled = labels["joints_3d"], labels["labelled"]
   errors = {
     name: {
@@ -432,7 +449,7 @@ def _of_size(names, others, labels, root) -> problem.Summary:
   return {"choices": len(names), "methods": together, "each": each}
 
 
-def _rows(split: str, summary: problem.Summary) -> problem.Rows:
+def _rows(split: str, summary: task.Summary) -> task.Rows:
   """The methods, the main one first, other choices of cameras, and the two protocols."""
   names = list(summary["methods"])
   rows = {(split, names[0]): summary}

@@ -5,9 +5,8 @@ from typing import Any, NamedTuple
 import ml_collections
 import numpy as np
 
-from epipolar_jax import tasks
-from epipolar_jax.evaluation import pose_errors
-from epipolar_jax.tasks import multiview
+from epipolar_jax.tasks import task
+from epipolar_jax.tasks.multiview import pose_errors, reconstruction
 
 _FIELDS = {
   "alignment": ("absolute", "relative", "scaled", "procrustes"),
@@ -59,11 +58,11 @@ def of_config(config: ml_collections.ConfigDict) -> Protocol:
   """
   e = config.eval
   for field, allowed in _FIELDS.items():
-    tasks.choose(dict.fromkeys(allowed), e[field], f"eval.{field}")
+    task.choose(dict.fromkeys(allowed), e[field], f"eval.{field}")
   if e.clamp_mm < 0:
     raise ValueError(f"eval.clamp_mm is {e.clamp_mm}; it is in mm, 0 is off")
   return Protocol(
-    triangulation=multiview.methods(config)[0],
+    triangulation=reconstruction.methods(config)[0],
     views=e.views,
     alignment=e.alignment,
     clamp_mm=e.clamp_mm,

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from configs import lifting_direct_h36m, lifting_direct_rhd
-from epipolar_jax import skeletons
-from epipolar_jax.evaluation import driver, lifting
+from epipolar_jax import skeletons, tasks
+from epipolar_jax.evaluation import driver
+from epipolar_jax.tasks.lifting import evaluation as lifting
 from epipolar_jax.visualize import predictions
 
 
@@ -73,15 +74,15 @@ def test_area_under_the_curve_is_the_limit_of_many_thresholds():
 
 def test_table_has_a_row_a_split():
   config = lifting_direct_h36m.get_config()
-  problem = driver.problem_of(config)
+  built = tasks.build(config, axis_name=None).evaluation
   one_view, labels = _results(views=1)
   results = {
     "validation": _summarize(*_results()),
     "single": _summarize(one_view, labels),
   }
-  lines = driver.table(results, problem).splitlines()
+  lines = driver.table(results, built).splitlines()
   assert len(lines) == 4 and "EPE mm" in lines[0] and lines[3].split()[-2] == "-"
-  assert all(name in results["single"] for name in problem.logged)
+  assert all(name in results["single"] for name in built.logged)
 
 
 @pytest.mark.parametrize("joints", [17, 21])
@@ -90,7 +91,7 @@ def test_picture_shows_both_skeletons_from_two_sides(joints):
   predicted["camera"] = predicted["camera"] + 20.0
   config = (lifting_direct_h36m if joints == 17 else lifting_direct_rhd).get_config()
   images = np.zeros((2, 2, 64, 64, 3), np.uint8)
-  picture = driver.problem_of(config).picture(images, predicted, labels)
+  picture = tasks.build(config, axis_name=None).evaluation.picture(images, predicted, labels)
   assert predictions.picked(4, 2) == [0, 3] and picture.shape == (512, 768, 3)
   for column in (256, 512):
     colors = {tuple(c) for c in picture[:, column : column + 256].reshape(-1, 3).tolist()}

@@ -12,7 +12,7 @@ import ml_collections
 import numpy as np
 
 from epipolar_jax import skeletons
-from epipolar_jax.evaluation import problem
+from epipolar_jax.tasks import task
 from epipolar_jax.visualize import lifting as pictures
 
 # The range of the area under the PCK curve, and the curve's thresholds, mm.
@@ -34,11 +34,11 @@ _COLUMNS = {
 }
 
 
-def build(config: ml_collections.ConfigDict) -> problem.Problem:
+def build(config: ml_collections.ConfigDict) -> task.Evaluation:
   """The evaluation of a config with a lifting task."""
   skeleton = skeletons.of_model(config.model)
   hands = skeleton == skeletons.RHD_21
-  return problem.Problem(
+  return task.Evaluation(
     run=lambda predict, batch: predict(batch),
     labels=(
       *("joints_2d", "crop", "valid", "frame", "action", "visible"),

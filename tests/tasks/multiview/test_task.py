@@ -12,12 +12,11 @@ import pytest
 from configs import synthetic_full
 from epipolar_jax import checkpointing, heatmaps, skeletons, tasks
 from epipolar_jax.evaluation import batch_statistics
-from epipolar_jax.evaluation import multiview as evaluation
 from epipolar_jax.inputs import batches, datasets
 from epipolar_jax.inputs import multiview as inputs
 from epipolar_jax.models import pose_resnet
 from epipolar_jax.runtime import parallel
-from epipolar_jax.tasks import multiview
+from epipolar_jax.tasks.multiview import evaluation, objective, reconstruction
 from epipolar_jax.training import schedules
 from epipolar_jax.training import state as train_state
 from epipolar_jax.training import step as train_step
@@ -93,7 +92,7 @@ def test_weights_made_for_bgr_are_refused_elsewhere(tmp_path):
 
 
 def test_the_shipped_checkpoint_is_of_its_config():
-  folder = pathlib.Path(__file__).parents[2] / "epipolar_jax/shipped/synthetic_full"
+  folder = pathlib.Path(__file__).parents[3] / "epipolar_jax/shipped/synthetic_full"
   stored = json.loads((folder / "meta/metadata").read_text(encoding="utf-8"))
   meta = tasks.build(synthetic_full.get_config(), axis_name=None).meta
   checkpointing._check_meta(folder, stored, meta)
@@ -188,7 +187,7 @@ def test_losses_equal_the_originals_formulas(name, floor):
   for per_joint in (False, True):
     config = _config(train__loss=name, train__loss_per_joint=per_joint, parity__target_floor=floor)
     valid = np.array([True, True, False])
-    loss = jax.jit(multiview._heatmap_loss(config))
+    loss = jax.jit(objective.heatmap_loss(config))
     known = np.broadcast_to(valid[:, None], (3, 5))
     total, weight = loss(maps, uv, seen & known[:, None], known)
     want = _reference_loss(
@@ -203,14 +202,15 @@ def test_losses_equal_the_originals_formulas(name, floor):
 
 def test_a_distribution_has_no_floor():
   with pytest.raises(ValueError, match="target_floor is for squared losses"):
-    multiview._heatmap_loss(_config(parity__target_floor=True))
+    objective.heatmap_loss(_config(parity__target_floor=True))
 
 
 def test_the_edge_aligned_peak_is_another_place():
   """What parity.edge_aligned changes in decoding; test_heatmaps compares both with golden."""
   maps = heatmaps.gaussian_target(jnp.array([18.0, 13.0]), size_hw=(16, 16), stride=4, sigma=8.0)
   decoders = [
-    functools.partial(multiview._decoder, "peak", 2.0)(edge_aligned=edge) for edge in (False, True)
+    functools.partial(reconstruction.decoder, "peak", 2.0)(edge_aligned=edge)
+    for edge in (False, True)
   ]
   (right, _), (parity, _) = (jax.jit(decode)(maps) for decode in decoders)
   assert 0.05 < np.abs(right - parity).max() < 4

@@ -1,7 +1,6 @@
 """Joints in 3D from one view: bodies and hands, from 2D joints, images or estimated heatmaps.
 
-The poses are told in `lifting_poses`, what is shown of a view in `lifting_views`, the networks in
-`lifting_network`; here is what training and evaluation make of them.
+`poses` are the targets, `views` the inputs, `network` the networks, `evaluation` the numbers.
 """
 
 import functools
@@ -13,46 +12,47 @@ import ml_collections
 
 from epipolar_jax import heatmaps, losses, models, skeletons
 from epipolar_jax.geometry import canonical
-from epipolar_jax.tasks import lifting_network, lifting_poses, lifting_views, task
+from epipolar_jax.tasks import task
+from epipolar_jax.tasks.lifting import evaluation, network, poses, views
 
 
 def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task:
-  """The task of a config whose `task` is in `lifting_network.KINDS`; arguments as of `tasks.build`.
+  """The task of a config whose `task` is in `network.KINDS`; arguments as of `tasks.build`.
 
   Raises:
     ValueError: an option that is unknown, or does not go with the task.
   """
-  kind = lifting_network.KINDS[config.task]
+  kind = network.KINDS[config.task]
   skeleton = skeletons.of_model(config.model)
-  frame, hands = lifting_poses.frame_of(skeleton), skeleton == skeletons.RHD_21
-  network = lifting_network.build(config, kind, axis_name)
-  run = lifting_network.make_forward(config, kind)
-  forward = nn.apply(run, network, mutable=["batch_stats"])
-  forward_eval = nn.apply(run, network)
+  frame, hands = poses.frame_of(skeleton), skeleton == skeletons.RHD_21
+  module = network.build(config, kind, axis_name)
+  run = network.make_forward(config, kind)
+  forward = nn.apply(run, module, mutable=["batch_stats"])
+  forward_eval = nn.apply(run, module)
   compare = task.choose({"mse": _mse, "l1": _l1}, config.lifting.loss, "lifting.loss")
   joint_loss = functools.partial(_heatmap_loss, sigma=config.heatmap.sigma)
-  label = functools.partial(lifting_poses.describe, frame=frame)
+  label = functools.partial(poses.describe, frame=frame)
   see = functools.partial(
-    lifting_views.look,
+    views.look,
     size=config.data.image_size,
     hands=hands,
     images=kind.sees != "joints",
     bgr=config.parity.bgr,
   )
 
-  def truth(batch: task.Batch, seen: lifting_views.Seen) -> lifting_poses.Truth:
+  def truth(batch: task.Batch, seen: views.Seen) -> poses.Truth:
     points = jnp.repeat(batch["joints_3d"], batch["rotation"].shape[1], axis=0)
-    cameras = jax.tree.map(lifting_views.flat, task.cameras(batch))
+    cameras = jax.tree.map(views.flat, task.cameras(batch))
     found = jax.vmap(label)(points, cameras)
     return found._replace(canonical=mirrored(found.canonical, seen))
 
-  def mirrored(poses: jax.Array, seen: lifting_views.Seen) -> jax.Array:
+  def mirrored(pose: jax.Array, seen: views.Seen) -> jax.Array:
     """With `lifting.flip`, between right hands and left ones; [n j 3] in the pose's own axes."""
     if not (hands and config.lifting.flip):
-      return poses
-    return lifting_poses.mirror_right(poses, seen.side)
+      return pose
+    return poses.mirror_right(pose, seen.side)
 
-  def complete(lifted: lifting_network.Lifted, seen: lifting_views.Seen) -> lifting_network.Lifted:
+  def complete(lifted: network.Lifted, seen: views.Seen) -> network.Lifted:
     """With a viewpoint, adds what follows from what the network says."""
     if not kind.viewpoint:
       return lifted
@@ -63,25 +63,23 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
 
   @jax.jit
   def init(key: jax.Array) -> task.Variables:
-    blank = lifting_views.blank(
-      config.data.image_size, skeleton.num_joints, images=kind.sees != "joints"
-    )
+    blank = views.blank(config.data.image_size, skeleton.num_joints, images=kind.sees != "joints")
     seen = see(blank)
-    variables = nn.init(run, network)(key, seen, None, train=False)
+    variables = nn.init(run, module)(key, seen, None, train=False)
     return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
 
   def loss(variables: task.Variables, batch: task.Batch, key: jax.Array):
     seen = see(batch)
-    count, views = batch["rotation"].shape[:2]
+    count, v = batch["rotation"].shape[:2]
     keys = task.frame_keys(key, count, axis_name=axis_name)
-    keys = lifting_views.flat(jax.vmap(lambda k: jax.random.split(k, views))(keys))
+    keys = views.flat(jax.vmap(lambda k: jax.random.split(k, v))(keys))
     lifted, updated = forward(variables, seen, keys, train=True)
     values = compare(lifted, complete(lifted, seen).camera, truth(batch, seen), seen)
     if lifted.maps is not None and config.lifting.heatmap_weight:
       maps = jnp.moveaxis(lifted.maps, -1, 1)
       of_joints = jax.vmap(jax.vmap(joint_loss))(maps, seen.uv) * seen.visible
       values = values + config.lifting.heatmap_weight * jnp.mean(of_joints, axis=1)
-    weight = jnp.repeat(batch["valid"], views).astype(jnp.float32)
+    weight = jnp.repeat(batch["valid"], v).astype(jnp.float32)
     return jnp.sum(values * weight), jnp.sum(weight), updated.get("batch_stats", {})
 
   def predict(variables: task.Variables, batch: task.Batch) -> dict[str, jax.Array]:
@@ -98,7 +96,7 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
       out["camera"] = lifted.camera * scale
       out["camera_truth"] = wanted.camera * scale
       for name in ("", "_truth"):
-        turn = lifting_views.flat(batch["rotation"])
+        turn = views.flat(batch["rotation"])
         out[f"world{name}"] = jax.vmap(canonical.to_world)(out[f"camera{name}"], turn)
     if lifted.rotation is not None:
       off = jax.vmap(canonical.angle_between)(lifted.rotation, wanted.rotation)
@@ -108,14 +106,14 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
       out["world_truth"] = out["world_truth"][:, 0]  # the same of every view
     return out
 
-  return task.Task(init, loss, predict, lifting_network.describe(config, kind))
+  return task.Task(init, loss, predict, network.describe(config, kind), evaluation.build(config))
 
 
 def _mse(
-  lifted: lifting_network.Lifted,
+  lifted: network.Lifted,
   camera: jax.Array | None,
-  truth: lifting_poses.Truth,
-  seen: lifting_views.Seen,
+  truth: poses.Truth,
+  seen: views.Seen,
 ) -> jax.Array:
   """The original's loss of each view, [n]: mean squares of what the network tells, invisible joints
   as zeros."""
@@ -130,10 +128,10 @@ def _mse(
 
 
 def _l1(
-  lifted: lifting_network.Lifted,
+  lifted: network.Lifted,
   camera: jax.Array | None,
-  truth: lifting_poses.Truth,
-  seen: lifting_views.Seen,
+  truth: poses.Truth,
+  seen: views.Seen,
 ) -> jax.Array:
   """Mean absolute differences of each view, [n], of all joints: hidden ones have labels too.
 

@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import lifting_direct_h36m, lifting_direct_rhd, lifting_h36m_residual
+from configs import lifting_direct_h36m, lifting_direct_rhd, lifting_h36m
 from epipolar_jax import checkpointing, skeletons, tasks
 from epipolar_jax.inputs import lifting as inputs
 from epipolar_jax.inputs import multiview
-from epipolar_jax.tasks import lifting_network, lifting_poses, lifting_views, task
+from epipolar_jax.tasks import task
+from epipolar_jax.tasks.lifting import network, poses, views
 from epipolar_jax.training import loop
 from tests import dots, hands
 
@@ -34,7 +35,7 @@ def _batch(config, *, train=False, count=2):
   return multiview.device_part(next(batches))
 
 
-_TASKS = [(name, "original", True) for name in lifting_network.KINDS] + [
+_TASKS = [(name, "original", True) for name in network.KINDS] + [
   ("keypoint_lifting_rot", "residual", True),
   ("lifting_rot", "original", False),
   ("lifting_direct", "residual", False),
@@ -56,8 +57,8 @@ def test_every_task_has_a_loss_and_says_where_joints_are(name, lifter, people):
   assert jax.tree.structure(stats) == jax.tree.structure(variables["batch_stats"])
   out = jax.eval_shape(task.predict, variables, batch)
   views, joints = (4, 17) if people else (1, 21)
-  expected = {"canonical"} if lifting_network.KINDS[name].canonical else {"camera"}
-  if lifting_network.KINDS[name].viewpoint:
+  expected = {"canonical"} if network.KINDS[name].canonical else {"camera"}
+  if network.KINDS[name].viewpoint:
     expected |= {"camera"}
   assert {k for k in out if k in ("camera", "canonical")} == expected
   for key in expected:
@@ -67,8 +68,8 @@ def test_every_task_has_a_loss_and_says_where_joints_are(name, lifter, people):
 
 def test_labels_of_all_views_agree_in_the_world():
   example = dots.frames(1)[0]
-  frame = lifting_poses.frame_of(skeletons.H36M_17)
-  describe = jax.jit(jax.vmap(functools.partial(lifting_poses.describe, frame=frame), (None, 0)))
+  frame = poses.frame_of(skeletons.H36M_17)
+  describe = jax.jit(jax.vmap(functools.partial(poses.describe, frame=frame), (None, 0)))
   truth = describe(example["joints_3d"], task.cameras(example))
   relative = example["joints_3d"] - example["joints_3d"][0]
   scale = np.linalg.norm(relative[8])
@@ -91,7 +92,7 @@ def test_joints_are_normalised_as_a_turned_camera_sees_them():
     intrinsics = np.array([[200.0, 0, 20 + shift], [0, 200.0, 40 - shift], [0, 0, 1]])
     uv = points @ intrinsics.T
     uv = uv[:, :2] / uv[:, 2:]
-    shown, turn = lifting_views.normalise(
+    shown, turn = views.normalise(
       jnp.asarray(uv), jnp.ones(17, bool), jnp.asarray(intrinsics, jnp.float32), size=64
     )
     half = np.exp(shown[-1])
@@ -100,7 +101,7 @@ def test_joints_are_normalised_as_a_turned_camera_sees_them():
     assert np.abs(shown[:34]).max() < 2.0 and np.all(shown[34:51] == 1.0)
     # Doubts are told beside the coordinates; what is not visible is zero.
     weight = jnp.full(17, 0.3).at[2].set(0.0)
-    doubted, _ = lifting_views.normalise(
+    doubted, _ = views.normalise(
       jnp.asarray(uv), weight, jnp.asarray(intrinsics, jnp.float32), size=64
     )
     np.testing.assert_array_equal(doubted, shown.at[4:6].set(0.0).at[34:51].set(weight))
@@ -148,7 +149,7 @@ def test_the_residual_lifter_deduces_the_viewpoint_from_both_poses():
 
 def test_heatmaps_of_the_original_exchange_rows_and_columns():
   draw = functools.partial(
-    lifting_views.joint_heatmaps,
+    views.joint_heatmaps,
     image_size=64,
     map_size=32,
     sigma=4.0,
@@ -222,7 +223,7 @@ def test_a_short_run_learns_and_evaluates(tmp_path, monkeypatch):
 
 
 def test_wrong_options_teach():
-  config = lifting_h36m_residual.get_config()
+  config = lifting_h36m.get_config("residual")
   config.task = "img_lifting_rot"
   with pytest.raises(ValueError, match="choose task keypoint_lifting_rot"):
     tasks.build(config, axis_name=None)

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from epipolar_jax.models import attention, fusion
+from epipolar_jax.models import attention
+from epipolar_jax.models.fusion import features as feature_fusion
+from epipolar_jax.models.fusion import lines
 from tests import golden_files
 
 _BRANCHES = {"other1": "match", "other2": "value"}
@@ -43,7 +45,7 @@ def _layer(flags, **overrides):
     prior=prior,
     zero_means_outside=True,
   )
-  return fusion.EpipolarFusion(
+  return feature_fusion.EpipolarFusion(
     num_samples=get("SAMPLESIZE"),
     options=options,
     prior_views=4,
@@ -94,7 +96,7 @@ def _run(golden, name, **overrides):
   features = pick(inputs[kind + "1"]), pick(inputs[kind + "2"])
   weight = pick(inputs["w"])
   prior = case.get("prior", cases["priormul"]["prior"]) if flags.get("EPIPOLAR.PRIOR") else None
-  extra = fusion.Extra(pair=jnp.array([[3, 1]]))
+  extra = feature_fusion.Extra(pair=jnp.array([[3, 1]]))
   valid = np.ones(samples.shape[:2], bool)
 
   def loss(params, reference, source, stats):
@@ -191,10 +193,10 @@ def test_main_layer_equals_golden_in_every_algorithm_and_misplacement(
 def test_misplaced_samples_of_a_map_that_is_not_square():
   """By hand, 8 wide and 4 high: (u + 1/2) (w - 1) / w and u w / (w - 1) - 1/2."""
   samples = jnp.array([[3.5, 1.5], [0.0, 0.0]])
-  aligned = fusion.misplace(samples, (4, 8), "legacy_align")
+  aligned = lines.misplace(samples, (4, 8), "legacy_align")
   np.testing.assert_allclose(aligned, [[3.5, 1.5], [0.4375, 0.375]], rtol=1e-6)
-  edges = fusion.misplace(samples, (4, 8), "correct_noalign")
+  edges = lines.misplace(samples, (4, 8), "correct_noalign")
   np.testing.assert_allclose(edges, [[3.5, 1.5], [-0.5, -0.5]], rtol=1e-6)
   np.testing.assert_allclose(
-    fusion.misplace(jnp.array([7.0, 3.0]), (4, 8), "legacy_align"), [6.5625, 2.625], rtol=1e-6
+    lines.misplace(jnp.array([7.0, 3.0]), (4, 8), "legacy_align"), [6.5625, 2.625], rtol=1e-6
   )

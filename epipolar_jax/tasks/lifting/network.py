@@ -12,7 +12,8 @@ import ml_collections
 from epipolar_jax import heatmaps, models, skeletons
 from epipolar_jax.geometry import canonical, sampling
 from epipolar_jax.models import lifting, pose_resnet, resnet
-from epipolar_jax.tasks import lifting_views, task
+from epipolar_jax.tasks import task
+from epipolar_jax.tasks.lifting import views
 
 
 class Kind(NamedTuple):
@@ -95,7 +96,7 @@ def make_forward(config: ml_collections.ConfigDict, kind: Kind) -> Callable[...,
   size, sigma = config.data.image_size, config.heatmap.sigma
   residual = config.lifting.lifter == "residual"
   draw = functools.partial(
-    lifting_views.joint_heatmaps,
+    views.joint_heatmaps,
     image_size=size,
     map_size=config.lifting.heatmap_size,
     sigma=sigma,
@@ -110,21 +111,19 @@ def make_forward(config: ml_collections.ConfigDict, kind: Kind) -> Callable[...,
     return Lifted(**{name: coordinates}, rotation=rotation, maps=maps)
 
   def forward(
-    network: lifting.LiftingNet, seen: lifting_views.Seen, keys: jax.Array | None, *, train: bool
+    network: lifting.LiftingNet, seen: views.Seen, keys: jax.Array | None, *, train: bool
   ) -> Lifted:
     maps = features = None
     if kind.sees == "features":
-      pooled = jnp.mean(network.backbone(lifting_views.flat(seen.images), train=train), (1, 2))
+      pooled = jnp.mean(network.backbone(views.flat(seen.images), train=train), (1, 2))
       return said(*network.lifter(pooled, seen.side, keys))
     if kind.sees == "heatmaps":
-      early = network.backbone.early(lifting_views.flat(seen.images), train=train)
+      early = network.backbone.early(views.flat(seen.images), train=train)
       deep = network.backbone.trunk.late(early, train=train)
       features = network.backbone.upsample(deep, train=train)
       maps = network.backbone.heatmaps(features)
     elif kind.sees == "fused":
-      maps = lifting_views.flat(
-        network.backbone(seen.images, seen.cameras, train=train)["heatmaps"]
-      )
+      maps = views.flat(network.backbone(seen.images, seen.cameras, train=train)["heatmaps"])
     if not residual:
       shown = jax.vmap(draw)(seen.uv, seen.visible) if maps is None else maps
       return said(*network.lifter(shown, seen.side, keys), maps)
@@ -134,8 +133,8 @@ def make_forward(config: ml_collections.ConfigDict, kind: Kind) -> Callable[...,
       # Through the coordinates the lifter's gradient would blur the heatmaps; features learn from
       # both losses.
       uv, weight = jax.vmap(jax.vmap(decode))(jax.lax.stop_gradient(jnp.moveaxis(maps, -1, 1)))
-    read = functools.partial(lifting_views.normalise, size=size)
-    shown, turn = jax.vmap(read)(uv, weight, lifting_views.flat(seen.cameras.intrinsics))
+    read = functools.partial(views.normalise, size=size)
+    shown, turn = jax.vmap(read)(uv, weight, views.flat(seen.cameras.intrinsics))
     if features is not None:
       at = heatmaps.image_to_map(uv, stride=models.STRIDE)
       looks = jax.vmap(sampling.bilinear)(features, at).reshape(len(shown), -1)
