@@ -123,6 +123,9 @@ def get_config() -> ml_collections.ConfigDict:
   # Cameras: "" is all of them, "0,2" these alone (fusion sees no others). pairs, triples or every
   # add the error for every choice of 2, of 3 or of any number of them.
   e.views = ""
+  # Share of a box's side by which boxes are off in a second pass, as a detector's are; 0: no such
+  # pass. Multi-view tasks alone.
+  e.box_error = 0.06
   e.alignment = "absolute"  # of the chosen protocol: absolute, relative, scaled or procrustes
   e.clamp_mm = 0.0  # errors of joints count as at most this; 0 is off, 150 the original's
   e.ground_truth = "dataset"  # 3D truth: dataset, or retriangulated from the true 2D (the original)

@@ -45,11 +45,19 @@ def open_folder(folder: str | os.PathLike) -> tfds.core.DatasetBuilder:
   Raises:
     FileNotFoundError: a file of the data set is not there.
     UnsafeData: as `check_folder`.
-    integrity.DamagedDataError: what says how to read the data is not what was written.
+    integrity.DamagedDataError: what says how to read the data is not what was written, or TFDS
+      cannot read it.
   """
   check_folder(folder)
   integrity.check(pathlib.Path(folder))
-  return tfds.builder_from_directory(os.fspath(folder))
+  try:
+    return tfds.builder_from_directory(os.fspath(folder))
+  except Exception as error:
+    # TFDS and protobuf have no common exception for files that are not what they wrote.
+    raise integrity.DamagedDataError(
+      f"{folder} cannot be opened ({type(error).__name__}: {str(error)[:200]}): {_INFO} or "
+      f"{_FEATURES} is damaged, or not of a builder of this project; prepare the data again"
+    ) from error
 
 
 def newest(folder: str | os.PathLike) -> pathlib.Path | None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from data import faults, integrity, opening, plausibility
+from data.h36m import raw_digests
 from epipolar_jax.inputs import datasets, fields
 
 Example = dict[str, Any]
@@ -32,6 +33,7 @@ def check(path: pathlib.Path, *, samples: int) -> tuple[list[str], list[str]]:
   facts, problems = [], []
   for folder in _folders(path):
     problems += integrity.faults(folder)
+    problems += raw_digests.check(folder, samples=samples)
     try:
       builder = opening.open_folder(folder)
     except Exception as error:

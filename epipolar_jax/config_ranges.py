@@ -112,6 +112,7 @@ RANGES = {
     lambda x: bool(x) and all(x) and len(set(x)) == len(x), "one or more names, each once"
   ),
   "eval.max_frames": _whole(0),
+  "eval.box_error": _between(0, 0.5),
   "eval.clamp_mm": _NOT_NEGATIVE,
   "eval.ransac_mm": _POSITIVE,
   "eval.confidence": _BELOW_ONE,

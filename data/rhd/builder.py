@@ -145,6 +145,7 @@ def _work(path, split, parts, stop, quality, processes):
     )
     for start in range(0, len(items), _HANDS_PER_SHARD)
   ]
+  sharded.check_space(jobs, annotations.SIDE**2)
   found, shards, sums = faults.Faults(stop), [], collections.Counter()
   bar = tqdm.tqdm(total=len(items), unit="img", desc=f"prepare {split}", smoothing=0.05)
   with bar, sharded.pool(processes) as run_all:

@@ -78,6 +78,10 @@ def report(
   for split in config.eval.splits:
     predicted, labels, images = collect(config, predict, variables, split)
     results[split] = evaluation.summarize(predicted, labels)
+    if evaluation.boxes_off is not None and config.eval.box_error:
+      error = config.eval.box_error
+      again = collect(config, predict, variables, split, box_error=error)[:2]
+      results[split]["boxes_off"] = evaluation.boxes_off.summarize(*again)
     if not processes.leads():
       continue
     drawings.append((split, (images, predicted, labels)))
@@ -86,6 +90,9 @@ def report(
   print(table(results, evaluation))
   if evaluation.legend:
     print(evaluation.legend)
+  for split, result in results.items():
+    for doubt in result.get("doubts", ()):
+      processes.tell(f"WARNING: {split}: {doubt}")
   # Numbers first: a disk that is full of pictures must not cost them.
   write_json(output, results, config, step=step, trained=trained)
   for split, frames in drawings:
@@ -106,6 +113,8 @@ def report(
 def logged(evaluation: tasks.Evaluation, summary: dict[str, Any], group: str) -> dict[str, float]:
   """The numbers of a split that the log of a run gets, as `GROUP/NAME`; those that there are."""
   values = {f"{group}/{name}": summary[name] for name in evaluation.logged}
+  if "boxes_off" in summary:
+    values |= {f"{group}/{n}_boxes_off": summary["boxes_off"][n] for n in evaluation.logged}
   for name, rules in summary.get("protocols", {}).items():
     values[f"{group}/mpjpe_mm_{name}"] = rules["mpjpe_mm"]
   return {name: x for name, x in values.items() if x is not None}
@@ -162,9 +171,21 @@ def make_predict(config: ml_collections.ConfigDict) -> Callable[..., Any]:
 
 
 def collect(
-  config: ml_collections.ConfigDict, predict: Callable[..., Any], variables: Any, split: str
+  config: ml_collections.ConfigDict,
+  predict: Callable[..., Any],
+  variables: Any,
+  split: str,
+  *,
+  box_error: float = 0.0,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray], np.ndarray]:
   """Runs the network over one split.
+
+  Args:
+    config: the whole config.
+    predict: from `make_predict`.
+    variables: of the model, replicated.
+    split: of the data set.
+    box_error: share of its side by which a box is off; for tasks with `Evaluation.boxes_off`.
 
   Returns:
     predicted: arrays with one leading frame axis n, or dicts of them.
@@ -173,6 +194,7 @@ def collect(
       their indices are `predictions.picked(n, m)`.
   """
   evaluation = tasks.build(config, axis_name=None).evaluation
+  evaluation = evaluation.boxes_off if box_error else evaluation
   source = processes.first_alone(functools.partial(inputs.open_split, config, split))
   count = min(config.eval.max_frames or len(source), len(source))
   total = -(-count // config.eval.batch_size)
@@ -183,7 +205,9 @@ def collect(
 
   rows, images, seen = [], [], 0
   index, shards = jax.process_index(), jax.process_count()
-  batches = inputs.eval_batches(config, source, shard_index=index, shard_count=shards)
+  batches = inputs.eval_batches(
+    config, source, shard_index=index, shard_count=shards, box_error=box_error
+  )
   options = {"unit": "batch", "leave": False, "disable": not processes.leads()}
   for batch in tqdm.tqdm(batches, total=total, desc=f"evaluate {split}", **options):
     keep = batch["valid"]

@@ -67,6 +67,7 @@ def eval_batches(
   *,
   shard_index: int = 0,
   shard_count: int = 1,
+  box_error: float = 0.0,
 ) -> Iterator[Batch]:
   """A split once, in order, unaugmented; the last batch is padded with `valid` False.
 
@@ -75,6 +76,7 @@ def eval_batches(
     source: of the split.
     shard_index: of this process in the job.
     shard_count: of all; each yields its part of every batch, and all as many batches.
+    box_error: share of its side by which a box is off, see `multiview.eval_batches`.
 
   Raises:
     ValueError: the batch does not divide by the number of shards, or there is no such shard.
@@ -88,6 +90,7 @@ def eval_batches(
     shard_index=shard_index,
     shard_count=shard_count,
     load=_loader(config, train=False),
+    box_error=box_error,
   )
 
 

@@ -1,5 +1,6 @@
 """Opens (and if need be makes) a data set by the name in its config."""
 
+import importlib.util
 import json
 import pathlib
 from collections.abc import Sequence
@@ -57,6 +58,20 @@ def read(prepared: tfds.core.DatasetBuilder, split: str) -> Source:
   return prepared.as_data_source(split, decoders={"image": _Encoded()})
 
 
+def check_format() -> None:
+  """Refuses to work without the package that reads and writes the files of data sets.
+
+  Raises:
+    MissingDataError: it is not installed, as on Windows, where pip leaves it out.
+  """
+  if importlib.util.find_spec("array_record") is None:
+    raise MissingDataError(
+      "data sets are stored as ArrayRecord, and the package array_record is not installed. It has "
+      "wheels for Linux and for macOS on Apple silicon, none for Windows: use WSL there; elsewhere "
+      "pip install array_record"
+    )
+
+
 def open_split(config: ml_collections.ConfigDict, split: str) -> Source:
   """Random access to the stored examples of one split; prepares the data set the first time.
 
@@ -69,8 +84,9 @@ def open_split(config: ml_collections.ConfigDict, split: str) -> Source:
 
   Raises:
     ValueError: if there is no such split, or the name is none of a folder.
-    MissingDataError: if the data cannot be made here and are missing.
+    MissingDataError: if the data cannot be made here and are missing; or as `check_format`.
   """
+  check_format()
   return DATASETS.get(config.name, _own)(config, split)
 
 

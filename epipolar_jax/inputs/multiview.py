@@ -28,6 +28,7 @@ Batch = dict[str, np.ndarray]
 Frame = dict[str, np.ndarray | list[pictures.Cut]]
 # (example, augmentation, rng, size=...) -> the frame.
 LoadFrame = Callable[..., Frame]
+_BOX_SEED = 0  # of the errors of boxes in an evaluation
 # Of data sets that have them.
 _OPTIONAL = ("damaged", "label_weight", "present")
 _COPIED = ("intrinsics", "rotation", "translation", "occluded", "subject", "frame", "action")
@@ -122,6 +123,7 @@ def eval_batches(
   shard_index: int = 0,
   shard_count: int = 1,
   load: LoadFrame | None = None,
+  box_error: float = 0.0,
 ) -> Iterator[Batch]:
   """Yields a split once, in order, unaugmented; the last batch is padded with `valid` False.
 
@@ -137,6 +139,8 @@ def eval_batches(
     shard_index: of this process.
     shard_count: of all; shard i has frames i, i + n, ... of each batch.
     load: makes a frame of a stored example; `load_frame` unless given.
+    box_error: share of a box's side by which boxes are off, as a detector's are: each view's moves
+      and grows by up to it, the same in every pass.
 
   Raises:
     ValueError: the batch does not divide by the number of shards, or there is no such shard.
@@ -147,7 +151,7 @@ def eval_batches(
       f"eval.batch_size {batch_size} cannot be dealt out to {shard_count} processes evenly"
     )
   load = load or load_frame
-  nothing = crops.Augmentation()
+  boxes = crops.Augmentation(scale_factor=box_error, translation_factor=box_error)
   picked = np.arange(len(source))
   if 0 < max_frames < len(source):
     picked = np.linspace(0, len(source) - 1, max_frames).round().astype(int)
@@ -156,9 +160,9 @@ def eval_batches(
   places = np.arange(shard_index, -(-count // batch_size) * batch_size, shard_count)
 
   def make(place: int) -> Frame:
-    frame = load(
-      source[int(picked[min(place, count - 1)])], nothing, np.random.default_rng(0), size=size
-    )
+    # Of the frame alone: neither batches nor processes change what is drawn for it.
+    index = int(picked[min(place, count - 1)])
+    frame = load(source[index], boxes, np.random.default_rng((_BOX_SEED, index)), size=size)
     return frame | {"valid": np.asarray(place < count)}
 
   data = grain.MapDataset.source(places).map(make)

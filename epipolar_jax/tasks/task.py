@@ -38,6 +38,8 @@ class Evaluation(NamedTuple):
     legend: text below the printed table.
     names: headings of the printed table over what names a row.
     check: raises ValueError if the options do not fit an example of the split.
+    boxes_off: how a second pass is evaluated, whose boxes are off by `eval.box_error`; None where
+      there is none.
   """
 
   run: Callable[[Callable[[Arrays], Arrays], Arrays], Arrays]
@@ -52,6 +54,7 @@ class Evaluation(NamedTuple):
   legend: str = ""
   names: tuple[str, ...] = ("split",)
   check: Callable[[Arrays], None] = lambda example: None
+  boxes_off: "Evaluation | None" = None
 
 
 class Task(NamedTuple):

@@ -244,7 +244,7 @@ def _log(writer, bar, step, pending, schedule, last_log, batch_size) -> float:
   if not np.isfinite(values["train/loss"]):
     raise FloatingPointError(
       f"the loss is {values['train/loss']} at step {step}: lower optimizer.learning_rate, set "
-      "optimizer.gradient_clip, or look at the data (python -m data.synthetic.preview)"
+      "optimizer.gradient_clip, or look at the data (python -m data.check FOLDER)"
     )
   now = time.monotonic()
   values["train/learning_rate"] = float(schedule(step - 1))

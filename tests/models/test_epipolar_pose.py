@@ -403,8 +403,9 @@ def test_two_view_network_in_train_mode_equals_golden_forward():
 
   got = np.asarray(run(variables)).transpose(0, 3, 1, 2)[:, :, ::2, ::2]
   error = np.abs(got - golden["heatmaps"])
-  assert np.median(error) < 4e-5  # measured 2.1e-5; it depends on the processor
-  assert error.max() < 6e-4  # measured 4.1e-4 of values up to 30
+  # Measured 2.1e-5 and 4.1e-4 of values up to 30. Batch statistics amplify the rounding, which
+  # depends on processor, threads and versions: ten times as much is allowed.
+  assert np.median(error) < 2e-4 and error.max() < 4e-3
 
 
 def test_trunk_is_the_torchvision_one():

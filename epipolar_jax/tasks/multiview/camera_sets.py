@@ -47,6 +47,11 @@ def parse(text: str, num_views: int) -> CameraSets:
   return CameraSets(chosen, ())
 
 
+def without_others(text: str) -> str:
+  """`eval.views` of the same main cameras, with none to compare."""
+  return "" if text in ("every", *_WORDS) else text
+
+
 def name(cameras: tuple[int, ...]) -> str:
   """ "0,2": as one would write it on the command line."""
   return ",".join(map(str, cameras))
