@@ -4,6 +4,8 @@ import argparse
 import glob
 import pathlib
 
+from epipolar_jax.cli import over_time
+
 
 def add(verbs) -> None:
   """Adds the verb to the subparsers of `epipolar`."""
@@ -34,6 +36,7 @@ def add(verbs) -> None:
     "--format", default="", metavar="NAME,...", help="files besides joints.npz: anipose, trc, ..."
   )
   verb.add_argument("--up", default="z", help="axis that is up in the calibration's world (z)")
+  over_time.add(verb)
   verb.set_defaults(run=run)
 
 
@@ -64,6 +67,7 @@ def run(options: argparse.Namespace) -> None:
   fps = footage.fps or options.fps
   for name in chosen:
     formats.check_fps(name, fps)
+  over_time.check(options, fps)
   rig, said = rigs.fitted(rig, dict(zip(footage.names, footage.sizes_wh)))
   if rig.unit_mm is None:
     said = (*said, f"{options.cameras} does not state its unit: mm were assumed (--unit)")
@@ -98,6 +102,7 @@ def run(options: argparse.Namespace) -> None:
       f"first is frame {lost[0]}"
     )
   left_out = outputs.tell(estimated, own, rig, options.method)
+  estimated = over_time.apply(estimated, options, fps)
   outputs.write(options.out, estimated, chosen, fps=fps, up=options.up)
   box = float(np.nanmedian(found.windows[..., 2])) / tracker.MARGIN
   page = options.out / "report.html"
