@@ -38,6 +38,11 @@ def add(verbs) -> None:
     help="files besides joints.npz: anipose, trc, c3d, ...",
   )
   verb.add_argument("--up", default="z", help="axis that is up in the calibration's world (z)")
+  verb.add_argument(
+    "--keep_sides",
+    action="store_true",
+    help="leave left and right as detected, even where a view contradicts the others",
+  )
   over_time.add(verb)
   verb.set_defaults(run=run)
 
@@ -82,6 +87,7 @@ def run(options: argparse.Namespace) -> None:
     kept = observations.points.shape[1]
     print(f"Kept {kept} of up to {slots} people in a frame (--people {options.people})")
   rig = rig.select(observations.views)
+  observations = outputs.sides_mended(observations, rig, keep=options.keep_sides)
   ideal = dataclasses.replace(observations, points=rig.undistort(observations.points))
   found = estimates.triangulate(ideal, rig.cameras, options.method)
   if rig.unit_mm is None:

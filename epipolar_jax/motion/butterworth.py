@@ -6,7 +6,7 @@ import math
 import numpy as np
 from scipy import signal
 
-from epipolar_jax.motion import gaps
+from epipolar_jax.keypoints import gaps
 from epipolar_jax.triangulation.estimate import Estimate
 
 # Of each of the two passes; together they are the "fourth order" of biomechanics.

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from epipolar_jax.motion import gaps, kalman
+from epipolar_jax.keypoints import gaps
+from epipolar_jax.motion import kalman
 from epipolar_jax.triangulation.estimate import Estimate
 
 # Process noise tried, in variances of the measurements a frame³: from standing still to a motion

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from epipolar_jax.motion import gaps, smoothing
+from epipolar_jax.motion import smoothing
 from tests.motion import tracks
 
 # One size, so that few programs are compiled.
@@ -136,10 +136,3 @@ def test_people_are_smoothed_each_by_themselves():
   for person, alone in enumerate((one, other)):
     wanted = smoothing.smooth(alone).estimate.points[:, 0]
     np.testing.assert_array_equal(found.points[:, person], wanted)
-
-
-def test_gaps():
-  valid = np.array([0, 1, 0, 0, 1, 1, 0, 1, 0], bool)
-  assert gaps.runs(valid) == [(1, 2), (4, 6), (7, 8)]
-  np.testing.assert_array_equal(np.flatnonzero(gaps.short(valid, 2)), [2, 3, 6])
-  np.testing.assert_array_equal(np.flatnonzero(gaps.short(valid, 1)), [6])
