@@ -13,6 +13,7 @@ What is missing is a mask: joints without a label in a view, views that a sessio
 import argparse
 import dataclasses
 import glob
+import io
 import os
 import pathlib
 import re
@@ -176,11 +177,12 @@ def make_example(
   spare = {**stored[0][1], "labelled": np.zeros(len(order), bool)}
   all_views = [by_view.get(view, spare) for view in range(views)]
   example = {name: [one[name] for one in all_views] for name in spare}
-  image = example.pop("image")
+  # A stream is read once.
+  images = [io.BytesIO(jpeg.getvalue()) for jpeg in example.pop("image")]
   arrays = {name: np.stack(values) for name, values in example.items()}
   arrays = {k: x.astype(np.float32) if x.dtype == np.float64 else x for k, x in arrays.items()}
   return arrays | {
-    "image": image,
+    "image": images,
     "present": present,
     "joints_3d": joints_3d.astype(np.float32),
     "visible": arrays["labelled"],

@@ -4,6 +4,8 @@ import argparse
 import glob
 import pathlib
 
+from epipolar_jax.cli import over_time
+
 
 def add(verbs) -> None:
   """Adds the verb to the subparsers of `epipolar`."""
@@ -34,6 +36,12 @@ def add(verbs) -> None:
     "--format", default="", metavar="NAME,...", help="files besides joints.npz: anipose, trc, ..."
   )
   verb.add_argument("--up", default="z", help="axis that is up in the calibration's world (z)")
+  verb.add_argument(
+    "--keep_sides",
+    action="store_true",
+    help="leave left and right as detected, even where a view contradicts the others",
+  )
+  over_time.add(verb)
   verb.set_defaults(run=run)
 
 
@@ -49,7 +57,9 @@ def run(options: argparse.Namespace) -> None:
   from epipolar_jax.footage import detector, prediction, report, rigs, videos, windows
   from epipolar_jax.keypoints import reading, writing
   from epipolar_jax.keypoints.observations import Observations
+  from epipolar_jax.matching import swaps
   from epipolar_jax.motion import formats
+  from epipolar_jax.rigs.lenses import Pinhole
   from epipolar_jax.rigs.rig import Rig
   from epipolar_jax.runtime import compilation_cache
   from epipolar_jax.triangulation import estimate
@@ -64,6 +74,7 @@ def run(options: argparse.Namespace) -> None:
   fps = footage.fps or options.fps
   for name in chosen:
     formats.check_fps(name, fps)
+  over_time.check(options, fps)
   rig, said = rigs.fitted(rig, dict(zip(footage.names, footage.sizes_wh)))
   if rig.unit_mm is None:
     said = (*said, f"{options.cameras} does not state its unit: mm were assumed (--unit)")
@@ -84,6 +95,10 @@ def run(options: argparse.Namespace) -> None:
   outputs.prove_pairing(raw, rig, trust_names=options.trust_names)
   score = found.fused_score * found.found[:, None, None]
   fused = Observations(found.fused[:, None], score[:, None], *names, fps)
+  pinholes = dataclasses.replace(rig, lenses=(Pinhole(),) * len(rig.names))
+  own = outputs.sides_mended(own, pinholes, keep=options.keep_sides)
+  if not options.keep_sides:
+    fused = swaps.mend(fused, pinholes).observations
   estimated = estimate.triangulate(fused, rig.cameras, options.method)
   lost = np.flatnonzero(~found.found)
   if len(lost) == len(found.found):
@@ -98,6 +113,7 @@ def run(options: argparse.Namespace) -> None:
       f"first is frame {lost[0]}"
     )
   left_out = outputs.tell(estimated, own, rig, options.method)
+  estimated = over_time.apply(estimated, options, fps)
   outputs.write(options.out, estimated, chosen, fps=fps, up=options.up)
   box = float(np.nanmedian(found.windows[..., 2])) / windows.MARGIN
   page = options.out / "report.html"

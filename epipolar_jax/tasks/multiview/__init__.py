@@ -118,7 +118,7 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
     if "match" in outputs:
       found |= _matches(outputs, uv)
     views = triangulation.Views(
-      uv, score, task.crop_cameras(batch), found.get("match"), found.get("neighbour")
+      uv, score, _present_cameras(batch), found.get("match"), found.get("neighbour")
     )
     return found | reconstruct(views, maps, batch)
 
@@ -178,6 +178,21 @@ def _describe(config: ml_collections.ConfigDict) -> dict[str, Any]:
     del group["compare"]
   used = {name: True for name in ("bgr", "lost_lines") if parity[name]}
   return {"task": config.task, "model": model} | ({"parity": used} if used else {})
+
+
+def _present_cameras(batch: task.Batch) -> Cameras:
+  """The cameras of the crops; the first that is there in place of those that are not.
+
+  A view without a score has no part in a point, but triangulation centres the world on all cameras.
+  """
+  cameras = task.crop_cameras(batch)
+  if "present" not in batch:
+    return cameras
+  present = batch["present"]
+  taken = jnp.where(
+    present, jnp.arange(present.shape[1])[None], jnp.argmax(present, axis=1)[:, None]
+  )
+  return jax.vmap(lambda frame, index: frame[index])(cameras, taken)
 
 
 def _crop_joints(batch: task.Batch) -> jax.Array:
