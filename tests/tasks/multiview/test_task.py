@@ -66,7 +66,7 @@ def test_bgr_reverses_the_channels_the_network_sees():
 
 
 def test_the_outermost_pixels_are_inside_the_image():
-  """Of 32 px: joints at 0 and 31 carry loss, those half a pixel further do not. By their weights."""
+  """Of 32 px: joints at 0 and 31 have weight in the loss, half a pixel further they have none."""
   task, variables = _task(model__fusion__merge="none")
   batch = _batch()
   run = jax.jit(lambda batch: task.loss(variables, batch, jax.random.key(0))[1])
