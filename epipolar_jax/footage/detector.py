@@ -23,8 +23,11 @@ class Detector:
   Attributes:
     skeleton: of the joints.
     size: side of the windows it takes, px.
+    searches: False: it finds a person in a whole image.
     description: what its output depends on, for records.
   """
+
+  searches = False
 
   def __init__(self, name: str = "thunder", *, gain: float = 1.0, sharpness: float = 0.5):
     """Loads a shipped network.
@@ -112,4 +115,4 @@ def _fuse(maps, seen, cameras, gain, sharpness):
   by_joint = jnp.moveaxis(fused, -1, 1)
   one = functools.partial(heatmaps.decode_softmax, stride=movenet.STRIDE, radius=_RADIUS)
   uv, mass = jax.vmap(jax.vmap(one))(by_joint)
-  return uv, mass
+  return uv, jnp.clip(mass, 0.0, 1.0) * confidence
