@@ -1,6 +1,5 @@
 """`load`: a trained network as a function from images and cameras to joints in 3D."""
 
-import json
 import pathlib
 from typing import Any, NamedTuple
 
@@ -99,7 +98,7 @@ def load(name_or_folder: str | pathlib.Path, *, method: str = "robust") -> Model
     ValueError: the network is none that predicts 3D joints from images, or there is no such method.
   """
   checkpoint, record = _find(name_or_folder)
-  config = ml_collections.ConfigDict(_tuples(json.loads(record.read_text(encoding="utf-8"))))
+  config = ml_collections.ConfigDict(_tuples(run_folder.read(record.parent)))
   if config.task != "multiview":
     raise ValueError(f"{name_or_folder}: a network of the task {config.task!r}, not multiview")
   config.eval.triangulation = method

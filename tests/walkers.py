@@ -25,11 +25,11 @@ def ring(views: int = 4, *, lens=None) -> Rig:
   return Rig(names, (SIZE_WH,) * views, (lens or lenses.Pinhole(),) * views, cameras, 1.0)
 
 
-def walk(frames: int, joints: int = 17, *, seed: int = 0) -> np.ndarray:
-  """Joints [f, j, 3], mm, of a body of 1.7 m that moves around the origin."""
+def walk(frames: int, joints: int = 17, *, seed: int = 0, times=None) -> np.ndarray:
+  """Joints [f, j, 3], mm, of a body of 1.7 m that moves around the origin; at times [f], frames."""
   rng = np.random.default_rng(seed)
   body = rng.uniform([-250, -250, 50], [250, 250, 1750], (joints, 3))
-  time = np.arange(frames)[:, None, None] / 20
+  time = (np.arange(frames) if times is None else times)[:, None, None] / 20
   sway = 60 * np.sin(time * 3 + rng.uniform(0, 6, (1, joints, 3)))
   path = np.stack([400 * np.sin(time / 2), 400 * np.cos(time / 2), 0 * time], axis=-1)[:, 0]
   return body[None] + sway + path

@@ -30,7 +30,12 @@ class Mistake:
 
 def usual(joints: Sequence[str]) -> tuple[Mistake, ...]:
   """All that are tried; names of joints say which are left and right."""
-  return (*_POSES, *_LENGTHS, *_IMAGES, *_CROPS, *_sides(joints))
+  return (*_POSES, *_LENGTHS, *_IMAGES, *_HALVES, *_sides(joints))
+
+
+def sizes() -> tuple[Mistake, ...]:
+  """Other sizes of an image that are tried where the points of the others cannot show it."""
+  return (*_SCALES, *_CROPS)
 
 
 def _swap_axes(k: np.ndarray) -> np.ndarray:
@@ -49,7 +54,7 @@ _POSES = (
 )
 _LENGTHS = tuple(
   Mistake(
-    f"translation x {1 / factor:.4g}",
+    f"translation x {1 / factor:.3g}",
     f"having its translation {1 / factor:.4g} times too large (another unit)",
     lambda k, r, t, factor=factor: (k, r, factor * t),
     whole=False,
@@ -90,12 +95,27 @@ _IMAGES = (
     "keypoints whose u and v are swapped (row, column)",
     points=lambda x, w, h: x[..., ::-1],
   ),
-  Mistake("scaled x 2", "an image of twice the size", points=lambda x, w, h: (x + 0.5) / 2 - 0.5),
-  Mistake("scaled x 0.5", "an image of half the size", points=lambda x, w, h: (x + 0.5) * 2 - 0.5),
+)
+# OpenCV counts pixels from their centres; tools that count from corners are half a pixel off.
+_HALVES = tuple(
+  Mistake(
+    "half a pixel",
+    f"keypoints that are {abs(step):g} px too far {way}",
+    points=lambda x, w, h, step=step: x - step,
+  )
+  for step, way in ((0.5, "right and down"), (-0.5, "left and up"))
+)
+_SCALES = tuple(
+  Mistake(
+    "scaled",
+    f"an image of {size:.3g} times the size",
+    points=lambda x, w, h, size=size: (x + 0.5) / size - 0.5,
+  )
+  for size in (2, 1.5, 3, 1 / 2, 2 / 3, 1 / 3)
 )
 _CROPS = tuple(
   Mistake(
-    f"shifted {a:+g} {b:+g}",
+    "cropped",
     f"an image cropped or padded: shifted by {a:g} of its width and {b:g} of its height",
     points=lambda x, w, h, a=a, b=b: x - np.array([a * w, b * h]),
   )

@@ -4,26 +4,18 @@ import dataclasses
 
 import numpy as np
 
-from epipolar_jax.calibration import bundle, judging
-from epipolar_jax.geometry.cameras import Cameras
+from epipolar_jax.calibration import fitting, judging
+from epipolar_jax.calibration.fitting import POSES, Free
 from epipolar_jax.keypoints.observations import Observations
 from epipolar_jax.rigs.rig import Rig
 from epipolar_jax.triangulation import estimate
 
-# Joints below this score are not fitted.
-_LEAST_SCORE = 0.3
-# Prior on a camera's turn, rad, and move, in shares of its distance from the middle of the points.
-_ROTATION, _CENTRE = 0.05, 0.03
-# Prior on the logarithm of the focal length, and on the principal point in shares of the image.
-_FOCAL, _PRINCIPAL = 0.02, 0.02
 # A change of so many of the prior's standard deviations is none that refining is for.
 _FAR = 3.0
 # Frames in a block; every other block is held out.
 _BLOCK = 10
-# The noise of good observations, in medians of the reprojection error, and its least value, px.
-_NOISE, _LEAST_NOISE = 0.7, 0.3
-# Fits: each takes the noise that the last one left.
-_FITS = 3
+# Fewest frames that show a length.
+_LEAST_FRAMES = 5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,12 +26,16 @@ class Refined:
     rig: refined.
     before, after: [f, v, j], px, leave-one-out error (reprojection error with two views) of the
       held-out frames; NaN where there is none.
-    sigma: [v, 9], standard deviation of each camera's `bundle.PARAMETERS` given the prior, from the
-      fit of the frames that were not held out.
+    sigma: [v, 11], standard deviation of each camera's `bundle.PARAMETERS` given the prior, from
+      the fit of all frames.
     fitted, held_out: frames.
     far: cameras that changed by more than refining is for, three standard deviations of the prior
       (9 degrees, or 9 % of the distance from what they look at). One camera that is altogether
       wrong drags the others along.
+    corners_mm: of a board, root mean square of what is wrong with distances between corners of the
+      held-out frames, before and after; () without a board.
+    factor: by which all lengths were multiplied, so that a known length is right.
+    noise_px: standard deviation of good observations.
   """
 
   rig: Rig
@@ -49,6 +45,9 @@ class Refined:
   fitted: np.ndarray
   held_out: np.ndarray
   far: tuple[str, ...]
+  corners_mm: tuple[float, ...] = ()
+  factor: float = 1.0
+  noise_px: float = float("nan")
 
   @property
   def better(self) -> bool:
@@ -56,24 +55,32 @@ class Refined:
     return bool(np.nanmedian(self.after) < np.nanmedian(self.before))
 
 
-def refine(observations: Observations, rig: Rig, *, intrinsics: bool = False) -> Refined:
-  """Refines the poses of a rig's cameras by bundle adjustment.
+def refine(
+  observations: Observations,
+  rig: Rig,
+  free: Free = POSES,
+  *,
+  board: np.ndarray | None = None,
+  length: tuple[str, str, float] | None = None,
+) -> Refined:
+  """Refines a rig's cameras by bundle adjustment.
 
   Blocks of ten frames are fitted and held out in turn; the rig that is returned is fitted to all
-  frames, after the held-out ones have shown what a fit to half of them gains.
+  frames, after the held-out ones have shown what a fit to half of them gains. Each camera is judged
+  by the points that the others give, so that it is held out itself.
 
   Args:
     observations: of one person (or animal, or board) a frame, px of the cameras' own images.
     rig: to start from; its prior keeps the whole from drifting.
-    intrinsics: refines focal lengths and principal points too.
+    free: intrinsics to refine besides the poses.
+    board: [j, 3], mm, where the joints lie on a rigid board; it sets the scale.
+    length: two joints and the mm between them, which set the scale.
 
   Raises:
     ValueError: fewer than two blocks of frames, or too few joints that two views see.
   """
   rig = rig.select(observations.views)
-  points = rig.undistort(observations.points[:, 0])[:, None]
-  ideal = dataclasses.replace(observations, points=points)
-  frames = np.arange(len(points))
+  frames = np.arange(len(observations.points))
   held_out = frames[(frames // _BLOCK) % 2 == 1]
   fitted = frames[(frames // _BLOCK) % 2 == 0]
   if not len(held_out):
@@ -81,18 +88,63 @@ def refine(observations: Observations, rig: Rig, *, intrinsics: bool = False) ->
       f"refining cameras needs more than {_BLOCK} frames, so that some can be held out; got "
       f"{len(frames)}"
     )
-  sizes = rig.sizes_wh
-  half, sigma, _ = _fit(_frames(ideal, fitted), rig.cameras, sizes, intrinsics)
-  rest = _frames(ideal, held_out)
-  before, after = _error(rest, rig.cameras), _error(rest, half)
-  cameras, _, distance = _fit(ideal, rig.cameras, sizes, intrinsics)
-  refined = dataclasses.replace(rig, cameras=cameras)
+  half = fitting.fit(_frames(observations, fitted), rig, free, board=board)
+  rest = _frames(observations, held_out)
+  before, after = _error(rest, rig), _error(rest, half.rig)
+  corners = () if board is None else (_corners(rest, rig, board), _corners(rest, half.rig, board))
+  whole = fitting.fit(observations, rig, free, board=board)
+  refined, factor = whole.rig, 1.0
+  if length is not None:
+    factor = _factor(observations, refined, length)
+    refined = scaled(refined, factor)
   far = []
   for name in rig.names:
-    turned, moved = difference(rig.select((name,)), refined.select((name,)))
-    if turned > np.degrees(_FAR * _ROTATION) or moved > _FAR * _CENTRE * distance:
+    turned, moved = difference(rig.select((name,)), whole.rig.select((name,)))
+    limits = np.degrees(_FAR * fitting.ROTATION), _FAR * fitting.CENTRE * whole.distance
+    if turned > limits[0] or moved > limits[1]:
       far.append(name)
-  return Refined(refined, before, after, sigma, fitted, held_out, tuple(far))
+  return Refined(
+    refined,
+    before,
+    after,
+    whole.sigma,
+    fitted,
+    held_out,
+    tuple(far),
+    corners,
+    factor,
+    whole.noise_px,
+  )
+
+
+def scaled(rig: Rig, factor: float) -> Rig:
+  """The rig with all lengths multiplied, about the world's origin."""
+  cameras = rig.cameras
+  moved = dataclasses.replace(cameras, translation=factor * np.asarray(cameras.translation))
+  return dataclasses.replace(rig, cameras=moved)
+
+
+def _factor(observations: Observations, rig: Rig, length: tuple[str, str, float]) -> float:
+  """How many times longer a length should be."""
+  *names, wanted = length
+  missing = [name for name in names if name not in observations.joints]
+  if missing:
+    raise ValueError(
+      f"no joint {', '.join(missing)} for the known length; there are "
+      f"{', '.join(observations.joints)}"
+    )
+  if not 0 < wanted < float("inf"):
+    raise ValueError(f"the known length between {' and '.join(names)} should be above 0 mm")
+  found = estimate.triangulate(observations, rig)
+  a, b = (observations.joints.index(name) for name in names)
+  both = found.valid[:, 0, a] & found.valid[:, 0, b]
+  if both.sum() < _LEAST_FRAMES:
+    raise ValueError(
+      f"the known length: {' and '.join(names)} are triangulated together in {both.sum()} frames, "
+      f"at least {_LEAST_FRAMES} are needed"
+    )
+  apart = np.linalg.norm(found.points[both, 0, a] - found.points[both, 0, b], axis=-1)
+  return float(wanted / np.median(apart))
 
 
 def difference(before: Rig, after: Rig) -> tuple[float, float]:
@@ -110,48 +162,18 @@ def _frames(observations: Observations, which: np.ndarray) -> Observations:
   )
 
 
-def _error(observations: Observations, cameras: Cameras) -> np.ndarray:
+def _error(observations: Observations, rig: Rig) -> np.ndarray:
   if len(observations.views) == 2:
-    return estimate.triangulate(observations, cameras).reprojection_px[:, 0]
-  return judging.leave_one_out(observations, cameras)
+    return estimate.triangulate(observations, rig).reprojection_px[:, 0]
+  ideal = dataclasses.replace(observations, points=rig.undistort(observations.points))
+  return judging.leave_one_out(ideal, rig.cameras)
 
 
-def _fit(
-  observations: Observations, cameras: Cameras, sizes, intrinsics: bool
-) -> tuple[Cameras, np.ndarray, float]:
-  """The cameras, the deviations of their parameters, and their distance from the points."""
-  score = np.moveaxis(observations.score[:, 0], 1, 2)
-  observed = np.moveaxis(observations.points[:, 0], 1, 2)
-  given = estimate.triangulate(observations, cameras)
-  seen = (score > _LEAST_SCORE) & given.valid[:, 0, :, None]
-  useful = seen.sum(axis=-1) >= 2
-  observed, seen, points = observed[useful], seen[useful], given.points[:, 0][useful]
-  least = 12 * len(observations.views)
-  if len(points) < least:
-    raise ValueError(
-      f"refining {len(observations.views)} cameras needs at least {least} joints that two views "
-      f"see with a score above {_LEAST_SCORE}; there are {len(points)}"
-    )
-  middle = np.median(points, axis=0)
-  distance = np.median(np.linalg.norm(np.asarray(cameras.centre()) - middle, axis=-1))
-  known = [max(size) for size in sizes if size is not None]
-  wide = max(known) if known else 2.0 * float(np.max(np.asarray(cameras.intrinsics)[:, :2, 2]))
-  sigmas = bundle.Sigmas(
-    rotation=_ROTATION,
-    centre=_CENTRE * distance,
-    focal=_FOCAL * intrinsics,
-    principal=_PRINCIPAL * wide * intrinsics,
-  )
-  start = Cameras(*(np.asarray(x, np.float64) for x in _arrays(cameras)))
-  now, adjusted = start, None
-  for _ in range(_FITS):
-    off = np.stack([judging.project(now[v], points) for v in range(len(now.rotation))], axis=1)
-    error = np.linalg.norm(off - observed, axis=-1)[seen]
-    noise = max(_LEAST_NOISE, _NOISE * float(np.nanmedian(error)))
-    adjusted = bundle.adjust(observed, seen, start, points, sigmas, noise_px=noise)
-    now, points = adjusted.cameras, adjusted.points
-  return now, adjusted.sigma, float(distance)
-
-
-def _arrays(cameras: Cameras):
-  return cameras.intrinsics, cameras.rotation, cameras.translation
+def _corners(observations: Observations, rig: Rig, board: np.ndarray) -> float:
+  """Root mean square error, mm, of the distances between all corners of the triangulated boards."""
+  found = estimate.triangulate(observations, rig)
+  points = np.where(found.valid[:, 0, :, None], found.points[:, 0], np.nan)
+  apart = np.linalg.norm(points[:, :, None] - points[:, None], axis=-1)
+  wanted = np.linalg.norm(board[:, None] - board[None], axis=-1)
+  off = (apart - wanted)[:, *np.triu_indices(len(board), k=1)]
+  return float(np.sqrt(np.nanmean(off**2))) if np.isfinite(off).any() else float("nan")

@@ -22,106 +22,97 @@ def add(verbs) -> None:
     help="keypoints of a recording, as for triangulate; without them the file alone is checked",
   )
   verb.add_argument("--joint_set", help="of files without joint names: BODY_25B, a .toml, ...")
+  verb.add_argument(
+    "--size_mm", type=float, help="length of the body at full stretch; it shows a wrong unit"
+  )
+  verb.add_argument("--html", type=pathlib.Path, metavar="FILE", help="the same as a page")
   verb.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-  """Prints what is found.
+  """Prints what is found, and writes it as a page.
 
   Returns:
     1 if something is suspicious, else 0.
   """
   from epipolar_jax.calibration import checking
   from epipolar_jax.rigs.rig import Rig
+  from epipolar_jax.visualize import calibration
 
-  if options.joint_set and not options.keypoints:
-    raise ValueError("--joint_set is of --keypoints, which are not given")
+  for flag in ("joint_set", "size_mm"):
+    if getattr(options, flag) and not options.keypoints:
+      raise ValueError(f"--{flag} is of --keypoints, which are not given")
+  if options.size_mm is not None and not 0 < options.size_mm < float("inf"):
+    raise ValueError(f"--size_mm should be above 0, got {options.size_mm}")
+  if options.html is not None and options.html.suffix not in (".html", ".htm"):
+    raise ValueError(f"--html is a page, FILE.html; got {options.html}")
   rig = Rig.read(options.cameras, unit=options.unit)
   print(f"{len(rig.names)} cameras in {options.cameras}: {', '.join(rig.names)}")
   findings = checking.check(rig)
-  for finding in findings:
-    print(f"{'SUSPICIOUS' if finding.suspicious else 'unusual'}: {finding.sentence()}")
+  said = [f"{'SUSPICIOUS' if x.suspicious else 'unusual'}: {x.sentence()}" for x in findings]
   suspicious = any(finding.suspicious for finding in findings)
+  _print(said)
+  found = None
   if options.keypoints:
-    suspicious |= _compare(options, rig)
+    more, wrong, found = _compare(options, rig)
+    said += more
+    suspicious |= wrong
   else:
     print("Keypoints of a recording (--keypoints) show far more than the file alone")
+  if options.html is not None:
+    calibration.write_check(
+      options.html, options.cameras.name, said, suspicious=suspicious, found=found
+    )
+    print(f"Wrote {options.html}")
   print("Verdict: something is wrong" if suspicious else "Verdict: nothing is suspicious")
   return int(suspicious)
 
 
-def _compare(options: argparse.Namespace, rig) -> bool:
-  """Prints how keypoints and cameras agree; whether something is suspicious."""
-  from epipolar_jax.calibration import diagnosis, following
+def _print(sentences: list[str]) -> None:
+  for sentence in sentences:
+    print(sentence)
+
+
+def _compare(options: argparse.Namespace, rig):
+  """Prints how keypoints and cameras agree.
+
+  Returns:
+    Sentences, whether something is suspicious, the diagnosis.
+  """
+  from epipolar_jax.calibration import diagnosis, following, telling
   from epipolar_jax.keypoints import reading
   from epipolar_jax.matching import sizes
 
   observations = reading.read_recording(options.keypoints, rig.names, joint_set=options.joint_set)
-  suspicious = False
+  said, suspicious = [], False
   try:
     sizes.check(observations, rig)
   except ValueError as error:
-    print(f"SUSPICIOUS: {error}")
+    said.append(f"SUSPICIOUS: {error}")
     suspicious = True
   if observations.points.shape[1] > 1:
     observations, lost = following.follow(observations, rig)
     print("The person seen most was followed")
-    for name in lost:
-      print(f"SUSPICIOUS: no other view confirms who camera {name} saw in most frames")
+    said += [
+      f"SUSPICIOUS: no other view confirms who camera {name} saw in most frames" for name in lost
+    ]
     suspicious |= bool(lost)
-  found = diagnosis.diagnose(observations, rig)
-  _tell(found, rig)
-  return suspicious or found.alarm
+  _print(said)
+  found = diagnosis.diagnose(observations, rig, size_mm=options.size_mm)
+  _table(found)
+  more = telling.sentences(found, rig)
+  _print(more)
+  return said + more, suspicious or found.alarm, found
 
 
-def _tell(found, rig) -> None:
-  """Prints a diagnosis."""
-  import numpy as np
+def _table(found) -> None:
+  """Prints the numbers of a diagnosis."""
+  from epipolar_jax.calibration.telling import px
 
   width = max(8, *(len(name) for name in found.views))
   print("Median epipolar distances of pairs, px; left out: from where the others' points project:")
   heads = "".join(f"{name:>{width + 1}}" for name in found.views)
   print(f"{'':>{width}}{heads}  left out  others without it")
   for view, name in enumerate(found.views):
-    cells = "".join(f"{_px(x):>{width + 1}}" for x in found.pairs[view])
-    print(f"{name:>{width}}{cells}  {_px(found.left_out[view]):>8}  {_px(found.others[view]):>17}")
-    if np.isnan(found.pairs[view]).all():
-      print(f"unusual: camera {name} shares too few points with any other: it was not checked")
-  if found.suspect is not None:
-    view = found.views.index(found.suspect)
-    print(
-      f"SUSPICIOUS: camera {found.suspect} is {_px(found.left_out[view])} px off; the others agree "
-      f"to {_px(found.others[view])} px without it"
-    )
-  if found.resected is not None:
-    new = found.resected
-    print(
-      f"With its pose from the points of the others (its lens as it is) {found.suspect} is "
-      f"{new.error_px:.1f} px off on points not fitted: turned by {new.degrees:.1f}°, moved by "
-      f"{new.mm:.0f} mm"
-    )
-  several = len(found.explanations) > 1
-  for one in found.explanations:
-    who = "all cameras are" if one.cameras == found.views else _named(one.cameras)
-    print(
-      f"{'PERHAPS' if several else 'FOUND'}: {who} {one.before_px:.1f} px off; treated as "
-      f"{one.text}: {one.after_px:.1f} px"
-    )
-  copied = [pair for pair in rig.twins() if found.suspect in pair]
-  for pair in copied:
-    other = pair[1] if pair[0] == found.suspect else pair[0]
-    print(f"FOUND: camera {found.suspect} has the pose of {other}, which is not its own")
-  if found.alarm and not found.explanations and not copied:
-    off = np.nanmax(found.pairs) if not np.isnan(found.pairs).all() else np.nan
-    print(
-      f"SUSPICIOUS: {_px(off)} px between two cameras that see a body of {found.size_px:.0f} px, "
-      "and none of the usual mistakes explains it"
-    )
-
-
-def _named(cameras: tuple[str, ...]) -> str:
-  return f"camera {cameras[0]} is" if len(cameras) == 1 else f"cameras {', '.join(cameras)} are"
-
-
-def _px(value: float) -> str:
-  return "-" if value != value else f"{value:.1f}"
+    cells = "".join(f"{px(x):>{width + 1}}" for x in found.pairs[view])
+    print(f"{name:>{width}}{cells}  {px(found.left_out[view]):>8}  {px(found.others[view]):>17}")

@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
   from tqdm import tqdm
 
   from epipolar_jax.cli import outputs
-  from epipolar_jax.footage import detector, overlay, prediction, report, rigs, tracker, videos
+  from epipolar_jax.footage import detector, overlay, prediction, report, rigs, videos, windows
   from epipolar_jax.keypoints import reading, writing
   from epipolar_jax.keypoints.observations import Observations
   from epipolar_jax.matching import swaps
@@ -117,7 +117,7 @@ def run(options: argparse.Namespace) -> None:
   left_out = outputs.tell(estimated, own, rig, options.method)
   estimated = over_time.apply(estimated, options, fps)
   outputs.write(options.out, estimated, chosen, fps=fps, up=options.up)
-  box = float(np.nanmedian(found.windows[..., 2])) / tracker.MARGIN
+  box = float(np.nanmedian(found.windows[..., 2])) / windows.MARGIN
   page = options.out / "report.html"
   drawn = footage, rig, network.skeleton, estimated
   time = {"up": options.up, "fps": fps}

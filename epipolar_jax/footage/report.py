@@ -17,7 +17,7 @@ from epipolar_jax.footage.videos import Footage
 from epipolar_jax.rigs.rig import Rig
 from epipolar_jax.skeletons import Skeleton
 from epipolar_jax.triangulation.estimate import Estimate
-from epipolar_jax.visualize import palette
+from epipolar_jax.visualize import document
 
 # Left-out error in shares of the person's size in the image: good below the first, useless above
 # the second.
@@ -27,28 +27,6 @@ _SUSPECT = 2.0
 _WORST = 12
 _CHART = (900, 220)
 _COLORS = ("#56b4e9", "#d55e00", "#f0e442", "#00c894", "#e28cbe", "#e69f00", "#cfd8e3", "#9a6fe0")
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<title>{title}</title>
-<style>{palette}
-body{{background:var(--ground);color:var(--text);font:16px/1.5 system-ui,sans-serif;
-margin:0 auto;max-width:60rem;padding:1rem}}
-h1{{font-size:1.4rem}}h2{{font-size:1.1rem;margin-top:2rem}}
-.verdict{{background:var(--raised);border-left:4px solid var(--attention);padding:.6rem 1rem}}
-.scroll{{overflow-x:auto}}table{{border-collapse:collapse}}
-td,th{{padding:.15rem .8rem;text-align:right;border-bottom:1px solid var(--rule)}}
-td:first-child,th:first-child{{text-align:left}}p,figcaption{{color:var(--muted)}}
-.verdict p{{color:var(--text)}}svg{{width:100%;height:auto;background:var(--raised)}}
-figure{{margin:0 0 1rem}}img{{max-width:100%;height:auto}}
-</style></head><body>
-<h1>{title}</h1>
-{body}
-</body></html>
-"""
 
 
 def write(
@@ -83,25 +61,24 @@ def write(
   sentences = verdict(rig.names, estimated, left_out, size_px)
   worst = _worst(left_out)
   body = [
-    '<div class="verdict">' + "".join(f"<p>{html.escape(s)}</p>" for s in sentences) + "</div>",
+    document.verdict(sentences),
     "<p>The error is the distance, in pixels, between what a view saw by itself and the point that "
     "the other views give (with two cameras: the reprojection error).</p>",
-    "<h2>By camera</h2>" + _table(("camera", "median", "90 %", "seen"), _rows(rig.names, left_out)),
+    "<h2>By camera</h2>"
+    + document.table(("camera", "median", "90 %", "seen"), _rows(rig.names, left_out)),
     "<h2>Over time</h2>" + _chart(rig.names, _median(left_out, axis=2)),
     "<h2>In space</h2><p>Cameras have the colours of their curves; far ones are drawn nearer.</p>",
     stage.play(estimated, rig, skeleton, _COLORS, up=up, fps=fps),
     "<h2>By joint</h2>"
-    + _table(
+    + document.table(
       ("joint", "median", "90 %", "seen"), _rows(skeleton.joints, np.moveaxis(left_out, 2, 1))
     ),
     "<h2>Lengths of limbs</h2><p>A limb keeps its length; what it varies is error.</p>"
-    + _table(("limb", "median, mm", "standard deviation, mm"), _limbs(skeleton, estimated)),
+    + document.table(("limb", "median, mm", "standard deviation, mm"), _limbs(skeleton, estimated)),
     "<h2>The worst frames</h2>",
     *_figures(footage, rig, skeleton, estimated, worst),
   ]
-  title = "Prediction: " + ", ".join(rig.names)
-  text = _PAGE.format(title=html.escape(title), palette=palette.style_sheet(), body="\n".join(body))
-  path.write_text(text, encoding="utf-8")
+  document.write(path, "Prediction: " + ", ".join(rig.names), body)
   return sentences
 
 
@@ -140,13 +117,6 @@ def _median(errors, axis=None) -> np.ndarray:
   with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
     return np.nanmedian(errors, axis=axis)
-
-
-def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-  head = "".join(f"<th>{html.escape(x)}</th>" for x in heading)
-  lines = ("".join(f"<td>{html.escape(x)}</td>" for x in row) for row in rows)
-  body = "".join(f"<tr>{line}</tr>" for line in lines)
-  return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
 
 
 def _rows(names: Sequence[str], errors: np.ndarray) -> list[tuple[str, str, str, str]]:

@@ -14,10 +14,6 @@ from epipolar_jax.keypoints.observations import Observations
 from epipolar_jax.rigs.rig import Rig
 from epipolar_jax.triangulation import estimate
 
-# Side of a window in sides of the joints' own box.
-MARGIN = 1.35
-# A window is never smaller than this share of the skeleton's size at its distance.
-_LEAST_SIDE = 0.4
 # A joint counts for the windows where its view scores this, and two views agree.
 _LEAST_SCORE = 0.2
 _FEWEST_JOINTS = 6
@@ -158,22 +154,16 @@ class Tracker:
 
   def _around(self, pose: Pose, images) -> np.ndarray:
     """Windows [v, 3] of a pose; NaN where it is behind a camera or outside its image."""
-    points = pose.points[pose.good]
     boxes = np.full((len(images), 3), np.nan)
-    k, r, t = _arrays(self._cameras)
+    size_mm = self._detector.skeleton.size_mm
     for view, image in enumerate(images):
-      x = points @ r[view].T + t[view]
-      if image is None or (x[:, 2] <= 0).any():
+      if image is None:
         continue
-      uv = x[:, :2] / x[:, 2:] @ k[view][:2, :2].T + k[view][:2, 2]
-      centre, side = windows.around(uv, np.ones(len(uv), bool), margin=MARGIN)
-      focal = np.sqrt(abs(np.linalg.det(k[view][:2, :2])))
-      least = _LEAST_SIDE * self._detector.skeleton.size_mm * focal / np.median(x[:, 2])
-      side = max(side, least)
-      high, wide = image.shape[:2]
-      inside = (centre + side / 2 > 0).all() and (centre - side / 2 < [wide, high]).all()
-      if inside:
-        boxes[view] = *centre, side
+      camera = (x[view] for x in _arrays(self._cameras))
+      wh = image.shape[1::-1]
+      box = windows.around_pose(pose.points[pose.good], *camera, size_mm=size_mm, size_wh=wh)
+      if box is not None:
+        boxes[view] = *box[0], box[1]
     return boxes
 
   def _wanted(self, frames, boxes, whole, state, poses) -> np.ndarray:
@@ -190,7 +180,7 @@ class Tracker:
         for view in np.flatnonzero(np.isfinite(whole[f, :, 2])):
           good = score[f, view] > _LEAST_SCORE
           if good.sum() >= _FEWEST_JOINTS:
-            centre, side = windows.around(own[f, view], good, margin=MARGIN)
+            centre, side = windows.around(own[f, view], good, margin=windows.MARGIN)
             wanted[f, view] = *centre, max(side, 1.0)
       else:
         wanted[f] = whole[f]

@@ -5,6 +5,10 @@ import numpy as np
 
 from epipolar_jax.rigs.lenses import Lens, Pinhole
 
+# Side of a window in sides of the joints' own box.
+MARGIN = 1.35
+# A window is never smaller than this share of the skeleton's size at its distance.
+_LEAST_SIDE = 0.4
 # A window that shrinks the image by less than this is sampled directly.
 _LEAST_SHRINK = 2.0
 
@@ -38,6 +42,37 @@ def around(points: np.ndarray, valid: np.ndarray, *, margin: float) -> tuple[np.
   """
   low, high = points[valid].min(axis=0), points[valid].max(axis=0)
   return (low + high) / 2, float((high - low).max() * margin)
+
+
+def around_pose(
+  points: np.ndarray,
+  intrinsics: np.ndarray,
+  rotation: np.ndarray,
+  translation: np.ndarray,
+  *,
+  size_mm: float,
+  size_wh: tuple[int, int],
+) -> tuple[np.ndarray, float] | None:
+  """The window around a body in one view, (centre [2], side), px of its ideal image.
+
+  Args:
+    points: [n, 3], world, mm: the joints that are known, at least one.
+    intrinsics, rotation, translation: of the view.
+    size_mm: of the skeleton.
+    size_wh: (width, height) of the image.
+
+  Returns:
+    None where a joint is behind the camera or the window lies outside the image.
+  """
+  x = points @ rotation.T + translation
+  if (x[:, 2] <= 0).any():
+    return None
+  uv = x[:, :2] / x[:, 2:] @ intrinsics[:2, :2].T + intrinsics[:2, 2]
+  centre, side = around(uv, np.ones(len(uv), bool), margin=MARGIN)
+  focal = np.sqrt(abs(np.linalg.det(intrinsics[:2, :2])))
+  side = float(max(side, _LEAST_SIDE * size_mm * focal / np.median(x[:, 2])))
+  inside = (centre + side / 2 > 0).all() and (centre - side / 2 < size_wh).all()
+  return (centre, side) if inside else None
 
 
 def cut(

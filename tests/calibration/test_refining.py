@@ -89,7 +89,7 @@ def test_a_wrong_focal_length_needs_intrinsics():
   k[1, :2, :2] *= 1.03
   wrong = dataclasses.replace(rig, cameras=dataclasses.replace(rig.cameras, intrinsics=k))
   poses = refining.refine(observations, wrong)
-  both = refining.refine(observations, wrong, intrinsics=True)
+  both = refining.refine(observations, wrong, refining.Free(focal=True, principal=True))
   assert np.nanmedian(both.after) < 0.97 * np.nanmedian(poses.after)
   assert abs(poses.rig.cameras.intrinsics[1, 0, 0] / 1133 - 1) < 1e-9
   focal = both.rig.cameras.intrinsics[:, 0, 0]
@@ -111,18 +111,19 @@ def test_a_camera_that_is_altogether_wrong_is_named():
 def test_exact_points_cost_nothing_and_sigmas_cover_noise():
   rig = walkers.ring(3)
   points = walkers.walk(6).reshape(-1, 3)
-  uv = walkers.project(points[None], rig.cameras)[0].swapaxes(0, 1)
-  seen = np.ones(uv.shape[:2], bool)
+  uv = walkers.project(points[None], rig.cameras)[0].swapaxes(0, 1)[:, None]
+  seen = np.ones(uv.shape[:3], bool)
+  points = bundle.Placed.of_points(points)
   sigmas = bundle.Sigmas(0.02, 50.0)
   exact = bundle.adjust(uv, seen, rig.cameras, points, sigmas, noise_px=1.0)
   assert exact.cost[-1] < 1e-9 and exact.weight.min() > 0.999
   np.testing.assert_allclose(exact.cameras.rotation, rig.cameras.rotation, atol=1e-7)
   assert (exact.sigma[:, :6] > 0).all() and (exact.sigma[:, 6:] == 0).all()
-  seen[:, 0] = False
+  seen[..., 0] = False
   unseen = bundle.adjust(
     uv + 1e4 * ~seen[..., None], seen, rig.cameras, points, sigmas, noise_px=1.0
   )
-  assert unseen.cost[-1] < 1e-9 and (unseen.weight[:, 0] == 0).all()
+  assert unseen.cost[-1] < 1e-9 and (unseen.weight[..., 0] == 0).all()
 
 
 def test_what_cannot_be_fitted_is_said():
@@ -134,11 +135,11 @@ def test_what_cannot_be_fitted_is_said():
   blind = dataclasses.replace(blind, score=np.where(np.arange(3)[:, None] == 0, blind.score, 0.1))
   with pytest.raises(ValueError, match="needs at least 36 joints"):
     refining.refine(blind, rig)
-  uv, seen = np.zeros((1, 3, 2)), np.eye(3, dtype=bool)[:1]
-  with pytest.raises(ValueError, match="no point is seen by two views"):
-    bundle.adjust(uv, seen, rig.cameras, np.zeros((1, 3)), bundle.Sigmas(1, 1), noise_px=1.0)
-  with pytest.raises(ValueError, match="should be finite"):
-    bundle.adjust(uv, seen, rig.cameras, np.full((1, 3), np.nan), bundle.Sigmas(1, 1), noise_px=1.0)
+  uv, seen, sigmas = np.zeros((1, 1, 3, 2)), np.eye(3, dtype=bool)[None, :1], bundle.Sigmas(1, 1)
+  for value, text in ((0.0, "no point is seen by two views"), (np.nan, "should be finite")):
+    points = bundle.Placed.of_points(np.full((1, 3), value))
+    with pytest.raises(ValueError, match=text):
+      bundle.adjust(uv, seen, rig.cameras, points, sigmas, noise_px=1.0)
 
 
 def test_leaving_one_out_finds_the_camera_that_moved():

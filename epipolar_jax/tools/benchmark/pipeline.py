@@ -15,7 +15,7 @@ import numpy as np
 from configs import h36m
 from epipolar_jax import heatmaps, models, tasks
 from epipolar_jax.geometry.cameras import Cameras
-from epipolar_jax.models import fusion
+from epipolar_jax.models.fusion import lines
 from epipolar_jax.tasks import task as task_lib
 from epipolar_jax.tools import model_size, simulation
 from epipolar_jax.tools.benchmark import timing
@@ -138,11 +138,11 @@ def _samples(cameras: Cameras):
   """The nearest view [v, 1] of each view of a frame, and samples [v, 1, p, k, 2] in it."""
   config = make_config("float32").model.fusion
   side = simulation.SIZE // models.STRIDE
-  source = fusion.choose_sources(cameras, rule=config.sources)
-  matrices = fusion.fundamentals(cameras, source, stride=models.STRIDE)
+  source = lines.choose_sources(cameras, rule=config.sources)
+  matrices = lines.fundamentals(cameras, source, stride=models.STRIDE)
 
   def sample(matrix):
-    return fusion.sample_lines(matrix, size_hw=(side, side), num_samples=config.num_samples)[0]
+    return lines.sample_lines(matrix, size_hw=(side, side), num_samples=config.num_samples)[0]
 
   return source, jax.vmap(jax.vmap(sample))(matrices)
 

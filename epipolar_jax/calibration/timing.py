@@ -1,0 +1,338 @@
+"""Cameras that are not in step: offsets in time and drift, estimated from keypoints and applied.
+
+What the first camera shows at its frame f, another shows at its frame f + offset + drift (f - m), m
+the middle of the recording. Only epipolar distances are compared, so that two cameras are enough
+and nothing has to be triangulated while cameras are out of step.
+"""
+
+import dataclasses
+import itertools
+import json
+import os
+import pathlib
+import warnings
+
+import numpy as np
+
+from epipolar_jax.keypoints.observations import Observations
+from epipolar_jax.matching import pinholes
+from epipolar_jax.rigs.rig import Rig
+
+# Offsets tried, frames, on points of so many frames; a search needs so many pairs of points.
+MOST_OFFSET = 30
+_MOST_FRAMES, _LEAST_POINTS = 200, 40
+# Gauss-Newton's rounds, its tolerance in frames, and the Cauchy loss's scale in deviations.
+_ROUNDS, _TOLERANCE, _CAUCHY = 40, 1e-4, 1.5
+# Drift is given where it is so many of its standard deviations and adds up to so many frames.
+_SURE, _LEAST_DRIFT = 5.0, 0.25
+# Frames on each side that smoothing looks at; it makes neighbours' errors one: by the root of the
+# sum of their correlations, 2 sqrt(pi), deviations are larger.
+_REACH, _CORRELATED = 3, 1.88
+# A point so many medians from the median of the five frames around it is a gross error.
+_JUMP = 6.0
+_MOST_BYTES = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+  """When cameras took their frames, relative to the first camera.
+
+  Attributes:
+    views: v names.
+    offset: [v] frames; camera v shows at f + offset what the first shows at f, in the middle of the
+      recording. 0 for the first.
+    drift: [v] frames gained each frame; 0 where it is not above its uncertainty.
+    middle: frame, counted as in the videos, at which offsets are meant.
+    sigma: [v] standard deviations of the offsets, frames; infinite: not known.
+    before_px, after_px: median epipolar distance of all pairs as recorded and in step.
+  """
+
+  views: tuple[str, ...]
+  offset: tuple[float, ...]
+  drift: tuple[float, ...]
+  middle: float
+  sigma: tuple[float, ...] = ()
+  before_px: float = float("nan")
+  after_px: float = float("nan")
+
+  def times(self, view: str, frames: np.ndarray) -> np.ndarray:
+    """Places, in frames of a view, of frames of the first camera (both counted as in the videos).
+
+    Raises:
+      ValueError: no such view; the message lists the names.
+    """
+    if view not in self.views:
+      raise ValueError(f"no time offset of view {view}; there are {', '.join(self.views)}")
+    i = self.views.index(view)
+    return frames + self.offset[i] + self.drift[i] * (frames - self.middle)
+
+  def write(self, path: str | os.PathLike) -> None:
+    """Writes a json file that `read` reads."""
+    table = {name: {"offset": o, "drift": d} for name, o, d in self._rows()}
+    text = json.dumps({"middle_frame": self.middle, "cameras": table}, indent=1, allow_nan=False)
+    pathlib.Path(path).write_text(text + "\n", encoding="utf-8")
+
+  def _rows(self):
+    return zip(self.views, self.offset, self.drift)
+
+
+def read(path: str | os.PathLike) -> Timing:
+  """Reads what `Timing.write` wrote.
+
+  Raises:
+    ValueError: the file is no such json, or a number in it is none; names the file and field.
+  """
+  path = pathlib.Path(path)
+  if path.stat().st_size > _MOST_BYTES:
+    raise ValueError(f"{path}: {path.stat().st_size} bytes are too many for time offsets")
+  try:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    cameras = found["cameras"]
+    names = tuple(cameras)
+    values = [found["middle_frame"]]
+    values += [cameras[name][field] for name in names for field in ("offset", "drift")]
+  except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+    raise ValueError(
+      f"{path}: time offsets are json with middle_frame and, under cameras, offset and drift of "
+      f"each camera by name; {type(error).__name__}: {error}"
+    ) from error
+  for value in values:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not abs(value) < 1e9:
+      raise ValueError(f"{path}: {value!r} is no number of frames")
+  middle, *rest = map(float, values)
+  return Timing(names, tuple(rest[::2]), tuple(rest[1::2]), middle)
+
+
+def apply(observations: Observations, timing: Timing) -> Observations:
+  """Puts views in step with the first camera by interpolating their keypoints.
+
+  Slot i has to hold the same person in all frames of a view. A point between two frames is there if
+  it was seen in both; its score is the lower of the two.
+
+  Raises:
+    ValueError: a view has no offset, or people are not matched over time.
+  """
+  if observations.points.shape[1] > 1 and not observations.matched:
+    raise ValueError(
+      f"time offsets of {observations.points.shape[1]} people: match them over time first "
+      "(matching.people)"
+    )
+  frames = np.arange(len(observations.points), dtype=np.float64)
+  points, score = observations.points.copy(), observations.score.copy()
+  for view, name in enumerate(observations.views):
+    first = observations.first_frame
+    times = timing.times(name, frames + first) - first
+    points[:, :, view] = sample(observations.points[:, :, view], times)
+    score[:, :, view] = _lower(observations.score[:, :, view], times)
+  score = np.where(np.isfinite(points).all(axis=-1), score, 0.0)
+  return dataclasses.replace(observations, points=points, score=score)
+
+
+def sample(table: np.ndarray, times: np.ndarray) -> np.ndarray:
+  """Rows [n, ...] of a table [f, ...] at times [n], in frames; NaN outside, or beside NaN."""
+  low = np.floor(times).astype(int)
+  share = (times - low).reshape(-1, *[1] * (table.ndim - 1))
+  before, after = _rows(table, low), _rows(table, low + 1)
+  return np.where(share > 0, (1 - share) * before + share * after, before)
+
+
+def _rows(table: np.ndarray, frames: np.ndarray) -> np.ndarray:
+  inside = (frames >= 0) & (frames < len(table))
+  found = table[np.clip(frames, 0, len(table) - 1)]
+  return np.where(inside.reshape(-1, *[1] * (table.ndim - 1)), found, np.nan)
+
+
+def _smooth(table: np.ndarray, times: np.ndarray) -> np.ndarray:
+  """Rows [n, ...] of a table [f, ...] at times, Gaussian weights of one frame.
+
+  Linear interpolation is noisiest at whole frames, which repels a fit from them; here the noise is
+  the same everywhere. NaN outside, or beside NaN; neighbours farther away may be missing.
+  """
+  low = np.floor(times).astype(int)
+  total, weight = 0.0, 0.0
+  for place in range(-_REACH, _REACH + 2):
+    share = np.exp(-0.5 * (times - low - place) ** 2).reshape(-1, *[1] * (table.ndim - 1))
+    rows = _rows(table, low + place)
+    if place not in (0, 1):
+      share, rows = np.where(np.isnan(rows), 0.0, share), np.nan_to_num(rows)
+    total, weight = total + share * rows, weight + share
+  return total / weight
+
+
+def _lower(score: np.ndarray, times: np.ndarray) -> np.ndarray:
+  low = np.floor(times).astype(int)
+  between = (times > low).reshape(-1, *[1] * (score.ndim - 1))
+  before, after = (np.nan_to_num(_rows(score, x)) for x in (low, low + 1))
+  return np.where(between, np.minimum(before, after), before)
+
+
+def estimate(observations: Observations, rig: Rig, *, drift: bool = True) -> Timing:
+  """Estimates offsets of all cameras against the first, to parts of a frame.
+
+  Pairs of views are searched frame by frame for the offset of the least median epipolar distance;
+  robust Gauss-Newton steps over all pairs then find its parts, and the drift.
+
+  Args:
+    observations: of one person (or animal, or board) that moves, in the views' own px.
+    rig: cameras by the views' names; their poses are believed.
+    drift: frame rates may differ.
+
+  Raises:
+    ValueError: a view has no camera, or shares too few points with the others.
+  """
+  rig = rig.select(observations.views)
+  ideal = _without_jumps(np.moveaxis(rig.undistort(observations.points[:, 0]), 1, 0))
+  fundamentals = pinholes.fundamentals(rig)
+  pairs = list(itertools.combinations(range(len(rig.names)), 2))
+  found = {(a, b): _search(ideal[a], ideal[b], fundamentals[a, b]) for a, b in pairs}
+  offset = _joined(found, len(rig.names), rig.names)
+  fit = _Fit(ideal, fundamentals, pairs)
+  state = np.zeros((len(rig.names), 2))
+  before = fit.median(state)
+  state[:, 0] = offset
+  state, spread = fit.solve(state, drift=False)
+  if drift:
+    free, spread_free = fit.solve(state, drift=True)
+    total = np.abs(free[:, 1]) * len(ideal[0])
+    real = (np.abs(free[:, 1]) > _SURE * spread_free[:, 1]) & (total > _LEAST_DRIFT)
+    if real.any():
+      state, spread = free * np.stack([np.ones(len(real)), real], axis=-1), spread_free
+  return Timing(
+    rig.names,
+    tuple(state[:, 0].tolist()),
+    tuple(state[:, 1].tolist()),
+    observations.first_frame + fit.middle,
+    tuple(spread[:, 0].tolist()),
+    before,
+    fit.median(state),
+  )
+
+
+def _without_jumps(ideal: np.ndarray) -> np.ndarray:
+  """Points [v, f, j, 2] without those far from the median of five frames: they have no speed."""
+  padded = np.pad(ideal, [(0, 0), (2, 2), (0, 0), (0, 0)], constant_values=np.nan)
+  near = np.stack([padded[:, i : i + ideal.shape[1]] for i in range(5)])
+  with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+    off = np.linalg.norm(ideal - np.nanmedian(near, axis=0), axis=-1)
+    usual = np.nanmedian(off, axis=(1, 2), keepdims=True)
+  return np.where((off <= _JUMP * np.maximum(usual, 0.1))[..., None], ideal, np.nan)
+
+
+def _search(a: np.ndarray, b: np.ndarray, fundamental: np.ndarray) -> tuple[int, float]:
+  """Offset of b in frames and its median distance, px; of points [f, j, 2]."""
+  both = np.isfinite(a).all(axis=-1).any(axis=1)
+  frames = np.flatnonzero(both)
+  frames = frames[np.unique(np.linspace(0, len(frames) - 1, _MOST_FRAMES).astype(int))]
+  best = 0, np.inf
+  for offset in sorted(range(-MOST_OFFSET, MOST_OFFSET + 1), key=abs):
+    off = pinholes.epipolar_distance(a[frames], _rows(b, frames + offset), fundamental)
+    off = off.mean(axis=0)
+    off = off[np.isfinite(off)]
+    if len(off) >= _LEAST_POINTS and np.median(off) < best[1]:
+      best = offset, float(np.median(off))
+  return best
+
+
+def _joined(found, count: int, names: tuple[str, ...]) -> np.ndarray:
+  """Offsets [v] from those of pairs: along the tree of pairs that agree best."""
+  offset, done = np.zeros(count), {0}
+  while len(done) < count:
+    open_pairs = {p: x for p, x in found.items() if (p[0] in done) != (p[1] in done)}
+    pair = min(open_pairs, key=lambda p: open_pairs[p][1])
+    if not np.isfinite(open_pairs[pair][1]):
+      rest = ", ".join(n for i, n in enumerate(names) if i not in done)
+      raise ValueError(
+        f"time offsets: camera {rest} shares fewer than {_LEAST_POINTS} points with the others"
+      )
+    a, b = pair
+    if a in done:
+      offset[b] = offset[a] + open_pairs[pair][0]
+    else:
+      offset[a] = offset[b] - open_pairs[pair][0]
+    done |= {a, b}
+  return offset
+
+
+class _Fit:
+  """Least squares of signed epipolar distances over offsets and drifts [v, 2] of all views."""
+
+  def __init__(self, ideal: np.ndarray, fundamentals: np.ndarray, pairs):
+    self._ideal, self._fundamentals, self._pairs = ideal, fundamentals, pairs
+    self._frames = np.arange(ideal.shape[1], dtype=np.float64)
+    self.middle = (len(self._frames) - 1) / 2
+
+  def _moved(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points [v, f, j, 2] at their times, and their velocities, px a frame."""
+    points, speed = [], []
+    for table, (offset, drift) in zip(self._ideal, state):
+      times = self._frames + offset + drift * (self._frames - self.middle)
+      points.append(_smooth(table, times))
+      speed.append(_smooth(table, times + 0.5) - _smooth(table, times - 0.5))
+    return np.stack(points), np.stack(speed)
+
+  def _residuals(self, state: np.ndarray):
+    """(pair, distances [f, j], their derivatives by the time of a and of b) of all pairs."""
+    points, speed = self._moved(state)
+    for a, b in self._pairs:
+      one, other = (np.concatenate([x, np.ones_like(x[..., :1])], axis=-1) for x in points[[a, b]])
+      line = one @ self._fundamentals[a, b].T
+      back = other @ self._fundamentals[a, b]
+      # Sampson's distance; its denominator hardly changes with time.
+      length = np.sqrt(np.sum(line[..., :2] ** 2, -1) + np.sum(back[..., :2] ** 2, -1))
+      length = np.where(length > 0, length, np.nan)
+      off = np.sum(line * other, axis=-1) / length
+      by_a = np.sum(back[..., :2] * speed[a], axis=-1) / length
+      by_b = np.sum(line[..., :2] * speed[b], axis=-1) / length
+      known = np.isfinite(off) & np.isfinite(by_a) & np.isfinite(by_b)
+      yield (a, b), off, by_a, by_b, known
+
+  def median(self, state: np.ndarray) -> float:
+    """Median epipolar distance over all pairs, px."""
+    points, _ = self._moved(state)
+    off = [
+      pinholes.epipolar_distance(points[a], points[b], self._fundamentals[a, b]).mean(axis=0)
+      for a, b in self._pairs
+    ]
+    off = np.stack(off)
+    off = off[np.isfinite(off)]
+    return float(np.median(off)) if len(off) else float("nan")
+
+  def solve(self, state: np.ndarray, *, drift: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The state after Gauss-Newton, and its standard deviations [v, 2]."""
+    count = len(state)
+    # The first camera is the clock.
+    free = np.array([i for i in range(2 * count) if i >= 2 and (drift or i % 2 == 0)])
+    for _ in range(_ROUNDS):
+      matrix, right = self._normal(state)
+      inverse = np.linalg.inv(matrix[np.ix_(free, free)] + 1e-9 * np.eye(len(free)))
+      step = np.zeros(2 * count)
+      step[free] = -inverse @ right[free]
+      step = step.reshape(count, 2)
+      step /= max(1.0, np.abs(step[:, 0]).max())
+      state = state + step
+      if np.abs(step[:, 0]).max() < _TOLERANCE:
+        break
+    spread = np.zeros(2 * count)
+    spread[free] = _CORRELATED * np.sqrt(np.diag(inverse))
+    return state, spread.reshape(count, 2)
+
+  def _normal(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Normal matrix [2v, 2v] and gradient [2v], in units of the noise."""
+    size = 2 * len(state)
+    matrix, right = np.zeros((size, size)), np.zeros(size)
+    parts = list(self._residuals(state))
+    every = np.concatenate([np.abs(off[known]) for _, off, _, _, known in parts])
+    noise = max(1.4826 * float(np.median(every)), 1e-3)
+    since = self._frames - self.middle
+    for (a, b), off, by_a, by_b, known in parts:
+      frames, _ = np.nonzero(known)
+      residual = off[known] / noise
+      slope = np.zeros((len(residual), size))
+      slope[:, 2 * a], slope[:, 2 * b] = by_a[known] / noise, by_b[known] / noise
+      slope[:, [2 * a + 1, 2 * b + 1]] = slope[:, [2 * a, 2 * b]] * since[frames, None]
+      weight = 1.0 / (1.0 + (residual / _CAUCHY) ** 2)
+      matrix += slope.T @ (weight[:, None] * slope)
+      right += slope.T @ (weight * residual)
+    return matrix, right

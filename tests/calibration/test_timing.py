@@ -1,0 +1,109 @@
+"""Time offsets and drift: found where cameras are known to be out of step, and taken out again."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from epipolar_jax.calibration import judging, timing
+from tests import walkers
+
+
+def _out_of_step(rig, offset, drift, *, frames=240, noise_px=1.0, outliers=0.0):
+  """A walk that each camera shows at its own times; camera v is `offset` behind the first."""
+  middle, parts = (frames - 1) / 2, []
+  for view in range(len(rig.names)):
+    clock = (np.arange(frames) - offset[view] + drift[view] * middle) / (1 + drift[view])
+    walk = walkers.walk(frames, times=clock)
+    parts.append(walkers.observed(walk, rig, noise_px=noise_px, outliers=outliers, seed=view))
+  points = np.stack([part.points[:, :, view] for view, part in enumerate(parts)], axis=2)
+  return dataclasses.replace(parts[0], points=points)
+
+
+@pytest.mark.parametrize("views", [2, 4])
+def test_offsets_are_found_in_parts_of_a_frame_and_taken_out(views):
+  rig = walkers.ring(views)
+  offset = np.array([0.0, 5.3, -17.75, 0.4])[:views]
+  observations = _out_of_step(rig, offset, 0 * offset, noise_px=2.0, outliers=0.05)
+  found = timing.estimate(observations, rig)
+  # The errors here are up to 0.05 frames.
+  np.testing.assert_allclose(found.offset, offset, atol=0.1)
+  assert found.drift == (0.0,) * views and found.offset[0] == found.sigma[0] == 0
+  assert np.all(np.abs(found.offset - offset) < 5 * np.array(found.sigma) + 1e-9)
+  assert found.after_px < 0.5 * found.before_px
+  together = timing.apply(observations, found)
+  if views > 2:
+    error = np.nanmedian(judging.leave_one_out(together, rig.cameras))
+    assert error < 0.5 * np.nanmedian(judging.leave_one_out(observations, rig.cameras))
+
+
+def test_another_frame_rate_is_drift():
+  rig = walkers.ring(3)
+  offset, drift = np.array([0.0, 2.0, -3.5]), np.array([0.0, 0.0, 0.01])
+  found = timing.estimate(_out_of_step(rig, offset, drift), rig)
+  np.testing.assert_allclose(found.offset, offset, atol=0.1)
+  np.testing.assert_allclose(found.drift, drift, atol=5e-4)
+  assert found.drift[1] == 0.0
+
+
+def test_missing_stays_missing_and_scores_are_the_lower():
+  rig = walkers.ring(2)
+  observations = walkers.observed(walkers.walk(6), rig)
+  points, score = observations.points.copy(), observations.score.copy()
+  points[2, :, 1, 0] = np.nan
+  score[:, 0, 1, 1] = [0.9, 0.1, 0.8, 0.7, 0.6, 0.5]
+  given = dataclasses.replace(
+    observations, points=points, score=np.where(np.isfinite(points[..., 0]), score, 0.0)
+  )
+  moved = timing.apply(given, timing.Timing(given.views, (0.0, 0.5), (0.0, 0.0), 0.0))
+  np.testing.assert_array_equal(moved.points[:, :, 0], given.points[:, :, 0])
+  seen = np.isfinite(moved.points[:, 0, 1, 0, 0])
+  assert seen.tolist() == [True, False, False, True, True, False]
+  np.testing.assert_array_equal(moved.score[:, 0, 1, 0] > 0, seen)
+  np.testing.assert_allclose(moved.score[:, 0, 1, 1], [0.1, 0.1, 0.7, 0.6, 0.5, 0.0])
+  middle = (given.points[3, 0, 1] + given.points[4, 0, 1]) / 2
+  np.testing.assert_allclose(moved.points[3, 0, 1], middle)
+
+
+def test_whole_frames_and_a_first_frame_count_as_in_the_videos():
+  observations = dataclasses.replace(
+    walkers.observed(walkers.walk(8), walkers.ring(2)), first_frame=100
+  )
+  one = timing.Timing(observations.views, (0.0, -2.0), (0.0, 0.5), 104.0)
+  moved = timing.apply(observations, one)
+  # At the middle two frames back; a frame later half a frame less.
+  np.testing.assert_array_equal(moved.points[4, 0, 1], observations.points[2, 0, 1])
+  np.testing.assert_array_equal(moved.points[6, 0, 1], observations.points[5, 0, 1])
+  assert np.isnan(moved.points[0, 0, 1]).all()
+
+
+def test_offsets_survive_a_file_and_bad_files_are_named(tmp_path):
+  path = tmp_path / "timing.json"
+  timing.Timing(("a", "b"), (0.0, -2.25), (0.0, 1e-4), 49.5).write(path)
+  found = timing.read(path)
+  assert found.views == ("a", "b") and found.offset == (0.0, -2.25) and found.middle == 49.5
+  with pytest.raises(ValueError, match="no time offset of view c; there are a, b"):
+    found.times("c", np.arange(3))
+  for text in ("[", "{}", '{"middle_frame": 0, "cameras": {"a": {"offset": 1}}}', "\x80"):
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"timing\.json: time offsets are json"):
+      timing.read(path)
+  path.write_text('{"middle_frame": 0, "cameras": {"a": {"offset": NaN, "drift": 0}}}')
+  with pytest.raises(ValueError, match="nan is no number"):
+    timing.read(path)
+
+
+def test_people_have_to_be_matched_and_points_shared():
+  observations = walkers.observed(walkers.walk(20), walkers.ring(2))
+  two = dataclasses.replace(
+    observations,
+    points=np.repeat(observations.points, 2, axis=1),
+    score=np.repeat(observations.score, 2, axis=1),
+  )
+  with pytest.raises(ValueError, match="match them over time first"):
+    timing.apply(two, timing.Timing(two.views, (0.0, 1.0), (0.0, 0.0), 0.0))
+  score = observations.score.copy()
+  score[:, :, 1] = 0
+  blind = dataclasses.replace(observations, score=score)
+  with pytest.raises(ValueError, match="camera cam1 shares fewer than 40 points"):
+    timing.estimate(blind, walkers.ring(2))
