@@ -146,10 +146,12 @@ def _expanded(patterns: list[str]) -> list[str]:
 def _needs_opencv() -> None:
   try:
     import cv2  # noqa: F401
+    import filelock  # noqa: F401
     import imageio_ffmpeg  # noqa: F401
     import tqdm  # noqa: F401
   except ImportError as error:
     raise ValueError(
-      f"videos need OpenCV, imageio-ffmpeg and tqdm ({error}): pip install 'epipolar-jax[video]'; "
-      "on a server without libGL, pip install opencv-python-headless in place of opencv-python"
+      f"videos need OpenCV, imageio-ffmpeg, filelock and tqdm ({error}): pip install "
+      "'epipolar-jax[video]'; on a server without libGL, pip install opencv-python-headless in place "
+      "of opencv-python"
     ) from error
