@@ -41,6 +41,7 @@ def add(verbs) -> None:
   verb.add_argument(
     "--format", default="", metavar="NAME,...", help="files besides joints.npz: anipose, trc, ..."
   )
+  verb.add_argument("--no_film", action="store_true", help="without overlay.mp4")
   verb.add_argument("--up", default="z", help="axis that is up in the calibration's world (z)")
   verb.add_argument(
     "--keep_sides",
@@ -60,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
   from tqdm import tqdm
 
   from epipolar_jax.cli import outputs
-  from epipolar_jax.footage import prediction, report, rigs, videos, windows
+  from epipolar_jax.footage import overlay, prediction, report, rigs, videos, windows
   from epipolar_jax.keypoints import reading, writing
   from epipolar_jax.keypoints.observations import Observations
   from epipolar_jax.matching import swaps
@@ -75,6 +76,7 @@ def run(options: argparse.Namespace) -> None:
     raise ValueError(f"--fps should be above 0, got {options.fps}")
   estimate.check_method(options.method)
   chosen = outputs.names(options.format)
+  formats.check_up(options.up)
   rig = Rig.read(options.cameras, unit=options.unit)
   footage = videos.Footage(reading.pair_all(_expanded(options.videos), rig.names))
   fps = footage.fps or options.fps
@@ -122,12 +124,17 @@ def run(options: argparse.Namespace) -> None:
   outputs.write(options.out, estimated, chosen, fps=fps, up=options.up)
   box = float(np.nanmedian(found.windows[..., 2])) / windows.MARGIN
   page = options.out / "report.html"
-  print(*report.write(page, footage, rig, network.skeleton, estimated, left_out, box), sep="\n")
+  drawn = footage, rig, network.skeleton, estimated
+  time = {"up": options.up, "fps": fps}
+  print(*report.write(page, *drawn, left_out, box, **time), sep="\n")
   print(f"Wrote {page}")
   image = options.out / "overlay.png"
-  shown = report.overlay(image, footage, rig, network.skeleton, estimated)
+  shown = overlay.write_sheet(image, *drawn)
   if shown is not None:
     print(f"Wrote {image}: frame {shown} of every camera")
+  if not options.no_film:
+    overlay.write_film(options.out / "overlay.mp4", *drawn, fps=fps)
+    print(f"Wrote {options.out / 'overlay.mp4'}")
 
 
 def _network(options: argparse.Namespace):
@@ -157,9 +164,12 @@ def _expanded(patterns: list[str]) -> list[str]:
 def _needs_opencv() -> None:
   try:
     import cv2  # noqa: F401
+    import filelock  # noqa: F401
+    import imageio_ffmpeg  # noqa: F401
     import tqdm  # noqa: F401
   except ImportError as error:
     raise ValueError(
-      f"reading videos needs OpenCV and tqdm ({error}): pip install 'epipolar-jax[video]'; on a "
-      "server without libGL, pip install opencv-python-headless in place of opencv-python"
+      f"videos need OpenCV, imageio-ffmpeg, filelock and tqdm ({error}): pip install "
+      "'epipolar-jax[video]'; on a server without libGL, opencv-python-headless in place of "
+      "opencv-python"
     ) from error

@@ -13,6 +13,8 @@ from epipolar_jax.models.fusion import heatmaps as heatmap_fusion
 
 # Images that one call of the network takes; fewer are padded, so that one program is compiled.
 _BATCH = 8
+# Samples on an epipolar line.
+_SAMPLES = 64
 # Half side of the decoder's window, map px.
 _RADIUS = 3.0
 
@@ -99,19 +101,16 @@ def _fuse(maps, seen, cameras, gain, sharpness):
   v, _, _, j = maps.shape
   own = heatmap_fusion.evidence(jax.nn.log_sigmoid(maps))
   confidence = jax.nn.sigmoid(jnp.max(maps, axis=(1, 2)))  # [v, j]
-  sources = own * seen.reshape(v, 1, 1, 1)
-  others = np.array([[m for m in range(v) if m != n] for n in range(v)])
-
-  def view(n, others):
-    def look(m):
-      found = heatmap_fusion.look_along_lines(
-        sources[m], cameras[n], cameras[m], jnp.broadcast_to(sharpness, (j,)), num_samples=64
-      )
-      return found * confidence[m].reshape(1, 1, j)
-
-    return own[n] + gain * jnp.sum(jax.lax.map(look, others), axis=0)
-
-  fused = jax.lax.map(lambda x: view(*x), (jnp.arange(v), jnp.asarray(others)))
+  others = np.array([[[m for m in range(v) if m != n] for n in range(v)]])
+  (fused,) = heatmap_fusion.fuse(
+    own[None],
+    jax.tree.map(lambda x: x[None], cameras),
+    jnp.asarray(others),
+    gain=gain,
+    sharpness=jnp.broadcast_to(sharpness, (j,)),
+    num_samples=_SAMPLES,
+    weight=(confidence * seen[:, None])[None],
+  )
   by_joint = jnp.moveaxis(fused, -1, 1)
   one = functools.partial(heatmaps.decode_softmax, stride=movenet.STRIDE, radius=_RADIUS)
   uv, mass = jax.vmap(jax.vmap(one))(by_joint)

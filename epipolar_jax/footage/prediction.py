@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from epipolar_jax import locking
 from epipolar_jax.footage import tracker as trackers
 from epipolar_jax.footage.detector import Detector
 from epipolar_jax.footage.videos import Footage
@@ -46,11 +47,21 @@ def predict(
 
   Raises:
     ValueError: the folder holds parts of another recording, rig or detector; the message names what
-      differs.
+      differs; or another process is writing to it.
   """
   parts = folder / "parts"
   parts.mkdir(parents=True, exist_ok=True)
-  _check(folder / "predict.json", _description(footage, rig, detector))
+  try:
+    with locking.alone(parts / "lock"):
+      _check(folder / "predict.json", _description(footage, rig, detector))
+      return _predict(footage, rig, detector, parts, progress)
+  except locking.BusyError as error:
+    raise ValueError(
+      f"{folder} is being written to by {error}: wait for it, or give another --out"
+    ) from None
+
+
+def _predict(footage, rig, detector, parts: pathlib.Path, progress) -> trackers.Part:
   done, start, pose = [], 0, None
   while (path := parts / f"{start:08d}.npz").exists():
     part, pose, ended = _read(path, detector)

@@ -81,19 +81,55 @@ class JointFusion(nn.Module):
       joint's attention.
     """
     own = evidence(heatmaps.astype(jnp.float32))
-    b, v, m = source.shape
-    sharpness = jnp.broadcast_to(self.sharpness, (b, self.num_joints))
+    sharpness = jnp.broadcast_to(self.sharpness, (len(own), self.num_joints))
     for name, value in (("evidence", own), ("sharpness", sharpness)):
       self.sow("intermediates", name, value, reduce_fn=lambda _, last: last)
-    frame = jnp.arange(b).reshape(b, 1, 1)
-    view = jnp.broadcast_to(jnp.arange(v).reshape(1, v, 1), source.shape)
-    given = own if present is None else own * present[..., None, None, None]
-    pairs = given[frame, source], cameras[frame, view], cameras[frame, source]
-    pairs = jax.tree.map(lambda x: x.reshape(b * v * m, *x.shape[3:]), pairs)
+    weight = None if present is None else present[..., None]
+    return fuse(
+      own,
+      cameras,
+      source,
+      gain=self.gain,
+      sharpness=self.sharpness,
+      num_samples=self.num_samples,
+      weight=weight,
+    )
 
-    found = _look(pairs, self.sharpness, num_samples=self.num_samples)
-    found = jnp.sum(found.reshape(b, v, m, *own.shape[2:]), axis=2)
-    return own + self.gain.reshape((1,) * 4 + (self.num_joints,)) * found
+
+def fuse(
+  evidence: jax.Array,
+  cameras: Cameras,
+  source: jax.Array,
+  *,
+  gain: jax.Array,
+  sharpness: jax.Array,
+  num_samples: int,
+  weight: jax.Array | None = None,
+) -> jax.Array:
+  """Each view's evidence with what its sources hold along the epipolar lines.
+
+  Args:
+    evidence: [b, v, h, w, j].
+    cameras: [b, v], of the maps.
+    source: [b, v, m], indices of the views that each view looks at.
+    gain: [j] or [], of the sources' evidence.
+    sharpness: [j], of the attention along a line.
+    num_samples: on a line.
+    weight: [b, v, j or 1], of what a view gives to others. None: 1.
+
+  Returns:
+    [b, v, h, w, j].
+  """
+  b, v, m = source.shape
+  frame = jnp.arange(b).reshape(b, 1, 1)
+  view = jnp.broadcast_to(jnp.arange(v).reshape(1, v, 1), source.shape)
+  pairs = evidence[frame, source], cameras[frame, view], cameras[frame, source]
+  pairs = jax.tree.map(lambda x: x.reshape(b * v * m, *x.shape[3:]), pairs)
+  found = _look(pairs, sharpness, num_samples=num_samples)
+  found = found.reshape(b, v, m, *evidence.shape[2:])
+  if weight is not None:
+    found = found * weight[frame, source][:, :, :, None, None]
+  return evidence + jnp.reshape(gain, (1, 1, 1, 1, -1)) * jnp.sum(found, axis=2)
 
 
 def evidence(logits: jax.Array) -> jax.Array:
