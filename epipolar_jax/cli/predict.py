@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> None:
   if rig.unit_mm is None:
     said = (*said, f"{options.cameras} does not state its unit: mm were assumed (--unit)")
   print("\n".join(said), end="\n" if said else "")
-  network = _network(options)
+  network = detector_of(options.detector, options.checkpoint, fuse=not options.no_fusion)
   total = max(footage.counts)
   with tqdm(total=total, unit="frame", mininterval=1.0) as bar:
     found = prediction.predict(
@@ -137,17 +137,16 @@ def run(options: argparse.Namespace) -> None:
     print(f"Wrote {options.out / 'overlay.mp4'}")
 
 
-def _network(options: argparse.Namespace):
-  """The detector that the options name."""
+def detector_of(name: str, checkpoint: pathlib.Path | None, *, fuse: bool = True):
+  """The shipped detector of a name, or a network of one's own."""
   from epipolar_jax.footage import detector, trained
 
-  if options.checkpoint is None:
-    gain = {"gain": 0.0} if options.no_fusion else {}
-    return detector.Detector(options.detector, **gain)
+  if checkpoint is None:
+    return detector.Detector(name, **({} if fuse else {"gain": 0.0}))
   from epipolar_jax import predicting
 
-  model = predicting.load(options.checkpoint)
-  return trained.TrainedDetector(model.config, model.variables, fuse=not options.no_fusion)
+  model = predicting.load(checkpoint)
+  return trained.TrainedDetector(model.config, model.variables, fuse=fuse)
 
 
 def _expanded(patterns: list[str]) -> list[str]:
