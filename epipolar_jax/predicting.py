@@ -37,6 +37,7 @@ class Model:
   Attributes:
     config: of the run, as recorded, with the method of triangulation that was asked for.
     skeleton: of its joints.
+    variables: {"params", "batch_stats"}.
     image_size: side of the square images it takes, px: crops around the person, as in training.
   """
 
@@ -46,7 +47,7 @@ class Model:
     self.image_size = config.data.image_size
     task = tasks.build(config, axis_name=None)
     self._predict = jax.jit(task.predict)
-    self._variables = variables
+    self.variables = variables
 
   def __call__(self, images: np.ndarray, cameras: Cameras) -> Prediction:
     """Predicts the joints of frames.
@@ -80,7 +81,7 @@ class Model:
       "rotation": cameras.rotation,
       "translation": cameras.translation,
     }
-    found = jax.device_get(self._predict(self._variables, batch))
+    found = jax.device_get(self._predict(self.variables, batch))
     return Prediction(found["joints_2d"], found["score"], found["joints_3d"], found["joint_valid"])
 
 

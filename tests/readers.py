@@ -8,6 +8,7 @@ import json
 import pathlib
 import pickle
 import shutil
+import types
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -19,15 +20,16 @@ from data import integrity, opening, prepared
 from data.h36m import annotations, builder, options, pictures
 from data.rhd import annotations as rhd
 from epipolar_jax import checkpointing, metric_writer, skeletons
-from epipolar_jax.footage import videos
+from epipolar_jax.footage import prediction, videos
 from epipolar_jax.inputs import pictures as stored
 from epipolar_jax.keypoints import reading
-from epipolar_jax.motion import formats
+from epipolar_jax.motion import files, formats
 from epipolar_jax.original import pairwise_pickle, pth, pth_writer, safetensors
 from epipolar_jax.pickles import numpy_pickle, text_pickle
 from epipolar_jax.rigs.rig import Rig
 from epipolar_jax.training import run_folder
 from epipolar_jax.triangulation import limb_priors
+from epipolar_jax.triangulation.estimate import Estimate
 from tests import dots, golden_files
 from tests.data import h36m_raw
 from tests.keypoints import files as keypoint_files
@@ -91,6 +93,30 @@ def _motion(name: str, folder: pathlib.Path) -> Target:
   count = 2 if formats.FORMATS[name].people else 1
   formats.write(path, motions.make(count), name)
   return Target((path,), lambda: motions.assert_sound(formats.read(path)))
+
+
+def _joints(folder: pathlib.Path) -> Target:
+  rng, views = np.random.default_rng(0), tuple("ab")
+  valid = rng.random((3, 1, 4)) < 0.8
+  seen = rng.random((3, 1, 2, 4))
+  points = rng.normal(size=(3, 1, 4, 3)) * valid[..., None]
+  covariance = rng.normal(size=(3, 1, 4, 3, 3))
+  found = Estimate(points, valid, covariance, seen, seen, tuple("wxyz"), views)
+  files.write(folder / "joints.npz", found, fps=30.0)
+  return Target(
+    (folder / "joints.npz",), lambda: motions.assert_sound(formats.read(folder / "joints.npz"))
+  )
+
+
+def _part(folder: pathlib.Path) -> Target:
+  """What `epipolar predict` keeps of frames that are done."""
+  path, joints = folder / "00000000.npz", skeletons.COCO_17.num_joints
+  shapes = {"found": (2,), "windows": (2, 3, 3)}
+  shapes |= dict.fromkeys(("own", "fused"), (2, 3, joints, 2))
+  arrays = {name: np.zeros(shapes.get(name, (2, 3, joints))) for name in prediction._ARRAYS}
+  prediction._write(path, types.SimpleNamespace(**arrays), None, False)
+  detector = types.SimpleNamespace(skeleton=skeletons.COCO_17)
+  return Target((path,), lambda: prediction._read(path, detector))
 
 
 def _bytes(name: str, content: bytes, read: Callable[[pathlib.Path], Any], folder) -> Target:
@@ -286,6 +312,7 @@ READERS = {
   **{f"calibration: {n}": Reader(functools.partial(_rig, n)) for n in rig_files.MAKERS},
   **{f"keypoints: {n}": Reader(functools.partial(_keypoints, n)) for n in keypoint_files.MAKERS},
   **{f"motion: {n}": Reader(functools.partial(_motion, n)) for n in formats.WRITTEN},
+  "motion: joints npz": Reader(_joints),
   "pickle: arrays": Reader(_array_pickle),
   "pickle: Human3.6M": Reader(_h36m),
   "pickle: RHD": Reader(_rhd),
@@ -308,6 +335,7 @@ READERS = {
   "prepared data: digests": Reader(_digests),
   "run: config.json": Reader(_config),
   "run: metrics.jsonl": Reader(_log),
+  "run: part of a prediction": Reader(_part),
   "limb lengths": Reader(_limbs),
   "skeleton": Reader(_skeleton),
 }

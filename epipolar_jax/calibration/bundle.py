@@ -79,7 +79,7 @@ class Adjusted(NamedTuple):
 
   Attributes:
     cameras: [v].
-    radial: [v, 2], what is added to k1 and k2.
+    change: [v, 11], `PARAMETERS` of each camera; where another adjustment may go on.
     placed: points or boards.
     weight: [n, m, v], 0..1, of each observation in the last fit; 0 where nothing was seen.
     sigma: [v, 11], standard deviation of each camera's `PARAMETERS` given the prior; 0 where fixed.
@@ -87,7 +87,7 @@ class Adjusted(NamedTuple):
   """
 
   cameras: Cameras
-  radial: np.ndarray
+  change: np.ndarray
   placed: Placed
   weight: np.ndarray
   sigma: np.ndarray
@@ -103,6 +103,7 @@ def adjust(
   *,
   noise_px: float,
   lenses: np.ndarray | None = None,
+  change: np.ndarray | None = None,
 ) -> Adjusted:
   """Adjusts cameras and points, or boards.
 
@@ -110,18 +111,21 @@ def adjust(
     observed: [n, m, v, 2], px without lens distortion, or with it if lenses are given; anything
       where not seen.
     seen: [n, m, v], bool.
-    cameras: [v], where to start and the middle of the prior.
+    cameras: [v], the middle of the prior.
     placed: points (m = 1) or boards of m corners, where to start.
     sigmas: of the prior.
     noise_px: standard deviation of good observations; the error counts half as much at about twice
       that (a Cauchy loss).
     lenses: [v, 12], `COEFFICIENTS` of OpenCV's lens; None: none.
+    change: [v, 11], where to start from; None: the cameras as they are.
 
   Raises:
     ValueError: no point is seen by two views, or arrays are not finite.
   """
   if lenses is None:
     lenses = np.zeros((len(cameras.rotation), COEFFICIENTS))
+  if change is None:
+    change = np.zeros((len(cameras.rotation), len(PARAMETERS)))
   arrays = (
     cameras.intrinsics,
     cameras.rotation,
@@ -137,11 +141,11 @@ def adjust(
     raise ValueError("bundle adjustment: no point is seen by two views")
   with jax.enable_x64(True):
     return _adjust(
-      observed, seen & useful[:, None, None], cameras, placed, sigmas, noise_px, lenses
+      observed, seen & useful[:, None, None], cameras, placed, sigmas, noise_px, lenses, change
     )
 
 
-def _adjust(observed, seen, cameras, placed, sigmas, noise_px, lenses) -> Adjusted:
+def _adjust(observed, seen, cameras, placed, sigmas, noise_px, lenses, change) -> Adjusted:
   number = len(placed.origin)
   fewest = _FEWEST if len(placed.layout) == 1 else _FEWEST_BOARDS
   pad = [(0, max(fewest, 1 << (number - 1).bit_length()) - number)]
@@ -163,7 +167,7 @@ def _adjust(observed, seen, cameras, placed, sigmas, noise_px, lenses) -> Adjust
     sigma,
     jnp.float64(noise_px),
   )
-  change = jnp.zeros((len(cameras.rotation), len(sigma)))
+  change = _double(change[:, : len(sigma)])
   state = change, _double(turn), _double(origin)
   costs, damping, blocks = [float(_cost(*state, *data))], _DAMPING, None
   for _ in range(_STEPS):
@@ -189,7 +193,7 @@ def _adjust(observed, seen, cameras, placed, sigmas, noise_px, lenses) -> Adjust
   cameras = jax.vmap(_moved)(start, jnp.asarray(changed))
   return Adjusted(
     Cameras(*(np.asarray(x) for x in jax.tree.leaves(cameras))),
-    changed[:, 9:11],
+    changed,
     Placed(*(np.asarray(x)[:number] for x in state[1:]), np.asarray(placed.layout)),
     np.asarray(blocks[0])[:number],
     np.pad(spread, full),

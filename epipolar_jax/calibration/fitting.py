@@ -108,16 +108,17 @@ def fit(
     principal=_PRINCIPAL * _width(rig) * free.principal,
     radial=_RADIAL * free.radial,
   )
-  now, adjusted = rig, None
+  now, adjusted, change = rig, None, None
   for _ in range(_FITS):
     off = _expected(now, placed.points, own=free.radial) - observed
     error = np.linalg.norm(off, axis=-1)[seen]
     noise = max(_LEAST_NOISE, _NOISE * float(np.nanmedian(error)))
     adjusted = bundle.adjust(
-      observed, seen, start, placed, sigmas, noise_px=noise, lenses=coefficients
+      observed, seen, start, placed, sigmas, noise_px=noise, lenses=coefficients, change=change
     )
-    placed = adjusted.placed
-    now = dataclasses.replace(rig, cameras=adjusted.cameras, lenses=_lenses(rig, adjusted.radial))
+    placed, change = adjusted.placed, adjusted.change
+    lenses_now = _lenses(rig, change[:, 9:11])
+    now = dataclasses.replace(rig, cameras=adjusted.cameras, lenses=lenses_now)
   return Fit(now, adjusted.sigma, distance, noise)
 
 

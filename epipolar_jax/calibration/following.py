@@ -34,13 +34,23 @@ def follow(observations: Observations, rig: Rig) -> tuple[Observations, tuple[st
   before = observations.seen.any(axis=(1, 3)).sum(axis=0)
   after = found.seen.any(axis=(1, 3)).sum(axis=0)
   lost = after < _LEAST_CONFIRMED * before
-  slot = observations.score.sum(axis=3).argmax(axis=1)
-  frames, views = np.ogrid[: len(slot), : slot.shape[1]]
-  points = observations.points[frames, slot, views][:, None]
-  score = observations.score[frames, slot, views][:, None]
+  alone = foremost(observations)
   found = dataclasses.replace(
     found,
-    points=np.where(lost[:, None, None], points, found.points),
-    score=np.where(lost[:, None], score, found.score),
+    points=np.where(lost[:, None, None], alone.points, found.points),
+    score=np.where(lost[:, None], alone.score, found.score),
   )
   return found, tuple(name for name, is_lost in zip(observations.views, lost) if is_lost)
+
+
+def foremost(observations: Observations) -> Observations:
+  """In each view and frame the detection with the largest sum of scores, [f, 1, v, j]."""
+  slot = observations.score.sum(axis=3).argmax(axis=1)
+  frames, views = np.ogrid[: len(slot), : slot.shape[1]]
+  return dataclasses.replace(
+    observations,
+    points=observations.points[frames, slot, views][:, None],
+    score=observations.score[frames, slot, views][:, None],
+    people=(),
+    matched=False,
+  )

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from epipolar_jax.calibration import fitting, judging
+from epipolar_jax.calibration import fitting, judging, world
 from epipolar_jax.calibration.fitting import POSES, Free
 from epipolar_jax.keypoints.observations import Observations
 from epipolar_jax.rigs.rig import Rig
@@ -14,8 +14,6 @@ from epipolar_jax.triangulation import estimate
 _FAR = 3.0
 # Frames in a block; every other block is held out.
 _BLOCK = 10
-# Fewest frames that show a length.
-_LEAST_FRAMES = 5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -80,13 +78,12 @@ def refine(
     ValueError: fewer than two blocks of frames, or too few joints that two views see.
   """
   rig = rig.select(observations.views)
-  frames = np.arange(len(observations.points))
-  held_out = frames[(frames // _BLOCK) % 2 == 1]
-  fitted = frames[(frames // _BLOCK) % 2 == 0]
+  is_fitted = _is_fitted(observations)
+  fitted, held_out = np.flatnonzero(is_fitted), np.flatnonzero(~is_fitted)
   if not len(held_out):
     raise ValueError(
       f"refining cameras needs more than {_BLOCK} frames, so that some can be held out; got "
-      f"{len(frames)}"
+      f"{len(is_fitted)}"
     )
   half = fitting.fit(_frames(observations, fitted), rig, free, board=board)
   rest = _frames(observations, held_out)
@@ -95,8 +92,8 @@ def refine(
   whole = fitting.fit(observations, rig, free, board=board)
   refined, factor = whole.rig, 1.0
   if length is not None:
-    factor = _factor(observations, refined, length)
-    refined = scaled(refined, factor)
+    factor = world.of_length(observations, refined, length)
+    refined = world.scaled(refined, factor)
   far = []
   for name in rig.names:
     turned, moved = difference(rig.select((name,)), whole.rig.select((name,)))
@@ -117,36 +114,6 @@ def refine(
   )
 
 
-def scaled(rig: Rig, factor: float) -> Rig:
-  """The rig with all lengths multiplied, about the world's origin."""
-  cameras = rig.cameras
-  moved = dataclasses.replace(cameras, translation=factor * np.asarray(cameras.translation))
-  return dataclasses.replace(rig, cameras=moved)
-
-
-def _factor(observations: Observations, rig: Rig, length: tuple[str, str, float]) -> float:
-  """How many times longer a length should be."""
-  *names, wanted = length
-  missing = [name for name in names if name not in observations.joints]
-  if missing:
-    raise ValueError(
-      f"no joint {', '.join(missing)} for the known length; there are "
-      f"{', '.join(observations.joints)}"
-    )
-  if not 0 < wanted < float("inf"):
-    raise ValueError(f"the known length between {' and '.join(names)} should be above 0 mm")
-  found = estimate.triangulate(observations, rig)
-  a, b = (observations.joints.index(name) for name in names)
-  both = found.valid[:, 0, a] & found.valid[:, 0, b]
-  if both.sum() < _LEAST_FRAMES:
-    raise ValueError(
-      f"the known length: {' and '.join(names)} are triangulated together in {both.sum()} frames, "
-      f"at least {_LEAST_FRAMES} are needed"
-    )
-  apart = np.linalg.norm(found.points[both, 0, a] - found.points[both, 0, b], axis=-1)
-  return float(wanted / np.median(apart))
-
-
 def difference(before: Rig, after: Rig) -> tuple[float, float]:
   """By how much the first camera of a rig turned (degrees) and its centre moved (mm)."""
   turn = np.asarray(after.cameras.rotation[0]) @ np.asarray(before.cameras.rotation[0]).T
@@ -154,6 +121,15 @@ def difference(before: Rig, after: Rig) -> tuple[float, float]:
   angle = np.degrees(np.arctan2(sine, (np.trace(turn) - 1) / 2))
   moved = np.asarray(after.cameras.centre()) - np.asarray(before.cameras.centre())
   return float(angle), float(np.linalg.norm(moved))
+
+
+def fitted(observations: Observations) -> Observations:
+  """The frames that `refine` fits before it judges the others."""
+  return _frames(observations, np.flatnonzero(_is_fitted(observations)))
+
+
+def _is_fitted(observations: Observations) -> np.ndarray:
+  return (np.arange(len(observations.points)) // _BLOCK) % 2 == 0
 
 
 def _frames(observations: Observations, which: np.ndarray) -> Observations:

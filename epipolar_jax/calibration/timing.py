@@ -28,6 +28,8 @@ _SURE, _LEAST_DRIFT = 5.0, 0.25
 # Frames on each side that smoothing looks at; it makes neighbours' errors one: by the root of the
 # sum of their correlations, 2 sqrt(pi), deviations are larger.
 _REACH, _CORRELATED = 3, 1.88
+# Frames in a block whose errors are taken for one.
+_BLOCK = 8
 # A point so many medians from the median of the five frames around it is a gross error.
 _JUMP = 6.0
 _MOST_BYTES = 1 << 20
@@ -167,7 +169,7 @@ def _lower(score: np.ndarray, times: np.ndarray) -> np.ndarray:
   return np.where(between, np.minimum(before, after), before)
 
 
-def estimate(observations: Observations, rig: Rig, *, drift: bool = True) -> Timing:
+def estimate(observations: Observations, rig: Rig, *, drift: bool = False) -> Timing:
   """Estimates offsets of all cameras against the first, to parts of a frame.
 
   Pairs of views are searched frame by frame for the offset of the least median epipolar distance;
@@ -176,7 +178,7 @@ def estimate(observations: Observations, rig: Rig, *, drift: bool = True) -> Tim
   Args:
     observations: of one person (or animal, or board) that moves, in the views' own px.
     rig: cameras by the views' names; their poses are believed.
-    drift: frame rates may differ.
+    drift: frame rates may differ. In short recordings errors of the calibration look like drift.
 
   Raises:
     ValueError: a view has no camera, or shares too few points with the others.
@@ -305,7 +307,8 @@ class _Fit:
     # The first camera is the clock.
     free = np.array([i for i in range(2 * count) if i >= 2 and (drift or i % 2 == 0)])
     for _ in range(_ROUNDS):
-      matrix, right = self._normal(state)
+      matrix, gradients = self._normal(state)
+      right = gradients.sum(axis=0)
       inverse = np.linalg.inv(matrix[np.ix_(free, free)] + 1e-9 * np.eye(len(free)))
       step = np.zeros(2 * count)
       step[free] = -inverse @ right[free]
@@ -315,13 +318,18 @@ class _Fit:
       if np.abs(step[:, 0]).max() < _TOLERANCE:
         break
     spread = np.zeros(2 * count)
-    spread[free] = _CORRELATED * np.sqrt(np.diag(inverse))
+    # Errors of neighbouring frames, and of all joints of one, are not independent: the spread is
+    # that of the gradients of blocks of frames (a sandwich), or of independent ones if larger.
+    moved = gradients[:, free] @ inverse
+    blocks = np.sqrt(np.sum(moved * moved, axis=0))
+    spread[free] = np.maximum(blocks, _CORRELATED * np.sqrt(np.diag(inverse)))
     return state, spread.reshape(count, 2)
 
   def _normal(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Normal matrix [2v, 2v] and gradient [2v], in units of the noise."""
+    """Normal matrix [2v, 2v], and gradients [blocks of frames, 2v], in units of the noise."""
     size = 2 * len(state)
-    matrix, right = np.zeros((size, size)), np.zeros(size)
+    matrix = np.zeros((size, size))
+    right = np.zeros((len(self._frames) // _BLOCK + 1, size))
     parts = list(self._residuals(state))
     every = np.concatenate([np.abs(off[known]) for _, off, _, _, known in parts])
     noise = max(1.4826 * float(np.median(every)), 1e-3)
@@ -334,5 +342,5 @@ class _Fit:
       slope[:, [2 * a + 1, 2 * b + 1]] = slope[:, [2 * a, 2 * b]] * since[frames, None]
       weight = 1.0 / (1.0 + (residual / _CAUCHY) ** 2)
       matrix += slope.T @ (weight[:, None] * slope)
-      right += slope.T @ (weight * residual)
+      np.add.at(right, frames // _BLOCK, slope * (weight * residual)[:, None])
     return matrix, right

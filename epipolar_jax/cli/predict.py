@@ -28,6 +28,12 @@ def add(verbs) -> None:
   verb.add_argument("--out", required=True, type=pathlib.Path, help="folder to write to")
   verb.add_argument("--detector", default="thunder", help="thunder (default) or lightning (faster)")
   verb.add_argument(
+    "--checkpoint",
+    type=pathlib.Path,
+    help="run folder or checkpoint of a network of one's own (configs/footage.py), in place of "
+    "--detector",
+  )
+  verb.add_argument(
     "--no_fusion", action="store_true", help="each view by itself, as a ready-made detector"
   )
   verb.add_argument("--fps", type=float, help="frames a second of images; videos state theirs")
@@ -55,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
   from tqdm import tqdm
 
   from epipolar_jax.cli import outputs
-  from epipolar_jax.footage import detector, overlay, prediction, report, rigs, videos, windows
+  from epipolar_jax.footage import overlay, prediction, report, rigs, videos, windows
   from epipolar_jax.keypoints import reading, writing
   from epipolar_jax.keypoints.observations import Observations
   from epipolar_jax.matching import swaps
@@ -81,8 +87,7 @@ def run(options: argparse.Namespace) -> None:
   if rig.unit_mm is None:
     said = (*said, f"{options.cameras} does not state its unit: mm were assumed (--unit)")
   print("\n".join(said), end="\n" if said else "")
-  gain = {"gain": 0.0} if options.no_fusion else {}
-  network = detector.Detector(options.detector, **gain)
+  network = _network(options)
   total = max(footage.counts)
   with tqdm(total=total, unit="frame", mininterval=1.0) as bar:
     found = prediction.predict(
@@ -130,6 +135,19 @@ def run(options: argparse.Namespace) -> None:
   if not options.no_film:
     overlay.write_film(options.out / "overlay.mp4", *drawn, fps=fps)
     print(f"Wrote {options.out / 'overlay.mp4'}")
+
+
+def _network(options: argparse.Namespace):
+  """The detector that the options name."""
+  from epipolar_jax.footage import detector, trained
+
+  if options.checkpoint is None:
+    gain = {"gain": 0.0} if options.no_fusion else {}
+    return detector.Detector(options.detector, **gain)
+  from epipolar_jax import predicting
+
+  model = predicting.load(options.checkpoint)
+  return trained.TrainedDetector(model.config, model.variables, fuse=not options.no_fusion)
 
 
 def _expanded(patterns: list[str]) -> list[str]:

@@ -30,6 +30,12 @@ def add(verbs) -> None:
   verb.add_argument("--unit", help="of the calibration's translations: mm, cm, m or inch")
   verb.add_argument("--out", required=True, type=pathlib.Path, help="folder for joints.npz")
   verb.add_argument("--method", default="robust", help="robust (default), dlt, pymvg, ...")
+  verb.add_argument(
+    "--timing",
+    type=pathlib.Path,
+    metavar="FILE.json",
+    help="when each camera took its frames, as calibrate --sync writes it",
+  )
   verb.add_argument("--fps", type=float, help="frames a second, recorded in the files")
   verb.add_argument(
     "--format",
@@ -51,6 +57,7 @@ def run(options: argparse.Namespace) -> None:
   """Reads, triangulates, prints how well the views agree, and writes."""
   import dataclasses
 
+  from epipolar_jax.calibration import timing
   from epipolar_jax.cli import outputs
   from epipolar_jax.keypoints import reading
   from epipolar_jax.matching import people, sizes
@@ -86,6 +93,8 @@ def run(options: argparse.Namespace) -> None:
   if slots > observations.points.shape[1]:
     kept = observations.points.shape[1]
     print(f"Kept {kept} of up to {slots} people in a frame (--people {options.people})")
+  if options.timing is not None:
+    observations = timing.apply(observations, timing.read(options.timing))
   rig = rig.select(observations.views)
   observations = outputs.sides_mended(observations, rig, keep=options.keep_sides)
   ideal = dataclasses.replace(observations, points=rig.undistort(observations.points))

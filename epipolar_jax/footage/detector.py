@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -21,14 +21,25 @@ _SAMPLES = 64
 _RADIUS = 3.0
 
 
+def batches(windows: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, int]]:
+  """Windows as they come, eight at a time: [8, size, size, 3], padded, and how many there are."""
+  windows = iter(windows)
+  while batch := list(itertools.islice(windows, _BATCH)):
+    count = len(batch)
+    yield np.pad(np.stack(batch), [(0, _BATCH - count), (0, 0), (0, 0), (0, 0)]), count
+
+
 class Detector:
   """Joints of one person in square windows, one window a view.
 
   Attributes:
     skeleton: of the joints.
     size: side of the windows it takes, px.
+    searches: False: it finds a person in a whole image.
     description: what its output depends on, for records.
   """
+
+  searches = False
 
   def __init__(self, name: str = "thunder", *, gain: float = 1.0, sharpness: float = 0.5):
     """Loads a shipped network.
@@ -49,10 +60,7 @@ class Detector:
     """Heatmap logits [n, h, w, j] of n windows [size, size, 3] uint8 RGB, taken as they come."""
     side = self.size // movenet.STRIDE
     found = [np.zeros((0, side, side, movenet.NUM_JOINTS), np.float32)]
-    windows = iter(windows)
-    while batch := list(itertools.islice(windows, _BATCH)):
-      padded = np.pad(np.stack(batch), [(0, _BATCH - len(batch)), (0, 0), (0, 0), (0, 0)])
-      found.append(np.asarray(self._maps(padded))[: len(batch)])
+    found += [np.asarray(self._maps(batch))[:count] for batch, count in batches(windows)]
     return np.concatenate(found)
 
   def decode(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -112,4 +120,4 @@ def _fuse(maps, seen, cameras, gain, sharpness):
   by_joint = jnp.moveaxis(fused, -1, 1)
   one = functools.partial(heatmaps.decode_softmax, stride=movenet.STRIDE, radius=_RADIUS)
   uv, mass = jax.vmap(jax.vmap(one))(by_joint)
-  return uv, mass
+  return uv, jnp.clip(mass, 0.0, 1.0) * confidence

@@ -72,6 +72,25 @@ def check_format() -> None:
     )
 
 
+def _check_builders() -> None:
+  """Refuses another package called `data`, as many projects have one.
+
+  Raises:
+    MissingDataError: `data` is not this project's, or there is none.
+  """
+  try:
+    found = importlib.util.find_spec("data.opening")
+    other = importlib.util.find_spec("data")
+  except ModuleNotFoundError:
+    found = other = None
+  if found is None:
+    where = "none is found" if other is None else f"found is {other.origin or other.name}"
+    raise MissingDataError(
+      "data sets are opened by the package `data` at the root of this project's repository, which "
+      f"pip does not install; {where}: run from that root, or name it first in PYTHONPATH"
+    )
+
+
 def open_split(config: ml_collections.ConfigDict, split: str) -> Source:
   """Random access to the stored examples of one split; prepares the data set the first time.
 
@@ -84,9 +103,11 @@ def open_split(config: ml_collections.ConfigDict, split: str) -> Source:
 
   Raises:
     ValueError: if there is no such split, or the name is none of a folder.
-    MissingDataError: if the data cannot be made here and are missing; or as `check_format`.
+    MissingDataError: the data cannot be made here and are missing; or the package array_record, or
+      this project's `data`, is.
   """
   check_format()
+  _check_builders()
   return DATASETS.get(config.name, _own)(config, split)
 
 

@@ -1,12 +1,15 @@
-"""check.html: what is wrong with which camera, as a page."""
+"""Pages about calibrations: what is wrong with which camera; what refining gained."""
 
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
+from epipolar_jax.calibration import bundle
 from epipolar_jax.calibration.diagnosis import Diagnosis
+from epipolar_jax.calibration.refining import Refined
 from epipolar_jax.calibration.telling import px
+from epipolar_jax.calibration.timing import Timing
 from epipolar_jax.visualize import document
 
 
@@ -69,3 +72,72 @@ def _largest(noise: np.ndarray) -> np.ndarray:
 def _shade(off: float, usual: float) -> float | None:
   """0 up to what is usual, 1 from four times that."""
   return None if np.isnan(off) else float(np.clip((off / usual - 1) / 3, 0.0, 1.0))
+
+
+def write_refined(
+  path: pathlib.Path,
+  calibration: str,
+  sentences: Sequence[str],
+  refined: Refined,
+  timing: Timing | None,
+) -> None:
+  """Writes what refining gained, and how well each parameter is known.
+
+  Args:
+    path: of the page.
+    calibration: what was refined, for the title.
+    sentences: the gain, in words.
+    refined: the rig, its errors and its uncertainties.
+    timing: when cameras took their frames; None: not estimated.
+  """
+  names = refined.rig.names
+  errors = [
+    (name, *(px(_median(x[:, view])) for x in (refined.before, refined.after)))
+    for view, name in enumerate(names)
+  ]
+  body = [
+    document.verdict(sentences, bad=not refined.better),
+    "<h2>Each camera</h2><p>Median error, px, of frames that were not fitted: what a camera saw "
+    "against where the points of the others project.</p>",
+    document.table(("camera", "before", "after"), errors),
+    "<h2>Uncertainty</h2><p>Standard deviations of each camera's parameters from the fit's "
+    f"information matrix, noise of {refined.noise_px:.2f} px and the prior on the change included; "
+    "- is not refined. That the rig may move as a whole is part of those of rotation and centre."
+    "</p>",
+    document.table(_HEADS, [(name, *_deviations(x)) for name, x in zip(names, refined.sigma)]),
+  ]
+  if timing is not None:
+    rows = [
+      (name, f"{offset:+.3f}", f"{sigma:.3f}", f"{drift:+.5f}" if drift else "-")
+      for name, offset, sigma, drift in zip(timing.views, timing.offset, timing.sigma, timing.drift)
+    ]
+    body += [
+      f"<h2>Time</h2><p>Frames by which each camera is behind the first, in the middle of the "
+      f"recording. Median epipolar distance {timing.before_px:.2f} px as recorded, "
+      f"{timing.after_px:.2f} px in step.</p>",
+      document.table(("camera", "offset", "deviation", "drift a frame"), rows),
+    ]
+  document.write(path, f"Refined: {calibration}", body)
+
+
+_HEADS = (
+  "camera",
+  *(f"rotation {axis}, °" for axis in "xyz"),
+  *(f"centre {axis}, mm" for axis in "xyz"),
+  "focal length, %",
+  "principal u, px",
+  "principal v, px",
+  "k1",
+  "k2",
+)
+_FACTORS = {"rotation": 180.0 / np.pi, "focal": 100.0}
+
+
+def _deviations(sigma: np.ndarray) -> list[str]:
+  scaled = [x * _FACTORS.get(name, 1.0) for name, x in zip(bundle.PARAMETERS, sigma)]
+  return [f"{x:.3g}" if x > 0 else "-" for x in scaled]
+
+
+def _median(errors: np.ndarray) -> float:
+  known = errors[np.isfinite(errors)]
+  return float(np.median(known)) if len(known) else float("nan")

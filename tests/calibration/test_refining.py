@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from epipolar_jax.calibration import bundle, judging, refining
+from epipolar_jax.calibration import boards, bundle, judging, refining
 from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.rigs import lenses
 from tests import walkers
+from tests.calibration import alignment
 
 
 def _turned(vector: np.ndarray) -> np.ndarray:
@@ -31,24 +32,6 @@ def _disturbed(rig, *, degrees: float, mm: float, seed: int = 0):
   return dataclasses.replace(rig, cameras=Cameras(rig.cameras.intrinsics, r, t))
 
 
-def _errors(cameras: Cameras, truth: Cameras) -> tuple[np.ndarray, np.ndarray]:
-  """Rotation errors (degrees) and centre errors (mm) after the best similarity between the rigs.
-
-  The keypoints do not know where the world is, so the whole may be moved.
-  """
-  a, b = (np.asarray(x.centre(), np.float64) for x in (cameras, truth))
-  # Orientation of the whole from the cameras' own orientations, then scale and place.
-  u, _, vt = np.linalg.svd(np.einsum("vji,vjk->ik", truth.rotation, cameras.rotation))
-  whole = u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
-  a0, b0 = a - a.mean(0), b - b.mean(0)
-  moved = a0 @ whole.T
-  scale = np.sum(moved * b0) / np.sum(moved * moved)
-  off = np.linalg.norm(scale * moved - b0, axis=-1)
-  turned = np.einsum("vij,jk,vlk->vil", cameras.rotation, whole.T, truth.rotation)
-  cosine = np.clip((np.einsum("vii->v", turned) - 1) / 2, -1, 1)
-  return np.degrees(np.arccos(cosine)), off
-
-
 def test_a_rig_that_is_a_degree_and_20_mm_off_is_mended():
   """The aim of a rig with 200 frames of 3 px noise and 10 % gross errors."""
   rig = walkers.ring(4)
@@ -58,8 +41,8 @@ def test_a_rig_that_is_a_degree_and_20_mm_off_is_mended():
   assert refined.better
   assert np.nanmedian(refined.before) > 2 * np.nanmedian(refined.after)
   assert refined.far == ()
-  turned, moved = _errors(refined.rig.cameras, rig.cameras)
-  wrong_turned, wrong_moved = _errors(wrong.cameras, rig.cameras)
+  turned, moved = alignment.errors(refined.rig.cameras, rig.cameras)
+  wrong_turned, wrong_moved = alignment.errors(wrong.cameras, rig.cameras)
   assert turned.max() < 0.1 < wrong_turned.max()
   assert moved.max() < 5.0 < wrong_moved.max()
   # The prior holds the whole: no common turn beyond that of the disturbed rig's own mean.
@@ -73,7 +56,7 @@ def test_a_rig_that_is_right_is_left_alone():
   rig = walkers.ring(4)
   observations = walkers.observed(walkers.walk(200), rig, noise_px=2.0)
   refined = refining.refine(observations, rig)
-  turned, moved = _errors(refined.rig.cameras, rig.cameras)
+  turned, moved = alignment.errors(refined.rig.cameras, rig.cameras)
   # A turn and a move of a camera that sees one person nearly make up for each other.
   assert turned.max() < 1.0 and moved.max() < 60.0
   assert np.nanmedian(refined.after) < 1.05 * np.nanmedian(refined.before)
@@ -157,3 +140,54 @@ def test_leaving_one_out_finds_the_camera_that_moved():
   assert np.isnan(errors[..., 5]).all() and np.isfinite(errors[..., :5]).all()
   with pytest.raises(ValueError, match="needs three views"):
     judging.leave_one_out(observations.select(views=("cam0", "cam1")), rig.cameras[:2])
+
+
+def test_a_board_shows_scale_focal_length_and_lens():
+  """A chessboard of 200 mm squares whose cameras have a wrong lens, focal length and scale."""
+  rig = walkers.ring(3, lens=lenses.OpenCV((-0.15, 0.05, 0.0, 0.0)))
+  joints = tuple(str(i) for i in range(12))
+  layout = boards.corners("5x4x200", joints)
+  rng = np.random.default_rng(0)
+  turns = np.stack([_turned(rng.normal(size=3)) for _ in range(60)])
+  path = rng.uniform([-900, -900, 300], [900, 900, 1500], (60, 3))
+  points = np.einsum("fij,nj->fni", turns, layout) + path[:, None]
+  seen = walkers.observed(points, rig, noise_px=0.2)
+  seen = dataclasses.replace(seen, joints=joints)
+  k, t = np.array(rig.cameras.intrinsics), np.array(rig.cameras.translation)
+  k[1, :2, :2] *= 1.02
+  cameras = dataclasses.replace(rig.cameras, intrinsics=k, translation=1.02 * t)
+  other = (lenses.OpenCV((-0.1, 0.05, 0.0, 0.0)), *rig.lenses[1:])
+  wrong = dataclasses.replace(rig, cameras=cameras, lenses=other)
+  found = refining.refine(seen, wrong, refining.Free(focal=True, radial=True), board=layout)
+  assert found.better and found.corners_mm[1] < 0.5 * found.corners_mm[0]
+  size = np.linalg.norm(np.asarray(found.rig.cameras.translation), axis=-1)
+  np.testing.assert_allclose(size / np.linalg.norm(t, axis=-1), 1.0, atol=0.01)
+  assert abs(found.rig.cameras.intrinsics[1, 0, 0] / 1100.0 - 1) < 0.008
+  assert abs(found.rig.lenses[0].coefficients[0] + 0.15) < 0.02
+  assert (found.sigma[:, [6, 9, 10]] > 0).all() and (found.sigma[:, 7:9] == 0).all()
+  with pytest.raises(ValueError, match=r"not a corner of a board of 3 x 3 squares, .* are 0 to 3"):
+    boards.corners("3x3x20", joints)
+  for text in ("4x5", "2x5x54", "4x5x-1", "4x5xnan", "axbxc"):
+    with pytest.raises(ValueError, match="a board is COLUMNSxROWSxMM"):
+      boards.corners(text, joints)
+
+
+def test_a_known_length_sets_the_scale():
+  rig = walkers.ring(3)
+  walk = walkers.walk(40)
+  walk[:, 1] = walk[:, 0] + [0.0, 0.0, 500.0]
+  observations = walkers.observed(walk, rig, noise_px=0.3)
+  found = refining.refine(observations, rig, length=("joint0", "joint1", 250.0))
+  assert abs(found.factor - 0.5) < 0.005
+  size = np.linalg.norm(np.asarray(found.rig.cameras.translation), axis=-1)
+  wanted = 0.5 * np.linalg.norm(rig.cameras.translation, axis=-1)
+  np.testing.assert_allclose(size, wanted, rtol=0.01)
+  with pytest.raises(ValueError, match="no joint nose for the known length"):
+    refining.refine(observations, rig, length=("nose", "joint1", 250.0))
+
+
+def test_lenses_that_are_not_opencvs_keep_their_radial_terms():
+  rig = walkers.ring(3, lens=lenses.Fisheye((0.1, 0.0, 0.0, 0.0)))
+  observations = walkers.observed(walkers.walk(40), rig)
+  with pytest.raises(ValueError, match="camera cam0: radial terms are refined of OpenCV's lens"):
+    refining.refine(observations, rig, refining.Free(radial=True))

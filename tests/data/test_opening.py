@@ -4,6 +4,8 @@ import importlib.util
 import json
 import pathlib
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -171,3 +173,21 @@ def test_without_array_record_nothing_is_made(monkeypatch, tmp_path):
   )
   with pytest.raises(datasets.MissingDataError, match="none for Windows: use WSL"):
     builder.prepare(raw, tmp_path / "out", builder.Options(image_size=32))
+
+
+def test_another_package_called_data_is_named(tmp_path):
+  """In a project that has one of its own, with this one on the path behind it."""
+  root = pathlib.Path(__file__).parents[2]
+  (tmp_path / "data").mkdir()
+  (tmp_path / "data" / "__init__.py").write_text("")
+  code = "from epipolar_jax.inputs import datasets; datasets.open_split({}, 'train')"
+  ran = subprocess.run(
+    [sys.executable, "-c", code],
+    cwd=tmp_path,
+    env={"PYTHONPATH": f"{tmp_path}:{root}", "JAX_PLATFORMS": "cpu"},
+    capture_output=True,
+    text=True,
+  )
+  last = ran.stderr.strip().splitlines()[-1]
+  assert "MissingDataError" in last and str(tmp_path / "data") in last, ran.stderr
+  assert "run from that root" in last and "No module named" not in ran.stderr

@@ -20,6 +20,7 @@ class DotDetector:
   skeleton = skeletons.SKELETONS["coco_17"]
   size = SIZE
   gain = 0.0
+  searches = False
 
   def __init__(self):
     self.windows = 0

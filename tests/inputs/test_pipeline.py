@@ -82,6 +82,10 @@ def test_boxes_that_are_off_in_an_evaluation():
     frames = np.concatenate([batch["frame"][batch["valid"]] for batch in parts])
     again = np.concatenate([batch["crop"][batch["valid"]] for batch in parts])
     np.testing.assert_array_equal(again[np.argsort(frames)], crop)
+  # A frame's is its own, also in a part of the split.
+  part = next(multiview.eval_batches(source, batch_size=3, max_frames=3, **options))
+  np.testing.assert_array_equal(part["frame"], [0, 4, 8])
+  np.testing.assert_array_equal(part["crop"], crop[[0, 4, 8]])
   boxes = {name: np.stack([frame[name] for frame in source]) for name in ("box_center", "box_size")}
   side = 32 / crop[..., 0, 0]
   growth = side / boxes["box_size"]

@@ -1,5 +1,6 @@
 """The fusion layer against golden files of the reference (modeling/layers/epipolar.py Epipolar)."""
 
+import functools
 import json
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from epipolar_jax.geometry import epipolar
 from epipolar_jax.models import attention
 from epipolar_jax.models.fusion import features as feature_fusion
 from epipolar_jax.models.fusion import lines
@@ -188,6 +190,20 @@ def test_main_layer_equals_golden_in_every_algorithm_and_misplacement(
   if key == "correct_noalign":
     match = np.asarray(match).reshape(1, 32, 32, 2)[:, ::4, ::4]
     np.testing.assert_allclose(match, case["noalign_match"], atol=1e-3)
+
+
+def test_lines_of_a_map_that_is_not_square():
+  """Pixels in row order, lines clipped to 9 columns and 5 rows."""
+  matrix = jnp.asarray([[0.0, 0.02, -0.1], [-0.02, 0.0, 0.3], [0.1, -0.3, 0.0]])
+  samples, valid = lines.sample_lines(matrix, size_hw=(5, 9), num_samples=6)
+  assert samples.shape == (45, 6, 2) and valid.mean() > 0.5
+  points = jnp.array([[u, v] for v in range(5) for u in range(9)], jnp.float32)
+  one = functools.partial(epipolar.sample_line, size_wh=(9, 5), num_samples=6)
+  want, hit = jax.jit(jax.vmap(one, (0, None)))(points, matrix)
+  np.testing.assert_array_equal(valid, hit)
+  np.testing.assert_allclose(samples, want, atol=1e-5)
+  inside = np.asarray(samples)[np.asarray(valid)]
+  assert inside[..., 0].max() > 6 and inside[..., 1].max() <= 4.001
 
 
 def test_misplaced_samples_of_a_map_that_is_not_square():

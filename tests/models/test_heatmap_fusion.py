@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from epipolar_jax.geometry import epipolar, sampling
 from epipolar_jax.geometry.cameras import Cameras
@@ -38,21 +39,23 @@ def _fuse(logits, cameras, gain=1.0, sharpness=2.0):
   return jax.jit(module.apply)({"params": params}, *inputs)[0]
 
 
-def test_equals_one_line_per_pixel():
+@pytest.mark.parametrize("size_wh", [(_SIZE, _SIZE), (_SIZE, 14), (14, _SIZE)])
+def test_equals_one_line_per_pixel(size_wh):
+  """Also where maps are not square."""
+  width, height = size_wh
   scene = scenes.make_scene(1, num_views=2, num_joints=3, size=4 * _SIZE)
   one, other = _cameras(scene)[0], _cameras(scene)[1]
-  seen = heatmaps.evidence(jnp.asarray(_bumps(scene)[1]))
+  seen = heatmaps.evidence(jnp.asarray(_bumps(scene)[1, :height, :width]))
   sharpness = jnp.array([0.0, 1.0, 4.0])
   found = heatmaps.look_along_lines(seen, one, other, sharpness, num_samples=_K)
   matrix = epipolar.fundamental(one, other)
-  size_wh = (_SIZE, _SIZE)
 
   def pixel(point):
     points, valid = epipolar.sample_line(point, matrix, size_wh=size_wh, num_samples=_K)
     values = sampling.bilinear(seen, points)
     return jnp.sum(jax.nn.softmax(values * sharpness.reshape(1, 3), 0) * values, 0) * valid
 
-  v, u = jnp.meshgrid(jnp.arange(_SIZE * 1.0), jnp.arange(_SIZE * 1.0), indexing="ij")
+  v, u = jnp.meshgrid(jnp.arange(height * 1.0), jnp.arange(width * 1.0), indexing="ij")
   exact = jax.jit(jax.vmap(jax.vmap(pixel)))(jnp.stack([u, v], -1))
   error = np.abs(np.asarray(found - exact))
   # Interpolated between lines at most a pixel apart; a line that grazes a corner of the map may be

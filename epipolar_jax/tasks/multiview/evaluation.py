@@ -81,7 +81,8 @@ def build(config: ml_collections.ConfigDict) -> task.Evaluation:
     },
     picture=functools.partial(_picture, config=config),
     film=functools.partial(_film, config=config),
-    legend=_legend(chosen, config.eval.box_error),
+    # Recorded configs may be from before there was one.
+    legend=_legend(chosen, config.eval.get("box_error", 0.0)),
     check=functools.partial(_check_example, text=config.eval.views),
   )
   # With boxes that are off: of the main cameras alone, and less is recorded.

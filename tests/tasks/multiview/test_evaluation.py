@@ -157,6 +157,23 @@ def test_a_joint_without_a_label_in_one_view_is_in_no_number_of_that_view():
   json.dumps(result, allow_nan=False)
 
 
+@pytest.mark.parametrize(("place", "counts"), [(0, 1), (63, 1), (-1, 0), (64, 0)])
+def test_joints_at_the_border_of_the_map_can_be_detected_and_no_others(place, counts):
+  """Of maps of 64 px; `jdr` itself leaves out the first two columns and rows."""
+  labels = _labels()
+  config = dots.config()
+  config.data.image_size = 256
+  stored = labels["joints_2d"].copy()
+  labels["labelled"] = np.zeros(stored.shape[:3], bool)
+  labels["labelled"][0, 0, 3] = True
+  uv = np.array([4 * place + 1.5, 4 * 30 + 1.5])
+  labels["joints_2d"][0, 0, 3] = (uv - [3.0, 5.0]) / 2
+  predicted = _perfect(labels)
+  predicted["peak"] = np.clip(predicted["peak"], 0, 63)
+  shown = counts and place > 1
+  assert _summary(predicted, labels, config)["jdr_percent"] == (100 if shown else None)
+
+
 def test_predictions_that_are_not_finite_are_an_error():
   labels = _labels()
   for name in ("joints_2d", "score", "joints_3d"):

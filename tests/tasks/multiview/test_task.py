@@ -65,6 +65,20 @@ def test_bgr_reverses_the_channels_the_network_sees():
   assert abs(_loss(parity, variables, batch) - want) > 1e-4 * want
 
 
+def test_the_outermost_pixels_are_inside_the_image():
+  """Of 32 px: joints at 0 and 31 have weight in the loss, half a pixel further they have none."""
+  task, variables = _task(model__fusion__merge="none")
+  batch = _batch()
+  run = jax.jit(lambda batch: task.loss(variables, batch, jax.random.key(0))[1])
+  batch |= {"crop": jnp.broadcast_to(jnp.eye(2, 3), batch["crop"].shape)}
+  inside, outside = jnp.array([16.0, 16.0]), jnp.array([-9.0, 16.0])
+  for u, counts in ((0.0, 1), (31.0, 1), (-0.5, 0), (31.5, 0)):
+    for place in ((u, 16.0), (16.0, u)):
+      uv = jnp.broadcast_to(outside, batch["joints_2d"].shape).at[0, 0, 0].set(inside)
+      weight = run(batch | {"joints_2d": uv.at[0, 1, 1].set(jnp.array(place))})
+      assert weight == 1 + counts, (place, weight)
+
+
 @pytest.mark.parametrize("loss", ["joint", "mse"])
 def test_a_joint_without_a_label_in_a_view_carries_no_loss(loss):
   """Whatever stands there, NaN included; the other views of the joint count as before."""
