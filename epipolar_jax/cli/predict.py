@@ -133,9 +133,8 @@ def run(options: argparse.Namespace) -> None:
   if options.to_label:
     frames = labelling.choose(left_out, options.to_label)
     count = labelling.write(options.out, footage, raw, frames)
-    print(
-      f"Wrote {options.out / 'labeled-data'}: {count} images to label, frames {', '.join(map(str, frames))}"
-    )
+    numbers = ", ".join(map(str, frames))
+    print(f"Wrote {options.out / 'labeled-data'}: {count} images to label, frames {numbers}")
   estimated = over_time.apply(estimated, options, fps)
   outputs.write(options.out, estimated, chosen, fps=fps, up=options.up)
   box = float(np.nanmedian(found.windows[..., 2])) / windows.MARGIN
