@@ -18,6 +18,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.seed = 0  # with the config and the step it determines every number
 
   c.model = m = ml_collections.ConfigDict()
+  m.backbone = "resnet"  # resnet, movenet_lightning or movenet_thunder
   m.backbone_depth = 50  # ResNet-18, 34, 50, 101 or 152
   m.width = 1.0  # multiplies the trunk's channels (64, 128, 256, 512)
   m.deconv_channels = 256  # channels of the three deconvolutions and of the fused feature
@@ -30,7 +31,8 @@ def get_config() -> ml_collections.ConfigDict:
   m.head_init_std = 0.001  # of deconvolution and head kernels at the start; 0.03 or so from scratch
   m.share_weights = True  # one network for views that are predicted and views that are looked at
   # Starting weights: imagenet:FILE (trunk only) or pose:FILE of a .pth or .safetensors file,
-  # checkpoint:FOLDER of a run or checkpoint of this project; "" is random.
+  # checkpoint:FOLDER of a run or checkpoint of this project, movenet:lightning or movenet:thunder
+  # (shipped) for these backbones; "" is random.
   m.init = ""
   m.fusion = f = ml_collections.ConfigDict()
   # Where views meet: none, early (after layer1), late (before the head: the paper), both, or
@@ -121,6 +123,9 @@ def get_config() -> ml_collections.ConfigDict:
   # Cameras: "" is all of them, "0,2" these alone (fusion sees no others). pairs, triples or every
   # add the error for every choice of 2, of 3 or of any number of them.
   e.views = ""
+  # Share of a box's side by which boxes are off in a second pass, as a detector's are; 0: no such
+  # pass. Multi-view tasks alone.
+  e.box_error = 0.06
   e.alignment = "absolute"  # of the chosen protocol: absolute, relative, scaled or procrustes
   e.clamp_mm = 0.0  # errors of joints count as at most this; 0 is off, 150 the original's
   e.ground_truth = "dataset"  # 3D truth: dataset, or retriangulated from the true 2D (the original)

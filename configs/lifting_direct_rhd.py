@@ -1,6 +1,7 @@
 """Hands from 2D heatmaps, straight to the camera's frame: Rendered Hand Pose.
 
   python train.py --config configs/lifting_direct_rhd.py
+  python train.py --config configs/lifting_direct_rhd.py:residual
 
 The original's configs/lifting/lifting_direct.yaml, after Zimmermann and Brox (ICCV 2017). Its
 heatmaps of 224 px cover the crop here; --config.lifting.heatmap_layout=reference draws them where
@@ -19,14 +20,13 @@ import ml_collections
 from configs import lifting_direct_h36m
 
 
-def get_config() -> ml_collections.ConfigDict:
-  """The stock recipe with hands: 21 joints, crops of 256 px, noisy in training."""
-  c = lifting_direct_h36m.get_config()
-  return hands(c)
+def get_config(lifter: str = "original") -> ml_collections.ConfigDict:
+  """lifting_direct_h36m with hands: 21 joints, crops of 256 px, noisy in training."""
+  return hands(lifting_direct_h36m.get_config(lifter))
 
 
 def hands(c: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-  """The changes that all `_rhd` configs share."""
+  """The changes that both `_rhd` configs share."""
   c.data.name = "rhd"
   c.model.skeleton = "rhd_21"
   c.heatmap.sigma = 25.0

@@ -9,6 +9,7 @@ writes them.
 import json
 import os
 import pathlib
+import re
 from typing import Any
 
 import tensorflow_datasets as tfds
@@ -29,6 +30,8 @@ _CLASSES = {
 }
 # About a field, for people.
 _NOTES = ("description", "valueRange")
+# Names that TFDS gives to folders that it has not finished.
+UNFINISHED = re.compile(r"^incomplete\.|\.incomplete[A-Z0-9]+$")
 _INFO, _FEATURES = "dataset_info.json", "features.json"
 
 
@@ -42,11 +45,28 @@ def open_folder(folder: str | os.PathLike) -> tfds.core.DatasetBuilder:
   Raises:
     FileNotFoundError: a file of the data set is not there.
     UnsafeData: as `check_folder`.
-    integrity.DamagedDataError: what says how to read the data is not what was written.
+    integrity.DamagedDataError: what says how to read the data is not what was written, or TFDS
+      cannot read it.
   """
   check_folder(folder)
   integrity.check(pathlib.Path(folder))
-  return tfds.builder_from_directory(os.fspath(folder))
+  try:
+    return tfds.builder_from_directory(os.fspath(folder))
+  except Exception as error:
+    # TFDS and protobuf have no common exception for files that are not what they wrote.
+    raise integrity.DamagedDataError(
+      f"{folder} cannot be opened ({type(error).__name__}: {str(error)[:200]}): {_INFO} or "
+      f"{_FEATURES} is damaged, or not of a builder of this project; prepare the data again"
+    ) from error
+
+
+def newest(folder: str | os.PathLike) -> pathlib.Path | None:
+  """Where the newest version of a data set lies: in a folder, or below it; None if nowhere."""
+  found = [path.parent for path in pathlib.Path(folder).glob(_INFO)]
+  found += [path.parent for path in pathlib.Path(folder).glob(f"*/{_INFO}")]
+  versions = {path: [int(x) for x in re.findall(r"\d+", path.name)] for path in found}
+  whole = [path for path in found if not UNFINISHED.search(path.name)]
+  return max(whole, key=versions.__getitem__, default=None)
 
 
 def check_folder(folder: str | os.PathLike) -> None:

@@ -5,20 +5,18 @@ example and view; faults of one kind are counted, and the first is told.
 """
 
 import pathlib
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from data import faults, integrity, opening, plausibility
+from data.h36m import raw_digests
 from epipolar_jax.inputs import datasets, fields
 
 Example = dict[str, Any]
 # Of float32 cameras and labels; Human3.6M's own labels are off by less.
 _TOLERANCE_PX = 5.0
-# Names that TFDS gives to folders that it has not finished.
-_UNFINISHED = re.compile(r"^incomplete\.|\.incomplete[A-Z0-9]+$")
 _LEVELS = 4
 # Two cameras closer than these are one camera twice.
 _SAME_PLACE_MM, _SAME_TURN = 1.0, 1e-4
@@ -35,6 +33,7 @@ def check(path: pathlib.Path, *, samples: int) -> tuple[list[str], list[str]]:
   facts, problems = [], []
   for folder in _folders(path):
     problems += integrity.faults(folder)
+    problems += raw_digests.check(folder, samples=samples)
     try:
       builder = opening.open_folder(folder)
     except Exception as error:
@@ -59,7 +58,7 @@ def _folders(path: pathlib.Path) -> Iterator[pathlib.Path]:
   for depth in range(_LEVELS):
     for file in sorted(path.glob("*/" * depth + "dataset_info.json")):
       below = file.parent.relative_to(path).parts
-      if not any(_UNFINISHED.search(part) for part in below):
+      if not any(opening.UNFINISHED.search(part) for part in below):
         yield file.parent
 
 
@@ -123,14 +122,16 @@ def _check_example(example: Example, where: str, poses: plausibility.Poses) -> i
         f"{place}: joints_2d of joint {lost[0]} is NaN or infinite, but it counts as labelled; set "
         "labelled (or, where there is none, visible) to False for joints without a label",
       )
-  used = labelled.any(0)
+  # One view alone gives no position in space.
+  used = labelled.sum(0) >= 2
   if lost := np.flatnonzero(used & ~finite).tolist():
     raise _BAD(
       "NaN label",
-      f"{where}: joints_3d of joint {lost[0]} is NaN or infinite, but views label it; give it a "
-      "position, or set labelled to False for it in every view",
+      f"{where}: joints_3d of joint {lost[0]} is NaN or infinite, but several views label it; give "
+      "it a position, or set labelled to False for it in every view",
     )
-  _check_same_camera(cameras, where)
+  present = example.get("present", np.ones(len(cameras), bool))
+  _check_same_camera([camera for camera, there in zip(cameras, present) if there], where)
   _check_projection(example, cameras, labelled & finite, where)
   poses.add(np.where(used[:, None], joints, np.nan), where)
   return int((~labelled).sum())

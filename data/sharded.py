@@ -23,7 +23,7 @@ from tensorflow_datasets.core import dataset_builder, example_serializer
 from tensorflow_datasets.core import splits as splits_lib
 from tensorflow_datasets.core import writer as writer_lib
 
-from data import faults
+from data import faults, storing
 from epipolar_jax import locking
 
 Example = dict[str, Any]
@@ -39,7 +39,7 @@ class Job:
     part: path of the shard, without suffix; its folder is for shards made the same way only.
     items: what goes into it.
     make: makes an example of an item; raises `faults.BadRecord` where that is not possible.
-    features: of the examples.
+    features: of the examples; what else `make` gives is for `describe` alone.
     describe: what the summary needs to know of the shard's examples, as JSON can hold it.
     stop: at the first fault; otherwise the item is left out and counted.
   """
@@ -139,6 +139,21 @@ def pool(processes: int) -> Iterator[Callable[[Iterable[Job]], Iterator[Shard]]]
       raise
 
 
+def check_space(jobs: Sequence[Job], pixels: int) -> None:
+  """Refuses to make shards that the disk has no room for.
+
+  Args:
+    jobs: of which those that were made before need nothing.
+    pixels: of the images of an item.
+
+  Raises:
+    OSError: says how much is needed, and how much is free.
+  """
+  items = sum(len(job.items) for job in jobs if not job.part.with_suffix(".json").exists())
+  if items:
+    storing.check_space(jobs[0].part.parent, items * pixels)
+
+
 def _start_worker() -> None:
   """One thread of OpenCV each; and a worker ends with the builder, however that ended."""
   cv2.setNumThreads(1)
@@ -194,7 +209,8 @@ def make_shard(job: Job) -> Shard:
   temporary = job.part.with_suffix(".tmp")
   if made:
     rows = (
-      (i, serializer.serialize_example(features.encode_example(e))) for i, e in enumerate(made)
+      (i, serializer.serialize_example(features.encode_example({k: e[k] for k in features})))
+      for i, e in enumerate(made)
     )
     writer_lib.ExampleWriter(tfds.core.FileFormat.ARRAY_RECORD).write(temporary, rows)
     os.replace(temporary, path)

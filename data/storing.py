@@ -16,7 +16,11 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data import integrity
+from epipolar_jax import disk_space
+from epipolar_jax.inputs import datasets
 
+# At least, of a JPEG: 0.17 were measured on Human3.6M-like images, 0.2 and more on small ones.
+BYTES_PER_PIXEL = 0.1
 # Side of the blocks of a JPEG with coarser colours, px; and at most so many of them are a tile.
 _BLOCK = 16
 _TILE_BLOCKS = 3
@@ -43,7 +47,9 @@ def prepare(builder: tfds.core.DatasetBuilder) -> None:
 
   Raises:
     integrity.DamagedDataError: it is there, but not as it was made.
+    datasets.MissingDataError: array_record is not installed.
   """
+  datasets.check_format()
   folder = pathlib.Path(builder.data_dir)
   for half in folder.parent.glob(f"{folder.name}.incomplete*"):
     shutil.rmtree(half, ignore_errors=True)
@@ -53,6 +59,25 @@ def prepare(builder: tfds.core.DatasetBuilder) -> None:
     integrity.record(folder)
   else:
     integrity.check(folder)
+
+
+def check_space(folder: pathlib.Path, pixels: int) -> None:
+  """Refuses to make data that the disk has no room for.
+
+  Args:
+    folder: where they will be.
+    pixels: of all images.
+
+  Raises:
+    OSError: says how much is needed, and how much is free.
+  """
+  disk_space.check(
+    folder,
+    int(pixels * BYTES_PER_PIXEL),
+    "the data set",
+    "make room and give the same command again (what is finished is kept), or choose another "
+    "folder with --data_dir (train.py: --config.data.dir)",
+  )
 
 
 def encode_jpeg(image: np.ndarray, quality: int, *, tiles: bool = False) -> io.BytesIO:

@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from epipolar_jax import digests
+from epipolar_jax import digests, disk_space
 from epipolar_jax.runtime import parallel, processes
 
 _VERSION = 1
@@ -85,12 +85,8 @@ def check_space(folder: pathlib.Path, trees: Any) -> None:
     OSError: says how much is needed, and how much is free.
   """
   needed = sum(x.nbytes for x in jax.tree.leaves(trees)) + _SPARE_BYTES
-  free = shutil.disk_usage(folder).free
-  if free < needed:
-    raise OSError(
-      f"{folder} has {free / 1e6:,.0f} MB left, a checkpoint needs {needed / 1e6:,.0f} MB: make "
-      "room and give the same command again, or choose another --workdir"
-    )
+  advice = "make room and give the same command again, or choose another --workdir"
+  disk_space.check(folder, needed, "a checkpoint", advice)
 
 
 def restore(

@@ -49,6 +49,7 @@ _NUMBER = Range(lambda x: True, "a finite number")
 
 RANGES = {
   "seed": _whole(0),
+  "model.backbone": _of("resnet", "movenet_lightning", "movenet_thunder"),
   "model.backbone_depth": _of(18, 34, 50, 101, 152),
   "model.width": _POSITIVE,
   "model.deconv_channels": _whole(1),
@@ -56,8 +57,8 @@ RANGES = {
   "model.bn_momentum": Range(lambda x: x < 0 or 0 < x <= 1, "above 0 and at most 1, or below 0"),
   "model.head_init_std": _POSITIVE,
   "model.init": Range(
-    lambda x: not x or re.fullmatch("(imagenet|pose|checkpoint):.+", x) is not None,
-    "'', imagenet:FILE, pose:FILE or checkpoint:FOLDER",
+    lambda x: not x or re.fullmatch("(imagenet|pose|checkpoint|movenet):.+", x) is not None,
+    "'', imagenet:FILE, pose:FILE, checkpoint:FOLDER, movenet:lightning or movenet:thunder",
   ),
   "model.fusion.sources": _of("nearest", "two_nearest", "any", "all"),
   "model.fusion.num_samples": _whole(1),
@@ -111,6 +112,7 @@ RANGES = {
     lambda x: bool(x) and all(x) and len(set(x)) == len(x), "one or more names, each once"
   ),
   "eval.max_frames": _whole(0),
+  "eval.box_error": _between(0, 0.5),
   "eval.clamp_mm": _NOT_NEGATIVE,
   "eval.ransac_mm": _POSITIVE,
   "eval.confidence": _BELOW_ONE,

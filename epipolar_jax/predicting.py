@@ -1,6 +1,5 @@
 """`load`: a trained network as a function from images and cameras to joints in 3D."""
 
-import json
 import pathlib
 from typing import Any, NamedTuple
 
@@ -38,6 +37,7 @@ class Model:
   Attributes:
     config: of the run, as recorded, with the method of triangulation that was asked for.
     skeleton: of its joints.
+    variables: {"params", "batch_stats"}.
     image_size: side of the square images it takes, px: crops around the person, as in training.
   """
 
@@ -47,7 +47,7 @@ class Model:
     self.image_size = config.data.image_size
     task = tasks.build(config, axis_name=None)
     self._predict = jax.jit(task.predict)
-    self._variables = variables
+    self.variables = variables
 
   def __call__(self, images: np.ndarray, cameras: Cameras) -> Prediction:
     """Predicts the joints of frames.
@@ -81,7 +81,7 @@ class Model:
       "rotation": cameras.rotation,
       "translation": cameras.translation,
     }
-    found = jax.device_get(self._predict(self._variables, batch))
+    found = jax.device_get(self._predict(self.variables, batch))
     return Prediction(found["joints_2d"], found["score"], found["joints_3d"], found["joint_valid"])
 
 
@@ -99,7 +99,7 @@ def load(name_or_folder: str | pathlib.Path, *, method: str = "robust") -> Model
     ValueError: the network is none that predicts 3D joints from images, or there is no such method.
   """
   checkpoint, record = _find(name_or_folder)
-  config = ml_collections.ConfigDict(_tuples(json.loads(record.read_text(encoding="utf-8"))))
+  config = ml_collections.ConfigDict(_tuples(run_folder.read(record.parent)))
   if config.task != "multiview":
     raise ValueError(f"{name_or_folder}: a network of the task {config.task!r}, not multiview")
   config.eval.triangulation = method

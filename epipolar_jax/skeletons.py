@@ -1,6 +1,7 @@
 """Skeletons: joint names, the tree they form, mirror pairs and the size of such a body."""
 
 import dataclasses
+import json
 import pathlib
 import tomllib
 from collections.abc import Mapping
@@ -95,6 +96,7 @@ def _skeleton(
   return Skeleton(name, joints, parents, pairs, size_mm)
 
 
+_LARGEST_MM = 1e9
 _LEGS = (
   ("root", None),
   ("rhip", "root"),
@@ -232,8 +234,9 @@ def from_dict(fields: dict, *, where: str) -> Skeleton:
   names = isinstance(joints, list) and joints and all(isinstance(j, str) and j for j in joints)
   if not names or len(set(joints)) != len(joints):
     raise ValueError(f"{where}: joints should be a list of distinct names, got {joints!r}")
-  if isinstance(size, bool) or not isinstance(size, int | float):
-    raise ValueError(f"{where}: size_mm should be a number, got {size!r}")
+  # Whole numbers of a text file may be larger than any float.
+  if isinstance(size, bool) or not isinstance(size, int | float) or abs(size) > _LARGEST_MM:
+    raise ValueError(f"{where}: size_mm should be a number, got {size!r:.40}")
 
   def index(joint, field):
     if joint not in joints:
@@ -269,6 +272,12 @@ def to_dict(skeleton: Skeleton) -> dict:
   }
 
 
+def to_toml(skeleton: Skeleton) -> str:
+  """A file that `read` takes, with every string quoted as TOML wants it."""
+  fields = to_dict(skeleton)
+  return "".join(f"{name} = {json.dumps(value)}\n" for name, value in fields.items())
+
+
 # Of configs from before `model.skeleton`, which had the number of joints alone.
 _OF_NUMBER = {s.num_joints: s for s in (H36M_17, UNION_20, RHD_21)}
 
@@ -286,7 +295,7 @@ def of_model(model: Mapping[str, Any]) -> Skeleton:
   """
   if "skeleton" not in model:
     number = model.get("num_joints")
-    if number not in _OF_NUMBER:
+    if not isinstance(number, int) or number not in _OF_NUMBER:
       raise ValueError(
         f"the config has no model.skeleton, and of {number} joints none is known: set it to "
         f"{', '.join(SKELETONS)} or a .toml file"
@@ -295,6 +304,10 @@ def of_model(model: Mapping[str, Any]) -> Skeleton:
   given = model["skeleton"]
   if isinstance(given, str):
     return read(given)
+  if not isinstance(given, Mapping):
+    raise ValueError(
+      f"model.skeleton should be a name, a .toml file or a table of fields; got {str(given)[:80]!r}"
+    )
   # Records come back from JSON or from a config, whose lists may have become tuples.
   fields = {name: _lists(value) for name, value in dict(given).items()}
   return from_dict(fields, where="model.skeleton")

@@ -17,11 +17,13 @@ from epipolar_jax import tasks
 _FOLDER = pathlib.Path(__file__).parent.parent / "configs"
 _traced = {}
 _NAMES = sorted(p.stem for p in _FOLDER.glob("*.py") if p.stem != "__init__")
+_RESIDUAL = [f"{name}:residual" for name in _NAMES if name.startswith("lifting")]
 
 
-@pytest.mark.parametrize("name", _NAMES)
+@pytest.mark.parametrize("name", [*_NAMES, *_RESIDUAL])
 def test_config_builds(name):
-  config = importlib.import_module(f"configs.{name}").get_config()
+  file, *arguments = name.split(":")
+  config = importlib.import_module(f"configs.{file}").get_config(*arguments)
   task = tasks.build(config, axis_name=None)
   # Tracing takes seconds: once for all configs of one network.
   lifter = config.lifting.lifter if "lifting" in config else None
@@ -34,12 +36,18 @@ def test_config_builds(name):
   assert task.meta["task"] == config.task
 
 
-@pytest.mark.parametrize("name", _NAMES)
+@pytest.mark.parametrize("name", [*_NAMES, *_RESIDUAL])
 def test_config_says_how_to_run_it(name):
-  text = (_FOLDER / f"{name}.py").read_text(encoding="utf-8")
-  assert f"python train.py --config configs/{name}.py" in text
+  file, *arguments = name.split(":")
+  text = (_FOLDER / f"{file}.py").read_text(encoding="utf-8")
+  assert f"python train.py --config configs/{':'.join([f'{file}.py', *arguments])}" in text
   if name.startswith("h36m"):
     assert re.search(r"\nPublished: .*\bmeasured\s+here.*\bHardware\b", text, re.DOTALL)
+
+
+def test_a_config_refuses_an_argument_it_does_not_know():
+  with pytest.raises(ValueError, match=r"after \.py: comes residual"):
+    importlib.import_module("configs.lifting_rhd").get_config("better")
 
 
 def test_every_leaf_of_the_headline_config_has_a_comment():

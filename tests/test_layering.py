@@ -21,6 +21,7 @@ _LAYERS = (
     "checkpointing",
     "config_ranges",
     "digests",
+    "disk_space",
     "locking",
     "metric_writer",
     "original",

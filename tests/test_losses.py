@@ -42,7 +42,7 @@ def _masked(output, target, mask):
   ],
 )
 def test_golden_metrics2d_losses(name, loss, output, weight):
-  """Value and gradient, 2e-6 relative; the name is the reference's class."""
+  """Value and gradient, 2e-6 relative; the name is the original's class."""
   g = golden_files.load("losses")
   weights = {
     "target_weight": g["target_weight"][..., 0],
@@ -94,3 +94,12 @@ def test_degenerate_maps_give_finite_losses_and_gradients():
   value, gradient = jax.value_and_grad(losses.heatmap_cross_entropy)(huge, empty)
   assert value == 0
   assert not gradient.any()
+
+
+def test_reprojection_is_in_half_sizes_of_a_map_that_is_not_square():
+  """5 wide and 3 high: 2 px across and 1 px down are each one half."""
+  pixels = jnp.array([[u, v] for v in range(3) for u in range(5)], jnp.float32)
+  np.testing.assert_array_equal(losses.reprojection(pixels, size_hw=(3, 5)), 0)
+  for shift, want in (((2.0, 0.0), 0.5), ((0.0, 1.0), 0.5), ((4.0, 1.0), 2.5)):
+    found = losses.reprojection(pixels + jnp.array([shift]), size_hw=(3, 5))
+    np.testing.assert_allclose(found, want, rtol=1e-6)

@@ -22,7 +22,7 @@ def _poses(seed=0, frames=6):
 
 
 def test_mpjpe_golden_epemean():
-  """The reference clamps every error and averages invisible joints too."""
+  """The original clamps every error and averages invisible joints too."""
   g = golden_files.load("metrics_epe")
   everything = jnp.ones((6, 17), bool)
   for key, clamp in (("novis", 150.0), ("maxdist30", 30.0)):
@@ -102,7 +102,7 @@ def test_parts_merge_to_the_whole_per_joint_and_over_all():
 
 
 def test_pck_golden_calc_pck():
-  """The reference measures x only, and counts visible joints."""
+  """The original measures x only, and counts visible joints."""
   g = golden_files.load("metrics_2d")
   thresholds = tuple(float(t) for t in g["thresholds"])
   points, visible = _float32(g["pred"], g["gt"]), jnp.asarray(g["visibility"][..., 0] > 0)
@@ -138,8 +138,25 @@ def test_jdr_boundaries():
   np.testing.assert_array_equal(found, [0, 0, 1, 0, 1])
 
 
+def test_jdr_of_maps_that_are_not_square():
+  """A unit is a tenth of the width across and of the height down; the original exchanges them."""
+  target = jnp.zeros((2, 10, 20)).at[:, 5, 12].set(1.0)
+  prediction = jnp.zeros((2, 10, 20)).at[0, 5, 12].set(1.0).at[1, 5, 13].set(1.0)
+  # A pixel off is half of a unit of 2 px, and not below it.
+  found, counted = metrics.jdr(prediction, target, jnp.ones(2, bool))
+  np.testing.assert_array_equal(found, [1, 0])
+  np.testing.assert_array_equal(counted, [1, 1])
+  wide = jnp.repeat(prediction, 2, axis=2), jnp.repeat(target, 2, axis=2)  # 40 wide: units of 4 px
+  found, _ = metrics.jdr(wide[0].at[1].set(0.0).at[1, 5, 25].set(1.0), wide[1], jnp.ones(2, bool))
+  np.testing.assert_array_equal(found, [1, 1])
+  swapped, _ = metrics.jdr(
+    wide[0].at[1].set(0.0).at[1, 5, 25].set(1.0), wide[1], jnp.ones(2, bool), reference_axes=True
+  )
+  np.testing.assert_array_equal(swapped, [1, 0])
+
+
 def test_jdr_golden():
-  """Square maps by default; maps of 48 x 64 with the reference's exchanged axes."""
+  """Square maps by default; maps of 48 x 64 with the original's exchanged axes."""
   g = golden_files.load("metrics_2d")
   output, target = _float32(g["jdr_output_q"] / 64, g["jdr_target"])
   valid = jnp.ones((4, 17), bool)

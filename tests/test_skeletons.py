@@ -28,7 +28,7 @@ def test_mirroring_golden_fliplr_joints():
   pairs = {frozenset(p) for p in g["flip_pairs"].tolist()}
   assert {frozenset(p) for p in skeletons.H36M_17.flip_pairs} == pairs
   order = list(skeletons.H36M_17.flip_order)
-  visible = g["flip_out"][:, 1] != 0  # the reference zeroes what is not
+  visible = g["flip_out"][:, 1] != 0  # the original zeroes what is not
   assert visible.sum() == 15
   np.testing.assert_array_equal(g["flip_in"][order][visible, 1], g["flip_out"][visible, 1])
 
@@ -74,6 +74,7 @@ def test_ones_own_skeleton_from_a_file(tmp_path):
     ({"size_mm": None}, "missing: size_mm"),
     ({"limbs": []}, "unknown: limbs"),
     ({"size_mm": "big"}, "size_mm should be a number, got 'big'"),
+    ({"size_mm": 10**400}, r"size_mm should be a number, got 1000"),
     ({"size_mm": -1.0}, "size_mm must be above 0"),
     ({"joints": ["a", "a"]}, "distinct names"),
     ({"parents": ["b", "c"]}, "parents names 'c'; the joints are a, b"),
@@ -88,6 +89,14 @@ def test_what_is_wrong_in_a_skeleton_file_is_named(change, message):
   fields = {name: value for name, value in fields.items() if value is not None}
   with pytest.raises(ValueError, match=message):
     skeletons.from_dict(fields, where="x.toml")
+
+
+@pytest.mark.parametrize("given", [1e308, None, ["h36m_17"]])
+def test_a_record_whose_skeleton_is_none(given):
+  with pytest.raises(ValueError, match=r"model\.skeleton should be a name, a \.toml file or"):
+    skeletons.of_model({"skeleton": given})
+  with pytest.raises(ValueError, match=r"the config has no model\.skeleton"):
+    skeletons.of_model({"num_joints": given})
 
 
 def test_names_that_are_no_skeleton_and_files_that_are_no_toml(tmp_path):

@@ -11,6 +11,7 @@ import collections
 import contextlib
 import dataclasses
 import functools
+import itertools
 import json
 import os
 import pathlib
@@ -21,8 +22,8 @@ from typing import Any
 import tensorflow_datasets as tfds
 import tqdm
 
-from data import faults, files, opening, sharded, storing
-from data.h36m import annotations, examples, pictures
+from data import faults, files, integrity, opening, sharded, storing
+from data.h36m import annotations, examples, pictures, raw_digests
 from data.h36m import options as options_lib
 
 Options = options_lib.Options
@@ -59,6 +60,7 @@ class H36m(sharded.Builder):
 
   def keep(self, summary: dict[str, Any]) -> None:
     """Writes it beside the data, for readers that do not open them."""
+    raw_digests.write(pathlib.Path(self.data_dir), summary.pop("pictures"))
     text = json.dumps(summary, indent=2)
     (pathlib.Path(self.data_dir) / _SUMMARY).write_text(text + "\n", encoding="utf-8")
 
@@ -96,21 +98,23 @@ def prepare(
   root = annotations.find_root(pathlib.Path(raw).expanduser().resolve())
   store = pictures.find_store(root, images)
   sources = {s: annotations.path_of(root, s) for s in annotations.SPLITS}
+  known = _known(data_dir, root)
   mark = options_lib.fingerprint(options, {s: files.read(path) for s, path in sources.items()})
   parts = data_dir / f".{_NAME}_{options.name}_{mark}"
 
   def work():
     bad, incomplete = faults.Faults(stop), faults.Faults(stop_incomplete)
     jobs = {
-      split: _jobs(path, parts / split, store, options, bad, incomplete)
+      split: _jobs(path, parts / split, store, options, known, bad, incomplete)
       for split, path in sources.items()
     }
-    shards, summary = _run(jobs, processes, bad)
+    shards, summary, read = _run(jobs, options, processes, bad)
     bad.merge(incomplete.counts, incomplete.first)
     return shards, {
       "fingerprint": mark,
       "raw": str(root),
       "splits": summary,
+      "pictures": read,
       "left_out": bad.counts,
       "first_of_each": bad.first,
     }
@@ -139,9 +143,27 @@ def read_summary(data_dir: str | os.PathLike, image_size: int) -> dict[str, Any]
 
   Raises:
     FileNotFoundError: nothing is prepared there.
+    integrity.DamagedDataError: it is not what `prepare` wrote.
   """
-  path = _find(data_dir, image_size) / _SUMMARY
-  return json.loads(files.read_text(path))
+  return _read_summary(_find(data_dir, image_size) / _SUMMARY)
+
+
+def _read_summary(path: pathlib.Path) -> dict[str, Any]:
+  try:
+    found = json.loads(files.read_text(path))
+    splits = found["splits"].values()
+    ranges = [edge for split in splits for pair in split["damaged"] for edge in pair]
+    numbers = [*(split["frames"] for split in splits), *ranges]
+  except FileNotFoundError:
+    raise
+  except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    raise integrity.DamagedDataError(
+      f"{path} is not what the builder wrote ({type(error).__name__}: {str(error)[:200]}): prepare "
+      "the data again"
+    ) from error
+  if not all(type(x) is int and x >= 0 for x in numbers):
+    raise integrity.DamagedDataError(f"{path}: frames and damaged ranges should be whole numbers")
+  return found
 
 
 def _find(data_dir, image_size):
@@ -156,30 +178,42 @@ def _refuse_other(folder, mark):
   """Raises ValueError if the folder holds data made from other annotations or options."""
   if not (folder / _SUMMARY).exists():
     return
-  summary = json.loads(files.read_text(folder / _SUMMARY))
-  if summary["fingerprint"] != mark:
+  summary = _read_summary(folder / _SUMMARY)
+  if summary.get("fingerprint") != mark:
     raise ValueError(
-      f"{folder} was made from {summary['raw']} with other annotations or options: choose another "
-      "--data_dir or delete it"
+      f"{folder} was made from {summary.get('raw')} with other annotations or options: choose "
+      "another --data_dir or delete it"
     )
 
 
-def _jobs(path, folder, store, options, bad, incomplete) -> list[sharded.Job]:
+def _known(data_dir: pathlib.Path, root: pathlib.Path) -> dict[str, int]:
+  """CRC-32 of raw images by those who prepared them before, at other sizes."""
+  made = (path.parent for path in sorted(data_dir.glob(f"{_NAME}/*/*/{_SUMMARY}")))
+  return raw_digests.of_raw(root, [(f, str(_read_summary(f / _SUMMARY).get("raw"))) for f in made])
+
+
+def _jobs(path, folder, store, options, known, bad, incomplete) -> list[sharded.Job]:
   """Cuts a split into shards."""
   frames = annotations.frames(annotations.read(path), path.name, bad, incomplete)
   folder.mkdir(parents=True, exist_ok=True)
   make = functools.partial(examples.make, name=path.name, store=store, options=options)
+
+  def with_known(chunk):
+    images = (str(r.get("image")).replace("\\", "/") for frame in chunk for r in frame.records)
+    return functools.partial(make, expected={x: known[x] for x in images if x in known})
+
+  chunks = [frames[i : i + _FRAMES_PER_SHARD] for i in range(0, len(frames), _FRAMES_PER_SHARD)]
   features = functools.partial(examples.features, options)
   return [
     sharded.Job(
-      folder / f"{start:07d}",
-      tuple(frames[start : start + _FRAMES_PER_SHARD]),
-      make,
+      folder / f"{number * _FRAMES_PER_SHARD:07d}",
+      tuple(chunk),
+      with_known(chunk),
       features,
       _facts,
       bad.stop,
     )
-    for start in range(0, len(frames), _FRAMES_PER_SHARD)
+    for number, chunk in enumerate(chunks)
   ]
 
 
@@ -187,13 +221,16 @@ def _facts(made: Sequence[dict[str, Any]]) -> dict[str, Any]:
   return {
     "subjects": dict(collections.Counter(str(example["subject"]) for example in made)),
     "damaged": _ranges([example["damaged"] for example in made]),
+    "pictures": {image: x for example in made for image, x in example["raw_crc32"].items()},
   }
 
 
-def _run(jobs, processes, bad):
-  """Makes all shards; returns ({split: [(path, frames)]}, {split: summary})."""
+def _run(jobs, options, processes, bad):
+  """Makes all shards: ({split: [(path, frames)]}, {split: summary}, CRC-32 by image)."""
   total = sum(len(job.items) for group in jobs.values() for job in group)
-  shards, summary = {}, {}
+  shards, summary, read = {}, {}, {}
+  side = options.image_size or pictures.SIDE
+  sharded.check_space([*itertools.chain(*jobs.values())], annotations.NUM_CAMERAS * side**2)
   bar = tqdm.tqdm(total=annotations.NUM_CAMERAS * total, unit="img", desc="prepare h36m")
   with contextlib.closing(bar), sharded.pool(processes) as run_all:
     for split, group in jobs.items():
@@ -204,6 +241,8 @@ def _run(jobs, processes, bad):
         start = sum(length for _, length in shards[split])
         damaged = _join(damaged, start, shard.facts["damaged"])
         counts.update(shard.facts["subjects"])
+        # Shards of a run that an older version began have none.
+        read |= shard.facts.get("pictures", {})
         if shard.length:
           shards[split].append((shard.path, shard.length))
         bar.update(annotations.NUM_CAMERAS * len(job.items))
@@ -214,7 +253,7 @@ def _run(jobs, processes, bad):
         "subjects": {name: counts[name] for name in sorted(counts, key=int)},
         "damaged": damaged,
       }
-  return shards, summary
+  return shards, summary, read
 
 
 def _ranges(flags: list[bool]) -> list[list[int]]:

@@ -8,14 +8,18 @@ On top of those (`data.synthetic.builder`):
 `frame` is the number in the clip, `action` a name of `annotations.ACTIONS`, `occluded` False.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from data import storing
-from data.h36m import annotations, calibration, pictures
+from data.h36m import annotations, calibration, pictures, raw_digests
 from data.h36m import options as options_lib
+
+_STACKED = ("picture", "intrinsics", "joints_2d", "box_center", "box_size")
 
 
 def features(options: options_lib.Options) -> tfds.features.FeaturesDict:
@@ -51,7 +55,11 @@ def features(options: options_lib.Options) -> tfds.features.FeaturesDict:
 
 
 def make(
-  frame: annotations.Frame, name: str, store: pictures.Store, options: options_lib.Options
+  frame: annotations.Frame,
+  name: str,
+  store: pictures.Store,
+  options: options_lib.Options,
+  expected: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, Any]:
   """Makes one example: checks, undistorts, cuts, encodes.
 
@@ -60,6 +68,10 @@ def make(
     name: of the annotation file, for messages.
     store: where the pictures are.
     options: how they are stored.
+    expected: CRC-32 of images' files that are known from an earlier preparation.
+
+  Returns:
+    The fields of `features`, and raw_crc32, CRC-32 by image.
 
   Raises:
     data.faults.BadRecord: one of the views cannot be used.
@@ -69,8 +81,8 @@ def make(
   if not frame.damaged:
     # The labels of a damaged clip are wrong by definition; its cameras are those of other clips.
     calibration.check(views)
-  made = [_make_view(view, store, options) for view in views]
-  stacked = {field: np.stack([view[field] for view in made]) for field in made[0]}
+  made = [_make_view(view, store, options, expected) for view in views]
+  stacked = {field: np.stack([view[field] for view in made]) for field in _STACKED}
   inside = _inside(stacked["joints_2d"], options.image_size or pictures.SIDE)
   labelled = np.stack([view.labelled for view in views])
   rotation = np.stack([view.rotation for view in views])
@@ -95,6 +107,8 @@ def make(
     "damaged": frame.damaged,
     "occluded": np.zeros(len(views), np.bool_),
     "occluded_views": 0,
+    # Not stored: for `raw_digests`.
+    "raw_crc32": {view.image: part["crc32"] for view, part in zip(views, made)},
   }
 
 
@@ -113,9 +127,11 @@ def _inside(points: np.ndarray, size: int) -> np.ndarray:
   return ((points >= -0.5) & (points <= size - 0.5)).all(-1)
 
 
-def _make_view(view, store, options):
-  """The picture and what depends on its pixels."""
-  picture = pictures.decode(store.read(view.image, view.where), view.where, view.image)
+def _make_view(view, store, options, expected):
+  """The picture, what depends on its pixels, and the CRC-32 of its file."""
+  data = store.read(view.image, view.where)
+  crc32 = raw_digests.compare(data, expected.get(view.image), view.where, view.image)
+  picture = pictures.decode(data, view.where, view.image)
   if not store.undistorted:
     picture = pictures.undistort(picture, view.intrinsics, view.distortion)
   points = np.concatenate([view.joints_2d, view.box_center[None]])
@@ -126,6 +142,7 @@ def _make_view(view, store, options):
     picture, affine = pictures.cut(picture, points[-1], side, size=options.image_size)
   points = points @ affine[:, :2].T + affine[:, 2]
   return {
+    "crc32": crc32,
     "picture": picture,
     "intrinsics": np.concatenate([affine, [[0, 0, 1.0]]]) @ view.intrinsics,
     "joints_2d": points[:-1],

@@ -15,7 +15,7 @@ TensorFlow, in shards by several processes; a stopped run goes on where it stopp
   frame        int, number of the picture in its folder
 
 Splits: train and validation, the original's `training` and `evaluation`. Palm or wrist, the cut and
-the canonical frame are choices of the reader (`inputs.hand_crops`, `tasks.lifting_poses`).
+the canonical frame are choices of the reader (`inputs.hand_crops`, `tasks.lifting.poses`).
 """
 
 import argparse
@@ -145,6 +145,7 @@ def _work(path, split, parts, stop, quality, processes):
     )
     for start in range(0, len(items), _HANDS_PER_SHARD)
   ]
+  sharded.check_space(jobs, annotations.SIDE**2)
   found, shards, sums = faults.Faults(stop), [], collections.Counter()
   bar = tqdm.tqdm(total=len(items), unit="img", desc=f"prepare {split}", smoothing=0.05)
   with bar, sharded.pool(processes) as run_all:

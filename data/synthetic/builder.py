@@ -146,8 +146,17 @@ def prepare(options: Options, data_dir: str | os.PathLike, split: str) -> tfds.c
   lock = pathlib.Path(data_dir) / f".lock_{config.name}"
   with locking.alone(lock, waiting=_tell_who_makes_it), storing.quiet_tfds():
     builder = Synthetic(data_dir=data_dir, config=config, file_format="array_record")
+    if not pathlib.Path(builder.data_dir).exists():
+      storing.check_space(pathlib.Path(data_dir), _pixels(options, base))
     storing.prepare(builder)
   return builder
+
+
+def _pixels(options: Options, base: str) -> int:
+  """Of all images of the splits that are made together."""
+  splits = [split for split in options_lib.SPLITS if options_lib.base_split(split) == base]
+  frames = sum(options.num_frames(split) for split in splits)
+  return frames * options.num_views * options.image_size**2
 
 
 def _tell_who_makes_it(who: str) -> None:

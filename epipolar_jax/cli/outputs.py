@@ -7,7 +7,7 @@ import numpy as np
 
 from epipolar_jax.calibration import judging
 from epipolar_jax.keypoints.observations import Observations
-from epipolar_jax.matching import naming
+from epipolar_jax.matching import naming, swaps
 from epipolar_jax.motion import files, formats, motion
 from epipolar_jax.rigs.rig import Rig
 from epipolar_jax.triangulation.estimate import Estimate
@@ -37,6 +37,16 @@ def prove_pairing(observations: Observations, rig: Rig, *, trust_names: bool) ->
   if pairing.verdict == "wrong" and not trust_names:
     raise ValueError(f"{sentence} (--trust_names goes on all the same)")
   print(sentence[0].upper() + sentence[1:])
+
+
+def sides_mended(observations: Observations, rig: Rig, *, keep: bool) -> Observations:
+  """The observations with left and right where the views agree; prints what was exchanged."""
+  if keep:
+    return observations
+  mended = swaps.mend(observations, rig)
+  for sentence in mended.sentences():
+    print(f"{sentence[0].upper()}{sentence[1:]} (mended; --keep_sides leaves it)")
+  return mended.observations
 
 
 def write(

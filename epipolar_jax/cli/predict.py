@@ -4,6 +4,8 @@ import argparse
 import glob
 import pathlib
 
+from epipolar_jax.cli import over_time
+
 
 def add(verbs) -> None:
   """Adds the verb to the subparsers of `epipolar`."""
@@ -26,6 +28,12 @@ def add(verbs) -> None:
   verb.add_argument("--out", required=True, type=pathlib.Path, help="folder to write to")
   verb.add_argument("--detector", default="thunder", help="thunder (default) or lightning (faster)")
   verb.add_argument(
+    "--checkpoint",
+    type=pathlib.Path,
+    help="run folder or checkpoint of a network of one's own (configs/footage.py), in place of "
+    "--detector",
+  )
+  verb.add_argument(
     "--no_fusion", action="store_true", help="each view by itself, as a ready-made detector"
   )
   verb.add_argument("--fps", type=float, help="frames a second of images; videos state theirs")
@@ -33,7 +41,22 @@ def add(verbs) -> None:
   verb.add_argument(
     "--format", default="", metavar="NAME,...", help="files besides joints.npz: anipose, trc, ..."
   )
+  verb.add_argument("--no_film", action="store_true", help="without overlay.mp4")
+  verb.add_argument(
+    "--to_label",
+    type=int,
+    default=0,
+    metavar="N",
+    help="writes the N frames in which views contradict each other most, as images with guesses in "
+    "DeepLabCut's layout, to correct and train on",
+  )
   verb.add_argument("--up", default="z", help="axis that is up in the calibration's world (z)")
+  verb.add_argument(
+    "--keep_sides",
+    action="store_true",
+    help="leave left and right as detected, even where a view contradicts the others",
+  )
+  over_time.add(verb)
   verb.set_defaults(run=run)
 
 
@@ -46,10 +69,12 @@ def run(options: argparse.Namespace) -> None:
   from tqdm import tqdm
 
   from epipolar_jax.cli import outputs
-  from epipolar_jax.footage import detector, prediction, report, rigs, tracker, videos
+  from epipolar_jax.footage import labelling, overlay, prediction, report, rigs, videos, windows
   from epipolar_jax.keypoints import reading, writing
   from epipolar_jax.keypoints.observations import Observations
+  from epipolar_jax.matching import swaps
   from epipolar_jax.motion import formats
+  from epipolar_jax.rigs.lenses import Pinhole
   from epipolar_jax.rigs.rig import Rig
   from epipolar_jax.runtime import compilation_cache
   from epipolar_jax.triangulation import estimate
@@ -57,19 +82,22 @@ def run(options: argparse.Namespace) -> None:
   compilation_cache.enable()
   if options.fps is not None and not 0 < options.fps < float("inf"):
     raise ValueError(f"--fps should be above 0, got {options.fps}")
+  if options.to_label < 0:
+    raise ValueError(f"--to_label should be a number of frames, got {options.to_label}")
   estimate.check_method(options.method)
   chosen = outputs.names(options.format)
+  formats.check_up(options.up)
   rig = Rig.read(options.cameras, unit=options.unit)
   footage = videos.Footage(reading.pair_all(_expanded(options.videos), rig.names))
   fps = footage.fps or options.fps
   for name in chosen:
     formats.check_fps(name, fps)
+  over_time.check(options, fps)
   rig, said = rigs.fitted(rig, dict(zip(footage.names, footage.sizes_wh)))
   if rig.unit_mm is None:
     said = (*said, f"{options.cameras} does not state its unit: mm were assumed (--unit)")
   print("\n".join(said), end="\n" if said else "")
-  gain = {"gain": 0.0} if options.no_fusion else {}
-  network = detector.Detector(options.detector, **gain)
+  network = detector_of(options.detector, options.checkpoint, fuse=not options.no_fusion)
   total = max(footage.counts)
   with tqdm(total=total, unit="frame", mininterval=1.0) as bar:
     found = prediction.predict(
@@ -84,6 +112,10 @@ def run(options: argparse.Namespace) -> None:
   outputs.prove_pairing(raw, rig, trust_names=options.trust_names)
   score = found.fused_score * found.found[:, None, None]
   fused = Observations(found.fused[:, None], score[:, None], *names, fps)
+  pinholes = dataclasses.replace(rig, lenses=(Pinhole(),) * len(rig.names))
+  own = outputs.sides_mended(own, pinholes, keep=options.keep_sides)
+  if not options.keep_sides:
+    fused = swaps.mend(fused, pinholes).observations
   estimated = estimate.triangulate(fused, rig.cameras, options.method)
   lost = np.flatnonzero(~found.found)
   if len(lost) == len(found.found):
@@ -98,15 +130,38 @@ def run(options: argparse.Namespace) -> None:
       f"first is frame {lost[0]}"
     )
   left_out = outputs.tell(estimated, own, rig, options.method)
+  if options.to_label:
+    frames = labelling.choose(left_out, options.to_label)
+    count = labelling.write(options.out, footage, raw, frames)
+    numbers = ", ".join(map(str, frames))
+    print(f"Wrote {options.out / 'labeled-data'}: {count} images to label, frames {numbers}")
+  estimated = over_time.apply(estimated, options, fps)
   outputs.write(options.out, estimated, chosen, fps=fps, up=options.up)
-  box = float(np.nanmedian(found.windows[..., 2])) / tracker.MARGIN
+  box = float(np.nanmedian(found.windows[..., 2])) / windows.MARGIN
   page = options.out / "report.html"
-  print(*report.write(page, footage, rig, network.skeleton, estimated, left_out, box), sep="\n")
+  drawn = footage, rig, network.skeleton, estimated
+  time = {"up": options.up, "fps": fps}
+  print(*report.write(page, *drawn, left_out, box, **time), sep="\n")
   print(f"Wrote {page}")
   image = options.out / "overlay.png"
-  shown = report.overlay(image, footage, rig, network.skeleton, estimated)
+  shown = overlay.write_sheet(image, *drawn)
   if shown is not None:
     print(f"Wrote {image}: frame {shown} of every camera")
+  if not options.no_film:
+    overlay.write_film(options.out / "overlay.mp4", *drawn, fps=fps)
+    print(f"Wrote {options.out / 'overlay.mp4'}")
+
+
+def detector_of(name: str, checkpoint: pathlib.Path | None, *, fuse: bool = True):
+  """The shipped detector of a name, or a network of one's own."""
+  from epipolar_jax.footage import detector, trained
+
+  if checkpoint is None:
+    return detector.Detector(name, **({} if fuse else {"gain": 0.0}))
+  from epipolar_jax import predicting
+
+  model = predicting.load(checkpoint)
+  return trained.TrainedDetector(model.config, model.variables, fuse=fuse)
 
 
 def _expanded(patterns: list[str]) -> list[str]:
@@ -123,9 +178,12 @@ def _expanded(patterns: list[str]) -> list[str]:
 def _needs_opencv() -> None:
   try:
     import cv2  # noqa: F401
+    import filelock  # noqa: F401
+    import imageio_ffmpeg  # noqa: F401
     import tqdm  # noqa: F401
   except ImportError as error:
     raise ValueError(
-      f"reading videos needs OpenCV and tqdm ({error}): pip install 'epipolar-jax[video]'; on a "
-      "server without libGL, pip install opencv-python-headless in place of opencv-python"
+      f"videos need OpenCV, imageio-ffmpeg, filelock and tqdm ({error}): pip install "
+      "'epipolar-jax[video]'; on a server without libGL, opencv-python-headless in place of "
+      "opencv-python"
     ) from error

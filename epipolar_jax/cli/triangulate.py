@@ -3,6 +3,8 @@
 import argparse
 import pathlib
 
+from epipolar_jax.cli import over_time
+
 
 def add(verbs) -> None:
   """Adds the verb to the subparsers of `epipolar`."""
@@ -42,6 +44,12 @@ def add(verbs) -> None:
     help="files besides joints.npz: anipose, trc, c3d, ...",
   )
   verb.add_argument("--up", default="z", help="axis that is up in the calibration's world (z)")
+  verb.add_argument(
+    "--keep_sides",
+    action="store_true",
+    help="leave left and right as detected, even where a view contradicts the others",
+  )
+  over_time.add(verb)
   verb.set_defaults(run=run)
 
 
@@ -75,6 +83,7 @@ def run(options: argparse.Namespace) -> None:
   )
   for name in chosen:
     formats.check_fps(name, observations.fps)
+  over_time.check(options, observations.fps)
   sizes.check(observations, rig)
   outputs.prove_pairing(observations, rig, trust_names=options.trust_names)
   slots = observations.points.shape[1]
@@ -87,11 +96,13 @@ def run(options: argparse.Namespace) -> None:
   if options.timing is not None:
     observations = timing.apply(observations, timing.read(options.timing))
   rig = rig.select(observations.views)
+  observations = outputs.sides_mended(observations, rig, keep=options.keep_sides)
   ideal = dataclasses.replace(observations, points=rig.undistort(observations.points))
   found = estimates.triangulate(ideal, rig.cameras, options.method)
   if rig.unit_mm is None:
     print(f"{options.cameras} does not state its unit: mm were assumed (--unit says otherwise)")
   outputs.tell(found, ideal, rig, options.method)
+  found = over_time.apply(found, options, observations.fps)
   outputs.write(
     options.out,
     found,

@@ -1,1 +1,1 @@
-"""From a split to numbers, a table, JSON and pictures: a driver and a file per kind of problem."""
+"""From a split to numbers, a table, JSON and pictures: what every task shares."""

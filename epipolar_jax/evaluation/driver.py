@@ -1,4 +1,4 @@
-"""Predicts every frame of a split, then prints, writes and draws what its kind of problem says."""
+"""Predicts every frame of a split, then prints, writes and draws what its task asks for."""
 
 import functools
 import json
@@ -14,13 +14,11 @@ import numpy as np
 import tqdm
 
 from epipolar_jax import checkpointing, config_ranges, metric_writer, tasks
-from epipolar_jax.evaluation import batch_statistics, camera_sets, lifting, multiview
-from epipolar_jax.evaluation import problem as problem_module
+from epipolar_jax.evaluation import batch_statistics
 from epipolar_jax.inputs import batches as inputs
 from epipolar_jax.runtime import parallel, processes
 from epipolar_jax.visualize import film, predictions
 
-Problem = problem_module.Problem
 _ENLARGED = 0.75  # a person's box and the network's input differ by more than this
 _FPS, _HOLD_S = 20, 1.5  # of a video; how long it shows each frame
 
@@ -51,7 +49,7 @@ def report(
     video: an MP4 file of the drawn frames, `<stem>_<split>.mp4` if there are several splits.
 
   Returns:
-    For each split the summary of its problem.
+    For each split the summary of its task.
 
   Raises:
     ValueError: a field is out of range, a split unknown; a video of a task that has none, or of no
@@ -60,8 +58,8 @@ def report(
   """
   config_ranges.check(config)
   config_ranges.check_devices(config, jax.device_count())
-  problem = problem_of(config)
-  if video is not None and problem.film is None:
+  evaluation = tasks.build(config, axis_name=None).evaluation
+  if video is not None and evaluation.film is None:
     raise ValueError("--video shows multi-view tasks; this task has no film")
   if video is not None and not config.eval.num_images:
     raise ValueError(
@@ -79,35 +77,44 @@ def report(
   drawings = []
   for split in config.eval.splits:
     predicted, labels, images = collect(config, predict, variables, split)
-    results[split] = problem.summarize(predicted, labels)
+    results[split] = evaluation.summarize(predicted, labels)
+    if evaluation.boxes_off is not None and config.eval.box_error:
+      error = config.eval.box_error
+      again = collect(config, predict, variables, split, box_error=error)[:2]
+      results[split]["boxes_off"] = evaluation.boxes_off.summarize(*again)
     if not processes.leads():
       continue
     drawings.append((split, (images, predicted, labels)))
   if not processes.leads():
     return results
-  print(table(results, problem))
-  if problem.legend:
-    print(problem.legend)
+  print(table(results, evaluation))
+  if evaluation.legend:
+    print(evaluation.legend)
+  for split, result in results.items():
+    for doubt in result.get("doubts", ()):
+      processes.tell(f"WARNING: {split}: {doubt}")
   # Numbers first: a disk that is full of pictures must not cost them.
   write_json(output, results, config, step=step, trained=trained)
   for split, frames in drawings:
     if log is not None:
-      log.scalars(step, logged(problem, results[split], split))
-    if draw and problem.picture is not None and len(frames[0]):
-      path, picture = output.with_name(f"{output.stem}_{split}.png"), problem.picture(*frames)
+      log.scalars(step, logged(evaluation, results[split], split))
+    if draw and evaluation.picture is not None and len(frames[0]):
+      path, picture = output.with_name(f"{output.stem}_{split}.png"), evaluation.picture(*frames)
       predictions.write_png(path, picture)
       if log is not None:
         log.image(step, f"{split}/predictions", picture)
     if video is not None:
       several = len(config.eval.splits) > 1
       path = video.with_name(f"{video.stem}_{split}.mp4") if several else video
-      _write_film(path, problem, *frames)
+      _write_film(path, evaluation, *frames)
   return results
 
 
-def logged(problem: Problem, summary: dict[str, Any], group: str) -> dict[str, float]:
+def logged(evaluation: tasks.Evaluation, summary: dict[str, Any], group: str) -> dict[str, float]:
   """The numbers of a split that the log of a run gets, as `GROUP/NAME`; those that there are."""
-  values = {f"{group}/{name}": summary[name] for name in problem.logged}
+  values = {f"{group}/{name}": summary[name] for name in evaluation.logged}
+  if "boxes_off" in summary:
+    values |= {f"{group}/{n}_boxes_off": summary["boxes_off"][n] for n in evaluation.logged}
   for name, rules in summary.get("protocols", {}).items():
     values[f"{group}/mpjpe_mm_{name}"] = rules["mpjpe_mm"]
   return {name: x for name, x in values.items() if x is not None}
@@ -119,6 +126,7 @@ def check_splits(config: ml_collections.ConfigDict, splits: Sequence[str]) -> No
   Raises:
     ValueError: an unknown split, one without frames, or `eval.views` names cameras it has not.
   """
+  evaluation = tasks.build(config, axis_name=None).evaluation
   boxes = []
   for split in splits:
     try:
@@ -128,8 +136,7 @@ def check_splits(config: ml_collections.ConfigDict, splits: Sequence[str]) -> No
     if not len(source):
       raise ValueError(f"eval.splits (or train.eval_epochs): {split!r} has no frames")
     boxes += [float(x) for x in np.ravel(source[0].get("box_size", ()))]
-    if config.eval.views and config.task == "multiview":
-      camera_sets.parse(config.eval.views, len(source[0]["intrinsics"]))
+    evaluation.check(source[0])
   if boxes and np.median(boxes) < _ENLARGED * config.data.image_size:
     processes.tell(
       f"NOTE: people are stored {np.median(boxes):.0f} px large and enlarged to data.image_size "
@@ -152,20 +159,10 @@ def _check_writable(path: pathlib.Path, name: str) -> None:
     raise type(error)(f"{name} {path} cannot be written: {error}") from error
 
 
-def _write_film(path, problem, images, predicted, labels) -> None:
-  pictures = problem.film(images, predicted, labels, fps=_FPS, hold_s=_HOLD_S)
+def _write_film(path, evaluation, images, predicted, labels) -> None:
+  pictures = evaluation.film(images, predicted, labels, fps=_FPS, hold_s=_HOLD_S)
   count = film.write_mp4(path, pictures, fps=_FPS)
   print(f"Wrote {path}: {count / _FPS:.0f} s.")
-
-
-def problem_of(config: ml_collections.ConfigDict) -> Problem:
-  """The problem of a config's task.
-
-  Raises:
-    ValueError: if `config.task` is unknown.
-  """
-  builders = {"multiview": multiview.build} | dict.fromkeys(tasks.LIFTING, lifting.build)
-  return tasks.choose(builders, config.task, "task")(config)
 
 
 def make_predict(config: ml_collections.ConfigDict) -> Callable[..., Any]:
@@ -174,9 +171,21 @@ def make_predict(config: ml_collections.ConfigDict) -> Callable[..., Any]:
 
 
 def collect(
-  config: ml_collections.ConfigDict, predict: Callable[..., Any], variables: Any, split: str
+  config: ml_collections.ConfigDict,
+  predict: Callable[..., Any],
+  variables: Any,
+  split: str,
+  *,
+  box_error: float = 0.0,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray], np.ndarray]:
   """Runs the network over one split.
+
+  Args:
+    config: the whole config.
+    predict: from `make_predict`.
+    variables: of the model, replicated.
+    split: of the data set.
+    box_error: share of its side by which a box is off; for tasks with `Evaluation.boxes_off`.
 
   Returns:
     predicted: arrays with one leading frame axis n, or dicts of them.
@@ -184,7 +193,8 @@ def collect(
     images: [m ...], the network inputs of m = `eval.num_images` frames spread over the split;
       their indices are `predictions.picked(n, m)`.
   """
-  problem = problem_of(config)
+  evaluation = tasks.build(config, axis_name=None).evaluation
+  evaluation = evaluation.boxes_off if box_error else evaluation
   source = processes.first_alone(functools.partial(inputs.open_split, config, split))
   count = min(config.eval.max_frames or len(source), len(source))
   total = -(-count // config.eval.batch_size)
@@ -195,12 +205,14 @@ def collect(
 
   rows, images, seen = [], [], 0
   index, shards = jax.process_index(), jax.process_count()
-  batches = inputs.eval_batches(config, source, shard_index=index, shard_count=shards)
+  batches = inputs.eval_batches(
+    config, source, shard_index=index, shard_count=shards, box_error=box_error
+  )
   options = {"unit": "batch", "leave": False, "disable": not processes.leads()}
   for batch in tqdm.tqdm(batches, total=total, desc=f"evaluate {split}", **options):
     keep = batch["valid"]
-    predicted = jax.tree.map(lambda x, keep=keep: x[keep], problem.run(on_devices, batch))
-    labels = {k: batch[k][keep] for k in problem.labels if k in batch}
+    predicted = jax.tree.map(lambda x, keep=keep: x[keep], evaluation.run(on_devices, batch))
+    labels = {k: batch[k][keep] for k in evaluation.labels if k in batch}
     numbers = index + shards * (seen + np.arange(keep.sum()))
     rows.append((numbers, predicted, labels))
     if "image" in batch:
@@ -219,15 +231,15 @@ def _in_order(rows: list[Any]) -> Any:
   return jax.tree.map(lambda x: x[order], everything)
 
 
-def table(results: dict[str, dict[str, Any]], problem: Problem) -> str:
+def table(results: dict[str, dict[str, Any]], evaluation: tasks.Evaluation) -> str:
   """The results as text, the rows of one split after the other."""
   found = {}
   for split, result in results.items():
-    found |= problem.rows(split, result)
-  numbers = [[_cell(row.get(key)) for row in found.values()] for key in problem.columns.values()]
+    found |= evaluation.rows(split, result)
+  numbers = [[_cell(row.get(key)) for row in found.values()] for key in evaluation.columns.values()]
   # A count that is 0 in every row is no news.
-  shown = [(h, cells) for h, cells in zip(problem.columns, numbers) if set(cells) - {"0", "-"}]
-  names = [(h, list(cells)) for h, cells in zip(problem.names, zip(*found))]
+  shown = [(h, cells) for h, cells in zip(evaluation.columns, numbers) if set(cells) - {"0", "-"}]
+  names = [(h, list(cells)) for h, cells in zip(evaluation.names, zip(*found))]
   columns = [[heading, *cells] for heading, cells in (*names, *shown)]
   widths = [max(map(len, column)) for column in columns]
   aligned = [
@@ -263,7 +275,7 @@ def write_json(
     "splits": results,
     "step": step,
     "seed": None if trained is None else trained.get("seed"),
-    "protocol": problem_of(config).protocol,
+    "protocol": tasks.build(config, axis_name=None).evaluation.protocol,
     "config": json.loads(config.to_json_best_effort()),
     "trained": trained,
   }

@@ -1,6 +1,8 @@
 """Detector: MoveNet on windows of all views, its heatmaps fused along epipolar lines."""
 
 import functools
+import itertools
+from collections.abc import Iterable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +10,23 @@ import numpy as np
 
 from epipolar_jax import heatmaps, skeletons
 from epipolar_jax.geometry.cameras import Cameras
-from epipolar_jax.models import joint_fusion, movenet, movenet_weights
+from epipolar_jax.models import movenet, movenet_weights
+from epipolar_jax.models.fusion import heatmaps as heatmap_fusion
 
 # Images that one call of the network takes; fewer are padded, so that one program is compiled.
 _BATCH = 8
+# Samples on an epipolar line.
+_SAMPLES = 64
 # Half side of the decoder's window, map px.
 _RADIUS = 3.0
+
+
+def batches(windows: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, int]]:
+  """Windows as they come, eight at a time: [8, size, size, 3], padded, and how many there are."""
+  windows = iter(windows)
+  while batch := list(itertools.islice(windows, _BATCH)):
+    count = len(batch)
+    yield np.pad(np.stack(batch), [(0, _BATCH - count), (0, 0), (0, 0), (0, 0)]), count
 
 
 class Detector:
@@ -22,8 +35,11 @@ class Detector:
   Attributes:
     skeleton: of the joints.
     size: side of the windows it takes, px.
+    searches: False: it finds a person in a whole image.
     description: what its output depends on, for records.
   """
+
+  searches = False
 
   def __init__(self, name: str = "thunder", *, gain: float = 1.0, sharpness: float = 0.5):
     """Loads a shipped network.
@@ -40,16 +56,12 @@ class Detector:
     run = jax.jit(lambda variables, images: module.apply(variables, images).heatmap)
     self._maps = functools.partial(run, jax.device_put(variables))
 
-  def maps(self, windows: np.ndarray) -> np.ndarray:
-    """Heatmap logits [n, h, w, j] of windows [n, size, size, 3] uint8 RGB."""
-    found = []
-    for start in range(0, len(windows), _BATCH):
-      batch = windows[start : start + _BATCH]
-      padded = np.pad(batch, [(0, _BATCH - len(batch)), (0, 0), (0, 0), (0, 0)])
-      found.append(np.asarray(self._maps(padded))[: len(batch)])
+  def maps(self, windows: Iterable[np.ndarray]) -> np.ndarray:
+    """Heatmap logits [n, h, w, j] of n windows [size, size, 3] uint8 RGB, taken as they come."""
     side = self.size // movenet.STRIDE
-    empty = np.zeros((0, side, side, movenet.NUM_JOINTS), np.float32)
-    return np.concatenate([empty, *found])
+    found = [np.zeros((0, side, side, movenet.NUM_JOINTS), np.float32)]
+    found += [np.asarray(self._maps(batch))[:count] for batch, count in batches(windows)]
+    return np.concatenate(found)
 
   def decode(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Joints of single views.
@@ -93,22 +105,19 @@ def _decode(maps: jax.Array) -> tuple[jax.Array, jax.Array]:
 @jax.jit
 def _fuse(maps, seen, cameras, gain, sharpness):
   v, _, _, j = maps.shape
-  own = joint_fusion.evidence(jax.nn.log_sigmoid(maps))
+  own = heatmap_fusion.evidence(jax.nn.log_sigmoid(maps))
   confidence = jax.nn.sigmoid(jnp.max(maps, axis=(1, 2)))  # [v, j]
-  sources = own * seen.reshape(v, 1, 1, 1)
-  others = np.array([[m for m in range(v) if m != n] for n in range(v)])
-
-  def view(n, others):
-    def look(m):
-      found = joint_fusion.look_along_lines(
-        sources[m], cameras[n], cameras[m], jnp.broadcast_to(sharpness, (j,)), num_samples=64
-      )
-      return found * confidence[m].reshape(1, 1, j)
-
-    return own[n] + gain * jnp.sum(jax.lax.map(look, others), axis=0)
-
-  fused = jax.lax.map(lambda x: view(*x), (jnp.arange(v), jnp.asarray(others)))
+  others = np.array([[[m for m in range(v) if m != n] for n in range(v)]])
+  (fused,) = heatmap_fusion.fuse(
+    own[None],
+    jax.tree.map(lambda x: x[None], cameras),
+    jnp.asarray(others),
+    gain=gain,
+    sharpness=jnp.broadcast_to(sharpness, (j,)),
+    num_samples=_SAMPLES,
+    weight=(confidence * seen[:, None])[None],
+  )
   by_joint = jnp.moveaxis(fused, -1, 1)
   one = functools.partial(heatmaps.decode_softmax, stride=movenet.STRIDE, radius=_RADIUS)
   uv, mass = jax.vmap(jax.vmap(one))(by_joint)
-  return uv, mass
+  return uv, jnp.clip(mass, 0.0, 1.0) * confidence

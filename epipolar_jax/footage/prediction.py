@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from epipolar_jax import locking
 from epipolar_jax.footage import tracker as trackers
 from epipolar_jax.footage.detector import Detector
 from epipolar_jax.footage.videos import Footage
+from epipolar_jax.keypoints import npz
 from epipolar_jax.rigs.rig import Rig
 
 # Frames detected together, and written together.
@@ -45,11 +47,21 @@ def predict(
 
   Raises:
     ValueError: the folder holds parts of another recording, rig or detector; the message names what
-      differs.
+      differs; or another process is writing to it.
   """
   parts = folder / "parts"
   parts.mkdir(parents=True, exist_ok=True)
-  _check(folder / "predict.json", _description(footage, rig, detector))
+  try:
+    with locking.alone(parts / "lock"):
+      _check(folder / "predict.json", _description(footage, rig, detector))
+      return _predict(footage, rig, detector, parts, progress)
+  except locking.BusyError as error:
+    raise ValueError(
+      f"{folder} is being written to by {error}: wait for it, or give another --out"
+    ) from None
+
+
+def _predict(footage, rig, detector, parts: pathlib.Path, progress) -> trackers.Part:
   done, start, pose = [], 0, None
   while (path := parts / f"{start:08d}.npz").exists():
     part, pose, ended = _read(path, detector)
@@ -124,13 +136,21 @@ def _write(path: pathlib.Path, part, pose, ended: bool) -> None:
 
 
 def _read(path: pathlib.Path, detector: Detector):
-  with np.load(path, allow_pickle=False) as file:
-    part = trackers.Part(**{name: file[name] for name in _ARRAYS})
-    pose = trackers.Pose(file["pose_points"], file["pose_good"])
-    ended = bool(file["ended"])
-  if part.own.shape[2] != detector.skeleton.num_joints:
-    raise ValueError(f"{path} holds {part.own.shape[2]} joints: remove it")
-  return part, pose if len(pose.good) else None, ended
+  wanted = {*_ARRAYS, "pose_points", "pose_good", "ended"}
+  joints, advice = detector.skeleton.num_joints, "remove it and the parts after it"
+  try:
+    found = npz.read(path, wanted)
+  except ValueError as error:
+    raise ValueError(f"{error}: {advice}") from error
+  if missing := sorted(wanted - found.keys()):
+    raise ValueError(f"{path} lacks {', '.join(missing)}: {advice}")
+  part = trackers.Part(**{name: found[name] for name in _ARRAYS})
+  pose = trackers.Pose(found["pose_points"], found["pose_good"])
+  if part.own.ndim != 4 or part.own.shape[2] != joints or len(part.own) != len(part.found):
+    raise ValueError(
+      f"{path} holds joints of shape {part.own.shape}, not [frames, views, {joints}, 2]: {advice}"
+    )
+  return part, pose if len(pose.good) else None, bool(found["ended"].all())
 
 
 def _joined(parts: list) -> trackers.Part:

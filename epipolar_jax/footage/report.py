@@ -5,7 +5,6 @@ One file without scripts, fonts or network; names from outside are escaped.
 
 import base64
 import html
-import itertools
 import pathlib
 import warnings
 from collections.abc import Iterator, Sequence
@@ -13,21 +12,19 @@ from collections.abc import Iterator, Sequence
 import cv2
 import numpy as np
 
-from epipolar_jax.calibration import judging
-from epipolar_jax.footage import windows
+from epipolar_jax.footage import overlay, stage
 from epipolar_jax.footage.videos import Footage
-from epipolar_jax.rigs import lenses
 from epipolar_jax.rigs.rig import Rig
 from epipolar_jax.skeletons import Skeleton
 from epipolar_jax.triangulation.estimate import Estimate
-from epipolar_jax.visualize import document, predictions
+from epipolar_jax.visualize import document
 
 # Left-out error in shares of the person's size in the image: good below the first, useless above
 # the second.
 _GOOD, _BAD = 0.02, 0.05
 # A camera is suspected when its median error is this many times that of the others.
 _SUSPECT = 2.0
-_WORST, _TILE = 12, 300
+_WORST = 12
 _CHART = (900, 220)
 _COLORS = ("#56b4e9", "#d55e00", "#f0e442", "#00c894", "#e28cbe", "#e69f00", "#cfd8e3", "#9a6fe0")
 
@@ -40,6 +37,9 @@ def write(
   estimated: Estimate,
   left_out: np.ndarray,
   size_px: float,
+  *,
+  up: str = "z",
+  fps: float | None = None,
 ) -> list[str]:
   """Writes the page.
 
@@ -52,6 +52,8 @@ def write(
     left_out: [f, v, j], px, what a view saw against the others' point (with two views, the
       reprojection error); NaN where there is none.
     size_px: of the person in the images.
+    up: which axis of the world is up.
+    fps: frames a second, None: not known.
 
   Returns:
     The verdict, sentence by sentence.
@@ -65,6 +67,8 @@ def write(
     "<h2>By camera</h2>"
     + document.table(("camera", "median", "90 %", "seen"), _rows(rig.names, left_out)),
     "<h2>Over time</h2>" + _chart(rig.names, _median(left_out, axis=2)),
+    "<h2>In space</h2><p>Cameras have the colours of their curves; far ones are drawn nearer.</p>",
+    stage.play(estimated, rig, skeleton, _COLORS, up=up, fps=fps),
     "<h2>By joint</h2>"
     + document.table(
       ("joint", "median", "90 %", "seen"), _rows(skeleton.joints, np.moveaxis(left_out, 2, 1))
@@ -199,7 +203,7 @@ def _figures(
   for frame, images in enumerate(footage.frames()):
     view = wanted.get(frame)
     if view is not None and images[view] is not None:
-      tile = _drawn(images[view], rig, view, skeleton, estimated, frame)
+      tile = overlay.crop(images[view], rig, view, skeleton, estimated, frame)
       _, data = cv2.imencode(".jpg", cv2.cvtColor(tile, cv2.COLOR_RGB2BGR))
       source = base64.b64encode(data.tobytes()).decode()
       caption = html.escape(f"frame {frame}, {rig.names[view]}")
@@ -209,47 +213,3 @@ def _figures(
       )
     if frame >= max(wanted):
       return
-
-
-def overlay(
-  path: pathlib.Path, footage: Footage, rig: Rig, skeleton: Skeleton, estimated: Estimate
-) -> int | None:
-  """Writes the middle frame with a person in every view, the skeleton over it.
-
-  Returns:
-    Its number; None, and no file, where nobody was found.
-  """
-  found = np.flatnonzero(estimated.valid[:, 0].any(axis=-1))
-  if not len(found):
-    return None
-  frame = int(found[len(found) // 2])
-  images = next(itertools.islice(footage.frames(frame), 1))
-  tiles = [
-    _drawn(image, rig, view, skeleton, estimated, frame)
-    for view, image in enumerate(images)
-    if image is not None
-  ]
-  columns = min(len(tiles), 4)
-  tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
-  rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
-  sheet = cv2.resize(np.vstack(rows), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-  predictions.write_png(path, sheet)
-  return frame
-
-
-def _drawn(image, rig: Rig, view: int, skeleton: Skeleton, estimated: Estimate, frame: int):
-  """The part of an image around the person, with the triangulated skeleton."""
-  valid = estimated.valid[frame, 0]
-  places = judging.project(rig.cameras[view], estimated.points[frame, 0])
-  places = rig.lenses[view].distort(places, np.asarray(rig.cameras.intrinsics[view]))
-  valid = valid & np.isfinite(places).all(axis=-1)
-  size, high, wide = 2 * _TILE, *image.shape[:2]
-  centre, side = np.array([wide - 1, high - 1]) / 2, float(max(high, wide))
-  if valid.any():
-    centre, side = windows.around(places, valid, margin=1.5)
-  matrix = windows.affine(centre, np.array(max(side, 1.0)), size=size)
-  none = lenses.Pinhole()
-  tile = windows.cut(image, none, np.eye(3), matrix, size=size)
-  drawn = places @ matrix[:, :2].T + matrix[:, 2]
-  predictions.draw_limbs(tile, drawn, valid, skeleton, thickness=3)
-  return tile

@@ -2,28 +2,27 @@
 
 import concurrent.futures
 import dataclasses
+import functools
 import os
 from collections.abc import Sequence
 
 import numpy as np
 
-from epipolar_jax.footage import windows
+from epipolar_jax.footage import trained, windows
 from epipolar_jax.footage.detector import Detector
 from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.keypoints.observations import Observations
 from epipolar_jax.rigs.rig import Rig
 from epipolar_jax.triangulation import estimate
 
-# Side of a window in sides of the joints' own box.
-MARGIN = 1.35
-# A window is never smaller than this share of the skeleton's size at its distance.
-_LEAST_SIDE = 0.4
 # A joint counts for the windows where its view scores this, and two views agree.
 _LEAST_SCORE = 0.2
 _FEWEST_JOINTS = 6
 # Windows are cut again when their joints want another: centre moved by this share of the side, or
 # another side by this factor.
 _MOVED, _RESIZED = 0.08, 1.18
+# Share of the skeleton's size that a body's box has, where it is looked for in an image.
+_TYPICAL = 0.85
 # Rounds of cutting and detecting: the whole image, each view's own box, the box in space, its own.
 _ROUNDS = 4
 
@@ -68,6 +67,8 @@ class Tracker:
   def __init__(self, detector: Detector, rig: Rig):
     self._detector = detector
     self._rig = rig
+    # Of a small skeleton a third.
+    self._fewest = min(_FEWEST_JOINTS, -(-detector.skeleton.num_joints // 3))
     self._cameras = Cameras(*(np.asarray(x, np.float64) for x in _arrays(rig.cameras)))
     self._pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
 
@@ -84,13 +85,14 @@ class Tracker:
       What was found, and the last pose for the next frames.
     """
     size = len(frames), len(self._rig.names)
-    whole = np.array([[_whole(image) for image in images] for images in frames])
-    start = whole if last is None else np.stack([self._around(last, f) for f in frames])
-    boxes, every = np.where(np.isnan(whole), np.nan, start), np.arange(size[0])
+    fresh = functools.cache(lambda: self._fresh(frames))
+    start = fresh() if last is None else np.stack([self._around(last, f) for f in frames])
+    missing = np.array([[image is None for image in images] for images in frames])
+    boxes, every = np.where(missing[..., None], np.nan, start), np.arange(size[0])
     state = self._detect(frames, boxes, every, None)
     for _ in range(_ROUNDS - 1):
       poses = self._poses(state)
-      wanted = self._wanted(frames, boxes, whole, state, poses)
+      wanted = self._wanted(frames, boxes, fresh, state, poses)
       again = np.flatnonzero(_differ(boxes, wanted).any(axis=1))
       if not len(again):
         break
@@ -108,11 +110,9 @@ class Tracker:
     """(maps [f, v, h, w, j], joints [f, v, j, 2], score [f, v, j]), renewed where `which`."""
     joints = self._detector.skeleton.num_joints
     places = [(f, v) for f in which for v in range(boxes.shape[1]) if np.isfinite(boxes[f, v, 2])]
-    crops = list(
-      self._pool.map(lambda at: self._cut(frames[at[0]][at[1]], boxes[at], at[1]), places)
-    )
-    side = self._detector.size
-    found = self._detector.maps(np.array(crops, np.uint8).reshape(-1, side, side, 3))
+    crops = self._pool.map(lambda at: self._cut(frames[at[0]][at[1]], boxes[at], at[1]), places)
+    # The network takes the first while the others are cut.
+    found = self._detector.maps(crops)
     uv, score = self._detector.decode(found)
     if state is None:
       maps = np.zeros((*boxes.shape[:2], *found.shape[1:]), np.float32)
@@ -152,31 +152,47 @@ class Tracker:
     for points, good in zip(found.points[:, 0], certain):
       extent = np.ptp(points[good], axis=0).max() if good.any() else 0.0
       size = self._detector.skeleton.size_mm
-      plausible = good.sum() >= _FEWEST_JOINTS and 0.1 * size < extent < 2.0 * size
+      plausible = good.sum() >= self._fewest and 0.1 * size < extent < 2.0 * size
       poses.append(Pose(points, good) if plausible else None)
     return poses
 
   def _around(self, pose: Pose, images) -> np.ndarray:
     """Windows [v, 3] of a pose; NaN where it is behind a camera or outside its image."""
-    points = pose.points[pose.good]
     boxes = np.full((len(images), 3), np.nan)
-    k, r, t = _arrays(self._cameras)
+    size_mm = self._detector.skeleton.size_mm
     for view, image in enumerate(images):
-      x = points @ r[view].T + t[view]
-      if image is None or (x[:, 2] <= 0).any():
+      if image is None:
         continue
-      uv = x[:, :2] / x[:, 2:] @ k[view][:2, :2].T + k[view][:2, 2]
-      centre, side = windows.around(uv, np.ones(len(uv), bool), margin=MARGIN)
-      focal = np.sqrt(abs(np.linalg.det(k[view][:2, :2])))
-      least = _LEAST_SIDE * self._detector.skeleton.size_mm * focal / np.median(x[:, 2])
-      side = max(side, least)
-      high, wide = image.shape[:2]
-      inside = (centre + side / 2 > 0).all() and (centre - side / 2 < [wide, high]).all()
-      if inside:
-        boxes[view] = *centre, side
+      camera = (x[view] for x in _arrays(self._cameras))
+      wh = image.shape[1::-1]
+      box = windows.around_pose(pose.points[pose.good], *camera, size_mm=size_mm, size_wh=wh)
+      if box is not None:
+        boxes[view] = *box[0], box[1]
     return boxes
 
-  def _wanted(self, frames, boxes, whole, state, poses) -> np.ndarray:
+  def _fresh(self, frames) -> np.ndarray:
+    """Windows [f, v, 3] without any knowledge: whole images, or where the detector finds most."""
+    whole = np.array([[_whole(image) for image in images] for images in frames])
+    if not self._detector.searches:
+      return whole
+    first = np.stack([self._searched(view, frames[0][view]) for view in range(whole.shape[1])])
+    return np.where(np.isnan(whole), np.nan, first)
+
+  def _searched(self, view: int, image: np.ndarray | None) -> np.ndarray:
+    """The window [3] of one image, of the size that a body has there, with the best joints."""
+    if image is None:
+      return np.full(3, np.nan)
+    k, r, t = (x[view] for x in _arrays(self._cameras))
+    depth = (r @ _middle(self._cameras) + t)[2]
+    focal = np.sqrt(abs(np.linalg.det(k[:2, :2])))
+    size = _TYPICAL * windows.MARGIN * self._detector.skeleton.size_mm
+    side = size * focal / depth if depth > 0 else np.inf
+    places = trained.tiles(image.shape[1::-1], side)
+    crops = list(self._pool.map(lambda box: self._cut(image, box, view), places))
+    _, score = self._detector.decode(self._detector.maps(np.stack(crops)))
+    return places[np.argmax(score.mean(axis=1))]
+
+  def _wanted(self, frames, boxes, fresh, state, poses) -> np.ndarray:
     """The windows [f, v, 3] that what was found in the last ones asks for."""
     _, own, score = state
     known = [i for i, pose in enumerate(poses) if pose is not None]
@@ -186,29 +202,33 @@ class Tracker:
         pose = poses[min(known, key=lambda i: abs(i - f))]
       if pose is not None:
         wanted[f] = self._around(pose, frames[f])
-      elif (boxes[f] == whole[f])[np.isfinite(whole[f])].all():
-        for view in np.flatnonzero(np.isfinite(whole[f, :, 2])):
+      elif (boxes[f] == fresh()[f])[np.isfinite(fresh()[f])].all():
+        for view in np.flatnonzero(np.isfinite(fresh()[f, :, 2])):
           good = score[f, view] > _LEAST_SCORE
-          if good.sum() >= _FEWEST_JOINTS:
-            centre, side = windows.around(own[f, view], good, margin=MARGIN)
+          if good.sum() >= self._fewest:
+            centre, side = windows.around(own[f, view], good, margin=windows.MARGIN)
             wanted[f, view] = *centre, max(side, 1.0)
       else:
-        wanted[f] = whole[f]
+        wanted[f] = fresh()[f]
     return wanted
 
   def _fuse(self, maps, own, own_score, boxes) -> tuple[np.ndarray, np.ndarray]:
     if self._detector.gain == 0:
       return own, own_score
     fused, score = np.full_like(own, np.nan), np.zeros_like(own_score)
-    for f, seen in enumerate(np.isfinite(boxes[:, :, 2])):
+
+    def one(f: int, seen: np.ndarray) -> None:
       if seen.sum() < 2:
         fused[f], score[f] = own[f], own_score[f]
-        continue
+        return
       matrices = self._matrix(np.where(seen[:, None], boxes[f], [0.0, 0.0, 1.0]))
       k, r, t = _arrays(self._cameras)
       uv, mass = self._detector.fuse(maps[f], seen, Cameras(_homogeneous(matrices) @ k, r, t))
       fused[f] = np.where(seen[:, None, None], _to_image(uv, matrices[:, None]), np.nan)
-      score[f] = np.clip(mass, 0.0, 1.0) * own_score[f]
+      score[f] = mass
+
+    # A frame's fusion is a loop over pairs of views, which XLA runs on one core.
+    list(self._pool.map(one, range(len(own)), np.isfinite(boxes[:, :, 2])))
     return fused, score
 
 
@@ -221,6 +241,15 @@ def _whole(image: np.ndarray | None) -> tuple[float, float, float]:
     return np.nan, np.nan, np.nan
   high, wide = image.shape[:2]
   return (wide - 1) / 2, (high - 1) / 2, float(max(wide, high))
+
+
+def _middle(cameras: Cameras) -> np.ndarray:
+  """The point [3] nearest to the optical axes of all cameras."""
+  _, r, t = _arrays(cameras)
+  centres = -np.einsum("vij,vi->vj", r, t)
+  across = np.eye(3) - r[:, 2, :, None] * r[:, 2, None, :]
+  right = np.einsum("vij,vj->i", across, centres)
+  return np.linalg.lstsq(across.sum(axis=0), right, rcond=None)[0]
 
 
 def _to_image(uv: np.ndarray, matrix: np.ndarray) -> np.ndarray:

@@ -16,6 +16,8 @@ device_part = multiview.device_part
 def open_split(config: ml_collections.ConfigDict, split: str) -> Sequence[dict[str, Any]]:
   """Random access to the stored examples of one split, in the skeleton of the network."""
   source = datasets.open_split(config.data, split)
+  if config.data.name == "footage":
+    datasets.check_joints(config.data, skeletons.of_model(config.model))
   union = config.data.name == "h36m" and skeletons.of_model(config.model) == skeletons.UNION_20
   return subsets.UnionJoints(source) if union else source
 
@@ -65,6 +67,7 @@ def eval_batches(
   *,
   shard_index: int = 0,
   shard_count: int = 1,
+  box_error: float = 0.0,
 ) -> Iterator[Batch]:
   """A split once, in order, unaugmented; the last batch is padded with `valid` False.
 
@@ -73,6 +76,7 @@ def eval_batches(
     source: of the split.
     shard_index: of this process in the job.
     shard_count: of all; each yields its part of every batch, and all as many batches.
+    box_error: share of its side by which a box is off, see `multiview.eval_batches`.
 
   Raises:
     ValueError: the batch does not divide by the number of shards, or there is no such shard.
@@ -86,6 +90,7 @@ def eval_batches(
     shard_index=shard_index,
     shard_count=shard_count,
     load=_loader(config, train=False),
+    box_error=box_error,
   )
 
 

@@ -1,5 +1,7 @@
 """Opens (and if need be makes) a data set by the name in its config."""
 
+import importlib.util
+import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import ml_collections
 import tensorflow_datasets as tfds
 
+from epipolar_jax import skeletons
 from epipolar_jax.inputs import fields, pictures, subsets
 
 Source = Sequence[dict[str, Any]]
@@ -55,6 +58,39 @@ def read(prepared: tfds.core.DatasetBuilder, split: str) -> Source:
   return prepared.as_data_source(split, decoders={"image": _Encoded()})
 
 
+def check_format() -> None:
+  """Refuses to work without the package that reads and writes the files of data sets.
+
+  Raises:
+    MissingDataError: it is not installed, as on Windows, where pip leaves it out.
+  """
+  if importlib.util.find_spec("array_record") is None:
+    raise MissingDataError(
+      "data sets are stored as ArrayRecord, and the package array_record is not installed. It has "
+      "wheels for Linux and for macOS on Apple silicon, none for Windows: use WSL there; elsewhere "
+      "pip install array_record"
+    )
+
+
+def _check_builders() -> None:
+  """Refuses another package called `data`, as many projects have one.
+
+  Raises:
+    MissingDataError: `data` is not this project's, or there is none.
+  """
+  try:
+    found = importlib.util.find_spec("data.opening")
+    other = importlib.util.find_spec("data")
+  except ModuleNotFoundError:
+    found = other = None
+  if found is None:
+    where = "none is found" if other is None else f"found is {other.origin or other.name}"
+    raise MissingDataError(
+      "data sets are opened by the package `data` at the root of this project's repository, which "
+      f"pip does not install; {where}: run from that root, or name it first in PYTHONPATH"
+    )
+
+
 def open_split(config: ml_collections.ConfigDict, split: str) -> Source:
   """Random access to the stored examples of one split; prepares the data set the first time.
 
@@ -66,13 +102,13 @@ def open_split(config: ml_collections.ConfigDict, split: str) -> Source:
     A sequence of dicts with the pictures (`pictures.Jpeg`) and all labels of one frame each.
 
   Raises:
-    ValueError: if there is no such data set or split.
-    MissingDataError: if the data cannot be made here and are missing.
+    ValueError: if there is no such split, or the name is none of a folder.
+    MissingDataError: the data cannot be made here and are missing; or the package array_record, or
+      this project's `data`, is.
   """
-  makers = {"synthetic": _synthetic, "h36m": _h36m, "rhd": _rhd}
-  if config.name not in makers:
-    raise ValueError(f"data.name is {config.name!r}; allowed: {', '.join(sorted(makers))}")
-  return makers[config.name](config, split)
+  check_format()
+  _check_builders()
+  return DATASETS.get(config.name, _own)(config, split)
 
 
 def _synthetic(config: ml_collections.ConfigDict, split: str) -> Source:
@@ -113,3 +149,61 @@ def _rhd(config: ml_collections.ConfigDict, split: str) -> Source:
     return read(builder.open_split(config.dir, split), split)
   except FileNotFoundError as error:
     raise MissingDataError(str(error)) from error
+
+
+def _footage(config: ml_collections.ConfigDict, split: str) -> Source:
+  """One's own recordings, by their name."""
+  name = config.footage.name
+  command = "python -m data.footage.builder --name NAME --videos ... --cameras ... --labels ..."
+  return _folder(pathlib.Path(config.dir) / "footage", "data.footage.name", name, split, command)
+
+
+def check_joints(config: ml_collections.ConfigDict, skeleton: skeletons.Skeleton) -> None:
+  """Makes sure that a network of a skeleton learns the joints of one's own recordings.
+
+  Args:
+    config: the `data` group, whose data set is there.
+    skeleton: of the network. Its tree, pairs and size may be others than the data set's.
+
+  Raises:
+    ValueError: its joints are others, or in another order.
+  """
+  from data import files, opening
+
+  folder = opening.newest(pathlib.Path(config.dir) / "footage" / config.footage.name)
+  stored = json.loads(files.read_text(folder / "metadata.json"))["skeleton"]
+  if list(skeleton.joints) != stored["joints"]:
+    raise ValueError(
+      f"{folder} labels {', '.join(stored['joints'])}; model.skeleton {skeleton.name} has "
+      f"{', '.join(skeleton.joints)}. Set model.skeleton={folder.parent / 'skeleton.toml'}"
+    )
+
+
+def _own(config: ml_collections.ConfigDict, split: str) -> Source:
+  """A data set of one's own, prepared in the folder of its name by whatever builder."""
+  help = (
+    f"Known by name: {', '.join(sorted(DATASETS))}; data/README.md says how to prepare your own"
+  )
+  return _folder(pathlib.Path(config.dir), "data.name", config.name, split, help)
+
+
+def _folder(folder: pathlib.Path, field: str, name: str, split: str, help: str) -> Source:
+  from data import opening
+
+  if not name or pathlib.PurePath(name).name != name:
+    raise ValueError(f"{field} is {name!r}: it should be the name of a folder in {folder}")
+  found = opening.newest(folder / name)
+  if found is None:
+    raise MissingDataError(
+      f"{field} is {name!r}, and there is no prepared data set in {folder / name}. {help}"
+    )
+  prepared = opening.open_folder(found)
+  if split not in prepared.info.splits:
+    raise ValueError(
+      f"{found} has no split {split!r}; it has {', '.join(sorted(prepared.info.splits))}"
+    )
+  return read(prepared, split)
+
+
+# By `data.name`; any other name is that of a folder in `data.dir`.
+DATASETS = {"synthetic": _synthetic, "h36m": _h36m, "rhd": _rhd, "footage": _footage}

@@ -19,6 +19,8 @@ PER_VIEW = (
   *("image", "intrinsics", "rotation", "translation", "joints_2d", "visible"),
   *("box_center", "box_size", "occluded"),
 )
+# Cameras and joints are float32: further from the origin than this a mm is lost in every number.
+_FARTHEST_MM = 1e7
 # Without these no crop can be cut and no joint be projected.
 _FINITE = ("intrinsics", "rotation", "translation", "box_center", "box_size")
 
@@ -83,6 +85,17 @@ def problem(example: dict[str, Any]) -> str:
     return (
       f"box_size of view {view} is {sizes[view]:g} px; it must be positive: leave the frame out, "
       "or give the whole picture as the box"
+    )
+  center = np.einsum("vji,vj->vi", example["rotation"], example["translation"])
+  far = np.linalg.norm(center, axis=-1)
+  if (far > _FARTHEST_MM).any():
+    view = int(np.argmax(far))
+    step = np.spacing(np.float32(far[view]))
+    return (
+      f"the camera of view {view} stands {far[view] / 1e6:,.0f} km from the world's origin; at "
+      f"most {_FARTHEST_MM / 1e6:g} km, since float32 has steps of {step:.0f} mm there: move the "
+      "origin into the scene (subtract one point from joints_3d and from the cameras' centres, in "
+      "float64, before they are stored)"
     )
   return ""
 

@@ -9,6 +9,8 @@ dict of numpy arrays with leading axes b (frames) and v (views):
     joints_2d is 0, and joints_3d may be NaN
   occluded [b v]                   subject, frame, action [b]
   damaged [b] if the data set marks frames whose labels are wrong
+  label_weight [b v j] if the data set says how much its labels count, 0..1
+  present [b v] if some of its frames lack views: False where a view only fills the place
 """
 
 import functools
@@ -26,6 +28,9 @@ Batch = dict[str, np.ndarray]
 Frame = dict[str, np.ndarray | list[pictures.Cut]]
 # (example, augmentation, rng, size=...) -> the frame.
 LoadFrame = Callable[..., Frame]
+_BOX_SEED = 0  # of the errors of boxes in an evaluation
+# Of data sets that have them.
+_OPTIONAL = ("damaged", "label_weight", "present")
 _COPIED = ("intrinsics", "rotation", "translation", "occluded", "subject", "frame", "action")
 
 
@@ -118,6 +123,7 @@ def eval_batches(
   shard_index: int = 0,
   shard_count: int = 1,
   load: LoadFrame | None = None,
+  box_error: float = 0.0,
 ) -> Iterator[Batch]:
   """Yields a split once, in order, unaugmented; the last batch is padded with `valid` False.
 
@@ -133,6 +139,8 @@ def eval_batches(
     shard_index: of this process.
     shard_count: of all; shard i has frames i, i + n, ... of each batch.
     load: makes a frame of a stored example; `load_frame` unless given.
+    box_error: share of a box's side by which boxes are off, as a detector's are: each view's moves
+      and grows by up to it, the same in every pass.
 
   Raises:
     ValueError: the batch does not divide by the number of shards, or there is no such shard.
@@ -143,7 +151,7 @@ def eval_batches(
       f"eval.batch_size {batch_size} cannot be dealt out to {shard_count} processes evenly"
     )
   load = load or load_frame
-  nothing = crops.Augmentation()
+  boxes = crops.Augmentation(scale_factor=box_error, translation_factor=box_error)
   picked = np.arange(len(source))
   if 0 < max_frames < len(source):
     picked = np.linspace(0, len(source) - 1, max_frames).round().astype(int)
@@ -152,9 +160,9 @@ def eval_batches(
   places = np.arange(shard_index, -(-count // batch_size) * batch_size, shard_count)
 
   def make(place: int) -> Frame:
-    frame = load(
-      source[int(picked[min(place, count - 1)])], nothing, np.random.default_rng(0), size=size
-    )
+    # Of the frame alone: neither batches nor processes change what is drawn for it.
+    index = int(picked[min(place, count - 1)])
+    frame = load(source[index], boxes, np.random.default_rng((_BOX_SEED, index)), size=size)
     return frame | {"valid": np.asarray(place < count)}
 
   data = grain.MapDataset.source(places).map(make)
@@ -255,8 +263,10 @@ def load_frame(
       raise ValueError("mirroring exchanges left and right: give the skeleton of the joints")
     swap = list(skeleton.flip_order)
     joints_2d, joints_3d, labelled = joints_2d[:, swap], joints_3d[swap], labelled[:, swap]
-  copied = (*_COPIED, "damaged") if "damaged" in example else _COPIED
+  copied = (*_COPIED, *(name for name in _OPTIONAL if name in example))
   frame = {name: np.asarray(example[name]) for name in copied}
+  if mirror and "label_weight" in frame:
+    frame["label_weight"] = frame["label_weight"][:, swap]
   frame |= {
     "crop": np.stack(affines),
     "joints_2d": joints_2d,

@@ -8,7 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from epipolar_jax.geometry.cameras import Cameras
-from epipolar_jax.models import attention, fusion, joint_fusion, pose_resnet
+from epipolar_jax.models import attention, pose_resnet
+from epipolar_jax.models.fusion import features as feature_fusion
+from epipolar_jax.models.fusion import heatmaps as heatmap_fusions
+from epipolar_jax.models.fusion import lines as epipolar_lines
 
 STRIDE = 4
 
@@ -36,16 +39,16 @@ class EpipolarPose(nn.Module):
     source_backbone: of every view as it is looked at, when that has a network of its own (the
       original's SHARE_WEIGHTS False); None: `backbone`.
     late_source: parity: the early fusion looks at unfused late features of the other view, as in
-      the reference (whose late fusion of "both" sees them too; costs a second pass, and needs equal
+      the original (whose late fusion of "both" sees them too; costs a second pass, and needs equal
       channels: ResNet-50 and up at width 1), instead of early features like its own.
-    lines: of `fusion.sample_lines`.
+    lines: of `fusion.lines.sample_lines`.
     consistency: also returns what the consistency losses need, of the last fusion.
   """
 
   backbone: pose_resnet.PoseResNet
-  early_fusion: fusion.EpipolarFusion | None = None
-  late_fusion: fusion.EpipolarFusion | None = None
-  heatmap_fusion: joint_fusion.JointFusion | None = None
+  early_fusion: feature_fusion.EpipolarFusion | None = None
+  late_fusion: feature_fusion.EpipolarFusion | None = None
+  heatmap_fusion: heatmap_fusions.JointFusion | None = None
   source_backbone: pose_resnet.PoseResNet | None = None
   late_source: bool = False
   lines: str = "exact"
@@ -56,6 +59,7 @@ class EpipolarPose(nn.Module):
     images: jax.Array,
     cameras: Cameras,
     source: jax.Array | None = None,
+    present: jax.Array | None = None,
     *,
     train: bool,
   ) -> dict[str, jax.Array]:
@@ -64,16 +68,18 @@ class EpipolarPose(nn.Module):
     Args:
       images: [b, v, h, w, 3], normalised; h and w multiples of 32.
       cameras: [b, v], of these images, t_cw in mm.
-      source: [b, v, m], the views each view looks at (`fusion.choose_sources`); what it finds in
+      source: [b, v, m], the views each view looks at (`lines.choose_sources`); what it finds in
         them is averaged. None: the nearest.
+      present: [b, v], False for views that only fill a place: nothing is taken from them. None: all
+        are there.
       train: normalise by batch statistics.
 
     Returns:
       heatmaps: [b, v, h/4, w/4, j] float32; with fusion also `source` [b, v, m], and with fused
       features match [b, v, m, h/4, w/4, 2], the best match of each pixel in each source view, in
-      feature pixels of that view. With `consistency` also the fields of `fusion.Consistency`,
-      [b, v, m, p, ...]. With `mutable=["intermediates"]` the last fusion of features leaves
-      `weights`, [b, v, m, p, k], of the samples on each pixel's line.
+      feature pixels of that view. With `consistency` also the fields of
+      `fusion.features.Consistency`, [b, v, m, p, ...]. With `mutable=["intermediates"]` the last
+      fusion of features leaves `weights`, [b, v, m, p, k], of the samples on each pixel's line.
 
     Raises:
       ValueError: one view only, with fusion; an image size that is no multiple of 32; an option
@@ -91,13 +97,15 @@ class EpipolarPose(nn.Module):
       return {"heatmaps": self._heatmaps(self.backbone.late(early, train=train), b)}
     cameras = jax.tree.map(lambda x: x.astype(jnp.float32), cameras)
     if source is None:
-      source = jax.vmap(functools.partial(fusion.choose_sources, rule="nearest"))(cameras)
+      source = _nearest(cameras, present)
     out = {"source": source}
     if last is self.heatmap_fusion:
       maps = self._heatmaps(self.backbone.late(early, train=train), b)
-      return out | {"heatmaps": last(maps, cameras.scale(1 / STRIDE), source)}
+      # Layers need not know of absent views where all are present.
+      absent = {} if present is None else {"present": present}
+      return out | {"heatmaps": last(maps, cameras.scale(1 / STRIDE), source, **absent)}
     lines = self._lines(cameras, source, (h // STRIDE, w // STRIDE), last.num_samples)
-    fuse = functools.partial(self._fuse, pixels=pixels, lines=lines, train=train)
+    fuse = functools.partial(self._fuse, pixels=pixels, lines=lines, present=present, train=train)
     early_seen, late_seen = self._unfused(pixels, early, train)
     if self.early_fusion is not None:
       early, seen = fuse(self.early_fusion, early, early_seen)
@@ -135,14 +143,14 @@ class EpipolarPose(nn.Module):
     return late if self.late_source else early, late
 
   def _lines(self, cameras, source, size_hw, num_samples) -> _Lines:
-    find = functools.partial(fusion.fundamentals, stride=STRIDE)
+    find = functools.partial(epipolar_lines.fundamentals, stride=STRIDE)
     fundamental = jax.vmap(find)(cameras, source)
     sample = functools.partial(
-      fusion.sample_lines, size_hw=size_hw, num_samples=num_samples, lines=self.lines
+      epipolar_lines.sample_lines, size_hw=size_hw, num_samples=num_samples, lines=self.lines
     )
     return _Lines(source, fundamental, *jax.vmap(jax.vmap(jax.vmap(sample)))(fundamental))
 
-  def _fuse(self, layer, features, other, *, pixels, lines, train):
+  def _fuse(self, layer, features, other, *, pixels, lines, present, train):
     """Adds to features [b·v, h, w, c] the mean of what each view finds in its source views.
 
     The sources' features are taken from `other` if given. Also returns what the layer attended to
@@ -158,7 +166,7 @@ class EpipolarPose(nn.Module):
       return x.reshape(b * v * m, *x.shape[3:])
 
     own = jnp.broadcast_to(jnp.arange(v)[None, :, None], lines.source.shape)
-    extra = fusion.Extra(pair=join(jnp.stack([own, lines.source], axis=-1)))
+    extra = feature_fusion.Extra(pair=join(jnp.stack([own, lines.source], axis=-1)))
     if layer.compare == "rgb":
       colors = nn.avg_pool(pixels, (STRIDE, STRIDE), (STRIDE, STRIDE))
       extra = extra._replace(colors=(jnp.repeat(colors, m, axis=0), colors[index]))
@@ -172,5 +180,19 @@ class EpipolarPose(nn.Module):
       extra,
       train=train,
     )
-    fused = jnp.mean(fused.reshape(b * v, m, *fused.shape[1:]), axis=1)
+    fused = fused.reshape(b * v, m, *fused.shape[1:])
+    if present is None:
+      fused = jnp.mean(fused, axis=1)
+    else:
+      there = jnp.take_along_axis(present[:, None], lines.source, axis=2).reshape(b * v, m)
+      share = there / jnp.maximum(jnp.sum(there, axis=1, keepdims=True), 1)
+      fused = jnp.sum(fused * share[:, :, None, None, None].astype(fused.dtype), axis=1)
     return features + fused, jax.tree.map(split, (attended, consistency))
+
+
+def _nearest(cameras: Cameras, present: jax.Array | None) -> jax.Array:
+  """The view [b, v, 1] next to each view."""
+  choose = functools.partial(epipolar_lines.choose_sources, rule="nearest")
+  if present is None:
+    return jax.vmap(choose)(cameras)
+  return jax.vmap(lambda frame, there: choose(frame, present=there))(cameras, present)

@@ -14,9 +14,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from epipolar_jax import skeletons
 from epipolar_jax.models import convolutions
 
-NUM_JOINTS = 17
+JOINTS = skeletons.COCO_17.joints
+NUM_JOINTS = len(JOINTS)
 STRIDE = 4
 # (channels at width 1, stride) of MobileNetV2's blocks; all but the first expand six times.
 _BLOCKS = (
@@ -42,6 +44,7 @@ class Maps(NamedTuple):
     regress: [n, h, w, 34], (v, u) of each joint relative to a centre at this pixel, map px.
     offset: [n, h, w, 34], (v, u) from this pixel to a joint inside it, map px.
     features: [n, h, w, 24], what the heads read: after the pyramid's last ReLU.
+    hidden: [n, h, w, 96], what the heatmaps are a product of: after their head's ReLU.
   """
 
   heatmap: jax.Array
@@ -49,6 +52,7 @@ class Maps(NamedTuple):
   regress: jax.Array
   offset: jax.Array
   features: jax.Array
+  hidden: jax.Array
 
 
 class MoveNet(nn.Module):
@@ -86,11 +90,12 @@ class MoveNet(nn.Module):
     for level, (lateral, index) in enumerate(zip(reversed(laterals), (5, 2, 2))):
       x = _doubled(x) + lateral
       x = self._separable(f"pyramid_{level}", x, _LATERAL[index])
+    hidden = {name: self._separable(name, x, 96) for name in _HEADS}
     heads = {
-      name: self._convolution(f"{name}_map", self._separable(name, x, 96), channels)
+      name: self._convolution(f"{name}_map", hidden[name], channels)
       for name, channels in _HEADS.items()
     }
-    return Maps(features=x, **heads)
+    return Maps(**heads, features=x, hidden=hidden["heatmap"])
 
   def _channels(self, channels: int) -> int:
     """A multiple of 8 near width · channels, as MobileNetV2 rounds."""

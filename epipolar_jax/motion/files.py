@@ -22,14 +22,17 @@ def write(
 ) -> None:
   """Writes an estimate, `joints`, `cameras`, `fps` (NaN: unknown), `first_frame`, `unit` (mm).
 
+  `filled` is there if the estimate was smoothed.
   The file appears when it is complete; one that was there is replaced then.
   """
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_suffix(".tmp.npz")
+  filled = {} if estimate.filled is None else {"filled": estimate.filled}
   np.savez_compressed(
     temporary,
     **{name: getattr(estimate, name) for name in _ARRAYS},
+    **filled,
     joints=np.array(estimate.joints, dtype=str),
     cameras=np.array(estimate.views, dtype=str),
     fps=np.nan if fps is None else fps,
@@ -69,7 +72,7 @@ def _read(path: pathlib.Path) -> tuple[Estimate, float | None, int]:
   if not path.exists():
     raise FileNotFoundError(f"{path}: no such file")
   try:
-    arrays = npz.read(path, {*_FIELDS, "first_frame"})
+    arrays = npz.read(path, {*_FIELDS, "first_frame", "filled"})
   except ValueError as error:
     raise ValueError(f"{path} is no joints.npz of this project: {error}") from error
   missing = [name for name in _FIELDS if name not in arrays]
@@ -89,6 +92,8 @@ def _read(path: pathlib.Path) -> tuple[Estimate, float | None, int]:
     "cameras": ("U", (len(views),)),
     "fps": ("fiu", ()),
   }
+  if "filled" in arrays:
+    wanted["filled"] = ("b", shape)
   for name, (kinds, expected) in wanted.items():
     array = arrays[name]
     if array.shape != expected or array.dtype.kind not in kinds:
@@ -98,5 +103,6 @@ def _read(path: pathlib.Path) -> tuple[Estimate, float | None, int]:
   fps, first = float(arrays["fps"]), arrays.get("first_frame", np.int64(0))
   if first.shape != () or first.dtype.kind not in "iu" or not 0 <= first < 1 << 48:
     raise ValueError(f"{path}: first_frame is {first}")
-  estimate = Estimate(**{name: arrays[name] for name in _ARRAYS}, joints=joints, views=views)
+  own = {name: arrays[name] for name in _ARRAYS}
+  estimate = Estimate(**own, joints=joints, views=views, filled=arrays.get("filled"))
   return estimate, fps if np.isfinite(fps) else None, int(first)

@@ -15,7 +15,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from epipolar_jax import checkpointing, tasks
-from epipolar_jax.models import placement
+from epipolar_jax.models import fusion
 from epipolar_jax.original import lifting_names, pth_writer, torch_names
 
 
@@ -50,19 +50,17 @@ def export(
       "two networks (model.share_weights False) have no bare names: leave --bare out"
     )
   if not (separate or bare):
-    state_dict = _wrapped(state_dict, placement.PLACEMENTS[config.model.fusion.merge])
+    state_dict = _wrapped(state_dict, fuses=bool(fusion.of_model(config.model).layers))
   tree = state_dict if bare else {"model": state_dict}
   pth_writer.write(output, tree, file_format=file_format)
   count = sum(x.size for x in {id(x): x for x in state_dict.values()}.values())
   return f"Wrote {output}: {len(state_dict)} tensors, {count:,} numbers."
 
 
-def _wrapped(
-  state_dict: dict[str, np.ndarray], place: placement.Placement
-) -> dict[str, np.ndarray]:
+def _wrapped(state_dict: dict[str, np.ndarray], *, fuses: bool) -> dict[str, np.ndarray]:
   """The names of the original's model: one network, or the same one twice, and its lifter."""
   two = (torch_names.REFERENCE_WRAPPER, torch_names.SOURCE_WRAPPER)
-  owners = two if place.fuses else two[1:]
+  owners = two if fuses else two[1:]
   lifter = {k: x for k, x in state_dict.items() if lifting_names.to_ours(k.rpartition(".")[0])}
   rest = {key: x for key, x in state_dict.items() if key not in lifter}
   named = {f"liftingnet.module.{key}": x for key, x in lifter.items()}

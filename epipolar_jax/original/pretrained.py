@@ -3,12 +3,13 @@
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from epipolar_jax import checkpointing, skeletons
+from epipolar_jax.models import pose_movenet
 from epipolar_jax.original import pth, safetensors, torch_names
 
 # Parts that a file of a single-view pose network has not, at the top of our tree or inside a
@@ -197,13 +198,21 @@ def _for_both(filled: dict[torch_names.Path, Any], flat: dict[torch_names.Path, 
   return {path: x for path, x in copies.items() if path in flat} | filled
 
 
-def initialize(variables: Any, init: str, *, say: Callable[[str], None] = print) -> Any:
+def initialize(
+  variables: Any,
+  init: str,
+  *,
+  joints: Sequence[str] = (),
+  say: Callable[[str], None] = print,
+) -> Any:
   """Replaces fresh variables as `config.model.init` asks.
 
   Args:
     variables: {"params", "batch_stats"} of our network, initialised.
     init: "" for none, "imagenet:PATH" or "pose:PATH" of a .pth or .safetensors file,
-      "checkpoint:FOLDER" of a checkpoint or run of this project.
+      "checkpoint:FOLDER" of a checkpoint or run of this project, "movenet:NAME" of a shipped
+      network, for backbones of that kind.
+    joints: of the network; MoveNet's heatmaps are taken over by name.
     say: told what was loaded and, loudly, what was not.
 
   Returns:
@@ -215,10 +224,17 @@ def initialize(variables: Any, init: str, *, say: Callable[[str], None] = print)
   if not init:
     return variables
   kind, _, path = init.partition(":")
-  if kind not in ("imagenet", "pose", "checkpoint") or not path:
+  if kind not in ("imagenet", "pose", "checkpoint", "movenet") or not path:
     raise ValueError(
-      f"model.init is {init!r}; allowed: '', imagenet:FILE, pose:FILE, checkpoint:FOLDER"
+      f"model.init is {init!r}; allowed: '', imagenet:FILE, pose:FILE, checkpoint:FOLDER, "
+      "movenet:lightning, movenet:thunder"
     )
+  if kind == "movenet":
+    variables, fresh = pose_movenet.load(variables, path, tuple(joints))
+    say(f"Initialised with MoveNet {path}'s weights.")
+    if fresh:
+      say(f"Not among its joints, start afresh: {', '.join(fresh)}")
+    return variables
   path = pathlib.Path(path).expanduser()
   if kind == "checkpoint" or (kind == "pose" and path.is_dir()):
     return _from_checkpoint(variables, path, say)

@@ -1,4 +1,4 @@
-"""Devices: the only file that knows how many there are."""
+"""Devices: programs mapped over them, batches dealt out to them, results gathered."""
 
 import collections
 import itertools

@@ -71,8 +71,13 @@ def _start(main: Main, argv: list[str]) -> None:
     process_id=_PROCESS_ID.value,
   )
   compilation_cache.enable()
-  name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
-  main(_CONFIG.value, pathlib.Path(_WORKDIR.value or f"runs/{name}"))
+  main(_CONFIG.value, pathlib.Path(_WORKDIR.value or f"runs/{_run_name(_config_file(sys.argv))}"))
+
+
+def _run_name(config_file: str) -> str:
+  """configs/lifting_rhd.py is lifting_rhd, configs/lifting_rhd.py:residual lifting_rhd_residual."""
+  path, _, argument = config_file.partition(".py:")
+  return pathlib.Path(path).stem + (f"_{argument}" if argument else "")
 
 
 def guarded(main: Callable[[], None]) -> None:
@@ -142,7 +147,7 @@ def _parse(argv: list[str]) -> list[str]:
     if "--debug" in argv:
       raise
     _end(_wrong_field(argv, error))
-  except flags.Error as error:
+  except (ValueError, flags.Error) as error:
     _end(f"{error}\n(--help lists the options.)")
 
 

@@ -1,13 +1,16 @@
-"""What is trained: one `Task` per kind of problem, built by `config.task`."""
+"""What is trained and evaluated: one `Task` per kind of problem, chosen by `config.task`."""
 
 import ml_collections
 
-from epipolar_jax.tasks import lifting, lifting_network, multiview
+from epipolar_jax.tasks import lifting, multiview
 from epipolar_jax.tasks import task as task_module
+from epipolar_jax.tasks.lifting import network
 
 Task = task_module.Task
-choose = task_module.choose
-LIFTING = tuple(lifting_network.KINDS)
+Evaluation = task_module.Evaluation
+
+# A new kind of problem is one function and one line here.
+TASKS = {"multiview": multiview.build} | dict.fromkeys(network.KINDS, lifting.build)
 
 
 def build(config: ml_collections.ConfigDict, *, axis_name: str | None) -> Task:
@@ -18,7 +21,6 @@ def build(config: ml_collections.ConfigDict, *, axis_name: str | None) -> Task:
     axis_name: of the device axis that BN statistics are synchronised over; None for one device.
 
   Raises:
-    ValueError: if `config.task` is unknown.
+    ValueError: if `config.task` is unknown, or an option that the task does not know.
   """
-  builders = {"multiview": multiview.build} | dict.fromkeys(LIFTING, lifting.build)
-  return task_module.choose(builders, config.task, "task")(config, axis_name)
+  return task_module.choose(TASKS, config.task, "task")(config, axis_name)

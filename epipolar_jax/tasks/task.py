@@ -1,7 +1,7 @@
-"""`Task`: the pure functions that training and evaluation are made of, whatever is trained."""
+"""`Task`: all that training and evaluation need to know of one kind of problem."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -12,14 +12,53 @@ from epipolar_jax.geometry.cameras import Cameras
 
 Variables = dict[str, Any]
 Batch = dict[str, jax.Array]
+Arrays = dict[str, Any]
+Summary = dict[str, Any]
+Rows = dict[tuple[str, ...], Summary]
 
 # Of torchvision's ImageNet models, for RGB in [0, 1]; [b v h w 3].
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32).reshape(1, 1, 1, 1, 3)
 _STD = np.array([0.229, 0.224, 0.225], np.float32).reshape(1, 1, 1, 1, 3)
 
 
+class Evaluation(NamedTuple):
+  """How predictions of a task become numbers and images; the options of a config are bound already.
+
+  Attributes:
+    run: (predict, batch) -> arrays (or dicts of them) with a leading frame axis, on the host;
+      `predict` takes a host batch.
+    labels: fields of a batch that `summarize` and `picture` need; those a data set has are kept.
+    summarize: (predicted, labels) -> JSON-ready numbers of all frames of a split.
+    columns: headings over numbers -> key of a row; columns of counts that are all 0 are left out.
+    rows: (split, summary) -> rows of the table, by what names them.
+    logged: keys of the summary that training logs as `eval/KEY`; the first is told in words.
+    protocol: says in words what the numbers mean.
+    picture: (images, predicted, labels) -> RGB picture of some frames, or None if there is none.
+    film: (images, predicted, labels, fps, hold_s) -> RGB pictures of a film, or None.
+    legend: text below the printed table.
+    names: headings of the printed table over what names a row.
+    check: raises ValueError if the options do not fit an example of the split.
+    boxes_off: how a second pass is evaluated, whose boxes are off by `eval.box_error`; None where
+      there is none.
+  """
+
+  run: Callable[[Callable[[Arrays], Arrays], Arrays], Arrays]
+  labels: tuple[str, ...]
+  summarize: Callable[[Arrays, Arrays], Summary]
+  columns: dict[str, str]
+  rows: Callable[[str, Summary], Rows]
+  logged: tuple[str, ...]
+  protocol: dict[str, Any]
+  picture: Callable[[np.ndarray, Arrays, Arrays], np.ndarray] | None
+  film: Callable[..., Iterator[np.ndarray]] | None = None
+  legend: str = ""
+  names: tuple[str, ...] = ("split",)
+  check: Callable[[Arrays], None] = lambda example: None
+  boxes_off: "Evaluation | None" = None
+
+
 class Task(NamedTuple):
-  """Pure functions that training and evaluation are made of.
+  """One kind of problem: pure functions for training, and its evaluation.
 
   Attributes:
     init: key -> variables.
@@ -28,6 +67,7 @@ class Task(NamedTuple):
       on every device: `frame_keys` makes one for each frame of it.
     predict: (variables, batch) -> arrays with a leading frame axis.
     meta: JSON-like description of what a checkpoint of this task must agree with.
+    evaluation: of its predictions.
     inspect: like `predict`, and what the network saw on the way: heatmaps [b v h w j] and, with
       fusion, source [b v m], the views each view looks at, others [b v n], the views it can be
       shown looking at, and weights [b v n p k] of the samples on their epipolar lines, or, where
@@ -39,6 +79,7 @@ class Task(NamedTuple):
   loss: Callable[[Variables, Batch, jax.Array], tuple[jax.Array, jax.Array, Any]]
   predict: Callable[[Variables, Batch], dict[str, jax.Array]]
   meta: dict[str, Any]
+  evaluation: Evaluation
   inspect: Callable[[Variables, Batch], dict[str, jax.Array]] | None = None
 
 

@@ -20,7 +20,8 @@ from ml_collections import config_flags
 
 from epipolar_jax import models, tasks
 from epipolar_jax.geometry.cameras import Cameras
-from epipolar_jax.models import fusion, layers
+from epipolar_jax.models import layers
+from epipolar_jax.models.fusion import features
 
 ATTENTION = "attention"
 
@@ -67,7 +68,7 @@ def measure(config: Any, *, views: int) -> dict[str, Part]:
     out = call(*args, **kwargs)
     added = _count(context.module, args, out) if context.method_name == "__call__" else Part()
     if added.macs or added.normalised:
-      attends = isinstance(context.module, fusion.EpipolarFusion)
+      attends = isinstance(context.module, features.EpipolarFusion)
       found[ATTENTION if attends else _part(context.module.path)] += added
     return out
 
@@ -122,10 +123,10 @@ def _init(config: Any, views: int):
 
 def _count(module: nn.Module, args: tuple[Any, ...], out: Any) -> Part:
   """What one call of a module takes by itself, without the modules inside it."""
-  if isinstance(module, fusion.EpipolarFusion):
+  if isinstance(module, features.EpipolarFusion):
     return Part(macs=_attention(module, *args[:3]))
   if isinstance(module, layers.BatchNorm):
-    known = not isinstance(module.parent, fusion.EpipolarFusion)
+    known = not isinstance(module.parent, features.EpipolarFusion)
     return Part(normalised=out.size if known else 0)
   if not isinstance(module, (layers.Conv, layers.ConvTranspose, nn.Dense)):
     return Part()
@@ -139,7 +140,7 @@ def _count(module: nn.Module, args: tuple[Any, ...], out: Any) -> Part:
 
 
 def _attention(
-  layer: fusion.EpipolarFusion, reference: jax.Array, source: jax.Array, samples: jax.Array
+  layer: features.EpipolarFusion, reference: jax.Array, source: jax.Array, samples: jax.Array
 ) -> int:
   """Reading samples (4 neighbours each), comparing and summing them."""
   n, p, k, _ = samples.shape

@@ -8,7 +8,6 @@ Both are single HTML files that need nothing else. Without --workdir, name the n
 --config and --checkpoint.
 """
 
-import json
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,6 +20,7 @@ from ml_collections import config_flags
 
 from epipolar_jax import checkpointing, heatmaps, models, skeletons, tasks
 from epipolar_jax.inputs import batches, multiview
+from epipolar_jax.training import run_folder
 from epipolar_jax.visualize import inputs, page, predictions, viewer
 
 _DEFAULT_FRAMES = 4
@@ -41,8 +41,8 @@ def run_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
       f"{path} is missing: --workdir is the folder of a run of train.py; or name --config and "
       "--checkpoint instead"
     )
-  tree = json.loads(path.read_text(encoding="utf-8"))
-  if not isinstance(tree, dict) or not {"task", "model", "data", "eval"} <= set(tree):
+  tree = run_folder.read(workdir)
+  if not {"task", "model", "data", "eval"} <= set(tree):
     raise ValueError(f"{path} is not a config: it lacks one of task, model, data, eval")
   return ml_collections.ConfigDict(_tuples(tree))
 

@@ -15,7 +15,7 @@ import ml_collections
 import numpy as np
 import tqdm
 
-from epipolar_jax import checkpointing, config_ranges, metric_writer, tasks
+from epipolar_jax import checkpointing, config_ranges, metric_writer, skeletons, tasks
 from epipolar_jax.evaluation import driver, pictures
 from epipolar_jax.inputs import batches as inputs
 from epipolar_jax.original import pretrained
@@ -89,7 +89,7 @@ def _train(config, workdir, stop_at, allow_changes) -> tuple[train_state.TrainSt
   if manager.latest_step() is not None:
     changes = run_folder.check(workdir, config, allow_changes=allow_changes)
   config_ranges.check_devices(config, jax.device_count())
-  task, problem = tasks.build(config, axis_name=parallel.AXIS), driver.problem_of(config)
+  task = tasks.build(config, axis_name=parallel.AXIS)
   source = processes.first_alone(functools.partial(inputs.open_split, config, "train"))
   config_ranges.check_frames(config, len(source))
   # What is wrong with the evaluation is noticed now, not after the training.
@@ -182,7 +182,7 @@ def _train(config, workdir, stop_at, allow_changes) -> tuple[train_state.TrainSt
       if finished:
         break
       if eval_steps and step % eval_steps == 0:
-        _evaluate(config, problem, predict, draw, state, writer, step)
+        _evaluate(config, task.evaluation, predict, draw, state, writer, step)
         last_log = time.monotonic()
   _save(manager, state, task)
   manager.wait_until_finished()
@@ -196,7 +196,10 @@ def _restore_or_init(config, task, optimizer, manager, changes):
   """The state to go on from, replicated, and its step."""
   variables = task.init(jax.random.key(config.seed, impl="rbg"))
   if manager.latest_step() is None:
-    variables = pretrained.initialize(variables, config.model.init, say=processes.tell)
+    joints = skeletons.of_model(config.model).joints
+    variables = pretrained.initialize(
+      variables, config.model.init, joints=joints, say=processes.tell
+    )
   fresh = train_state.create(variables, optimizer)
   try:
     restored = checkpointing.restore(
@@ -241,7 +244,7 @@ def _log(writer, bar, step, pending, schedule, last_log, batch_size) -> float:
   if not np.isfinite(values["train/loss"]):
     raise FloatingPointError(
       f"the loss is {values['train/loss']} at step {step}: lower optimizer.learning_rate, set "
-      "optimizer.gradient_clip, or look at the data (python -m data.synthetic.preview)"
+      "optimizer.gradient_clip, or look at the data (python -m data.check FOLDER)"
     )
   now = time.monotonic()
   values["train/learning_rate"] = float(schedule(step - 1))
@@ -251,18 +254,18 @@ def _log(writer, bar, step, pending, schedule, last_log, batch_size) -> float:
   return now
 
 
-def _evaluate(config, problem, predict, draw, state, writer, step) -> None:
+def _evaluate(config, evaluation, predict, draw, state, writer, step) -> None:
   """Evaluates the validation split; logs numbers and pictures."""
   predicted, labels, images = driver.collect(config, predict, state.variables, "validation")
   if not processes.leads():
     return
-  result = problem.summarize(predicted, labels)
-  writer.scalars(step, driver.logged(problem, result, "eval"))
-  if problem.picture is not None and len(images):
-    writer.image(step, "eval/predictions", problem.picture(images, predicted, labels))
+  result = evaluation.summarize(predicted, labels)
+  writer.scalars(step, driver.logged(evaluation, result, "eval"))
+  if evaluation.picture is not None and len(images):
+    writer.image(step, "eval/predictions", evaluation.picture(images, predicted, labels))
   for name, picture in draw(state.variables).items():
     writer.image(step, f"eval/{name}", picture)
-  name = problem.logged[0]
+  name = evaluation.logged[0]
   tqdm.tqdm.write(f"step {step}: validation {name} {result[name]:.1f}")
 
 

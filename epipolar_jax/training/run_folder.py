@@ -82,14 +82,17 @@ def read(workdir: pathlib.Path) -> dict[str, Any] | None:
     return None
   try:
     found = json.loads(file.read_text(encoding="utf-8"))
-  except (json.JSONDecodeError, UnicodeDecodeError) as error:
+  except (ValueError, RecursionError) as error:
     raise ValueError(
       f"{file} cannot be read ({error}), so what was trained here is not known: use another "
       "--workdir, or restore the file"
     ) from error
   if not isinstance(found, dict):
-    raise ValueError(f"{file} should hold a config, got {type(found).__name__}")
-  return _named(found)
+    raise ValueError(f"{file} is not a config: it holds a {type(found).__name__}")
+  try:
+    return _named(found)
+  except (ValueError, FileNotFoundError) as error:
+    raise ValueError(f"{file}: {error}") from error
 
 
 def check(

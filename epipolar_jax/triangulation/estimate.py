@@ -32,6 +32,8 @@ class Estimate:
       the view did not see the joint or the point is not valid.
     joints: j names.
     views: v names.
+    filled: [f, p, j], bool: nothing was triangulated, and smoothing over time filled the gap; None:
+      not smoothed.
   """
 
   points: np.ndarray
@@ -41,6 +43,7 @@ class Estimate:
   reprojection_px: np.ndarray
   joints: tuple[str, ...]
   views: tuple[str, ...]
+  filled: np.ndarray | None = None
 
 
 def triangulate(

@@ -80,7 +80,7 @@ def read(path: str | pathlib.Path, skeleton: skeletons.Skeleton) -> LimbPriors:
   try:
     limbs = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))["mean_and_std_mm"]
     rows = np.array([limbs[name] for name in wanted], np.float64)
-  except (KeyError, TypeError, ValueError) as error:
+  except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
     raise ValueError(
       f"{path} is not a file of limb lengths of {skeleton.name} ({type(error).__name__}: {error}); "
       "make one with python -m epipolar_jax.tools.limb_priors"

@@ -16,7 +16,8 @@ class Views(NamedTuple):
     joints_2d: [b, v, j, 2], px; NaN is as good as a score of 0.
     score: [b, v, j]; weights a view in `dlt` and `robust`, chooses views in the original's methods;
       0 or less: the view did not see the joint.
-    cameras: [b, v], of those pixels, t_cw in mm.
+    cameras: [b, v], of those pixels, t_cw in mm; within a few km of the world's origin, since they
+      become float32 (`triangulate` moves the origin first, in float64).
     match: [b, v, j, 2], px in the neighbour's image, the best match of the epipolar attention;
       needed by `epipolar` and `epipolar_dlt`.
     neighbour: [b, v], int, the view that each view attended to; likewise.

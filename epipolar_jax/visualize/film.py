@@ -70,7 +70,7 @@ def scenes(
       yield np.hstack([grid, *panels])
 
 
-def write_mp4(path: pathlib.Path, pictures: Iterable[np.ndarray], *, fps: int) -> int:
+def write_mp4(path: pathlib.Path, pictures: Iterable[np.ndarray], *, fps: float) -> int:
   """Writes H.264 that browsers play.
 
   Args:

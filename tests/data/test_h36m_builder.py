@@ -1,12 +1,13 @@
 """Preparing Human3.6M: in parts, by several processes, once."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
 import pytest
 
-from data import check, faults
+from data import check, faults, integrity
 from data.h36m import builder, examples, pictures
 from data.h36m import options as options_lib
 from epipolar_jax.inputs import crops
@@ -125,3 +126,47 @@ def test_cut_keeps_pixels_under_their_coordinates():
     assert np.abs(small[inner].astype(float) - expected[inner]).mean() < 0.35
     middle = affine[:, :2] @ np.array(center) + affine[:, 2]
     np.testing.assert_allclose(middle, size / 2, atol=0.6 * size / side + 0.5)
+
+
+def test_a_bit_that_flips_in_a_raw_picture_is_noticed(tmp_path):
+  """When it is prepared again at another size, and by data.check while the raw folder is there."""
+  members = h36m_raw.images()
+  folder = h36m_raw.write(tmp_path / "raw", h36m_raw.records(1), h36m_raw.records(1), {})
+  for name, content in members.items():
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(content)
+  out = tmp_path / "out"
+  builder.prepare(folder, out, _OPTIONS, images="folder")
+  again = options_lib.Options(image_size=32)
+  image = h36m_raw.records(1)[2]["image"]
+  path = folder / "images" / image
+  content = bytearray(path.read_bytes())
+  content[len(content) // 2] ^= 1
+  path.write_bytes(content)
+  (folder / "images.zip").unlink()
+  pictures.decode(bytes(content), "", "")  # nothing else notices
+  (problem,) = check.check(out, samples=0)[1]
+  assert image in problem and "is not the file that was prepared before" in problem
+  with pytest.raises(faults.BadRecord, match=f"{image} is not the file that was prepared before"):
+    builder.prepare(folder, out, again, images="folder")
+  content[len(content) // 2] ^= 1
+  path.write_bytes(content)
+  assert not check.check(out, samples=0)[1]
+  builder.prepare(folder, out, again, images="folder")
+  path.unlink()
+  assert any(f"{image} is not in" in problem for problem in check.check(out, samples=0)[1])
+  shutil.rmtree(folder)
+  assert not check.check(out, samples=0)[1]
+
+
+def test_a_summary_that_is_none(tmp_path):
+  folder = tmp_path / "h36m" / options_lib.config_name(64) / str(builder.H36m.VERSION)
+  folder.mkdir(parents=True)
+  (folder / "dataset_info.json").write_text("{}")
+  for text in ("[]", "{}", '{"splits": {"train": {}}}', "[" * 100_000):
+    (folder / "summary.json").write_text(text)
+    with pytest.raises(integrity.DamagedDataError, match=r"summary\.json is not what the builder"):
+      builder.read_summary(tmp_path, 64)
+  (folder / "summary.json").write_text('{"splits": {"a": {"frames": "x", "damaged": []}}}')
+  with pytest.raises(integrity.DamagedDataError, match="should be whole numbers"):
+    builder.read_summary(tmp_path, 64)

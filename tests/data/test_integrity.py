@@ -1,5 +1,8 @@
 """Damaged files of prepared data are named: the small ones at every opening, all by data.check."""
 
+import contextlib
+import json
+
 import pytest
 
 from data import check, integrity, opening, storing
@@ -43,6 +46,26 @@ def test_a_missing_file_and_a_spoilt_record_are_named(prepared):
     assert len(integrity.faults(prepared)) == 1
   (prepared / integrity.FILE).unlink()
   assert integrity.faults(prepared) == [], "data of the first builders have no record"
+
+
+@pytest.mark.parametrize(
+  ("name", "field", "value"),
+  [
+    ("dataset_info.json", "fileFormat", True),
+    ("dataset_info.json", "fileFormat", "tfrecord"),
+    ("dataset_info.json", "splits", [{"shardLengths": [10**30]}]),
+    ("features.json", "featuresDict", {}),
+  ],
+)
+def test_descriptions_that_tfds_cannot_read(prepared, name, field, value):
+  """Of data without digests, as strangers have them."""
+  (prepared / integrity.FILE).unlink()
+  path = prepared / name
+  path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+  problems = check.check(prepared.parents[1])[1]
+  assert len(problems) == 1 and str(prepared) in problems[0]
+  with contextlib.suppress(integrity.DamagedDataError):
+    opening.open_folder(prepared)
 
 
 def test_builders_record_what_they_make(tmp_path):

@@ -1,12 +1,15 @@
 """Data sets that bring code: nothing of theirs is imported, at any door."""
 
+import importlib.util
 import json
 import pathlib
 import shutil
+import subprocess
+import sys
 
 import pytest
 
-from configs import h36m
+from configs import h36m, synthetic
 from configs import lifting_direct_rhd as rhd_config
 from data import check, integrity, opening
 from data.h36m import builder
@@ -153,3 +156,38 @@ def test_builders_of_our_own_read_no_classes_of_the_data(marked, tmp_path):
 def test_data_as_they_should_be_open(marked):
   assert check.check(marked)[1] == []
   assert _open_config(marked)[0]["labelled"].all()
+
+
+def test_without_array_record_nothing_is_made(monkeypatch, tmp_path):
+  """As on Windows, for which it has no wheel."""
+  find = importlib.util.find_spec
+  monkeypatch.setattr(
+    importlib.util, "find_spec", lambda n: None if n == "array_record" else find(n)
+  )
+  config = synthetic.get_config().data
+  config.dir = str(tmp_path)
+  with pytest.raises(datasets.MissingDataError, match="none for Windows: use WSL"):
+    datasets.open_split(config, "train")
+  raw = h36m_raw.write(
+    tmp_path / "raw", h36m_raw.records(1), h36m_raw.records(1), h36m_raw.images()
+  )
+  with pytest.raises(datasets.MissingDataError, match="none for Windows: use WSL"):
+    builder.prepare(raw, tmp_path / "out", builder.Options(image_size=32))
+
+
+def test_another_package_called_data_is_named(tmp_path):
+  """In a project that has one of its own, with this one on the path behind it."""
+  root = pathlib.Path(__file__).parents[2]
+  (tmp_path / "data").mkdir()
+  (tmp_path / "data" / "__init__.py").write_text("")
+  code = "from epipolar_jax.inputs import datasets; datasets.open_split({}, 'train')"
+  ran = subprocess.run(
+    [sys.executable, "-c", code],
+    cwd=tmp_path,
+    env={"PYTHONPATH": f"{tmp_path}:{root}", "JAX_PLATFORMS": "cpu"},
+    capture_output=True,
+    text=True,
+  )
+  last = ran.stderr.strip().splitlines()[-1]
+  assert "MissingDataError" in last and str(tmp_path / "data") in last, ran.stderr
+  assert "run from that root" in last and "No module named" not in ran.stderr

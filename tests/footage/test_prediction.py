@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from epipolar_jax import locking
 from epipolar_jax.footage import prediction
 from tests import walkers
 from tests.footage import dots
@@ -59,3 +60,12 @@ def test_a_folder_of_another_prediction_is_refused(tmp_path):
   (tmp_path / "predict.json").write_text("{")
   with pytest.raises(ValueError, match=r"predict.json cannot be read"):
     prediction.predict(_Drawn(), _RIG, dots.DotDetector(), tmp_path)
+
+
+def test_a_folder_that_another_process_writes_to_is_refused(tmp_path):
+  with (
+    locking.alone(tmp_path / "parts" / "lock"),
+    pytest.raises(ValueError, match=r"is being written to by process \d+ .*another --out"),
+  ):
+    prediction.predict(_Drawn(), _RIG, dots.DotDetector(), tmp_path)
+  assert not (tmp_path / "predict.json").exists()

@@ -3,14 +3,12 @@
 import dataclasses
 import html.parser
 
-import cv2
 import numpy as np
 
 from epipolar_jax import skeletons
 from epipolar_jax.calibration import judging
 from epipolar_jax.footage import report
 from epipolar_jax.triangulation import estimate
-from epipolar_jax.visualize import palette
 from tests import walkers
 from tests.footage import dots
 
@@ -86,19 +84,5 @@ def test_a_page_of_nobody_is_a_page(tmp_path):
   )
   path = tmp_path / "report.html"
   footage = _Drawn(dots.draw(points, rig))
-  assert report.overlay(tmp_path / "none.png", footage, rig, _SKELETON, nobody) is None
-  assert not (tmp_path / "none.png").exists()
   said = report.write(path, footage, rig, _SKELETON, nobody, np.full_like(errors, np.nan), 400.0)
   assert "Nothing was triangulated" in said[0] and "none" in path.read_text(encoding="utf-8")
-
-
-def test_the_overlay_has_every_view_with_the_skeleton(tmp_path):
-  rig, points, estimated, _ = _case()
-  path = tmp_path / "overlay.png"
-  assert report.overlay(path, _Drawn(dots.draw(points, rig)), rig, _SKELETON, estimated) == 3
-  sheet = cv2.imread(str(path))[..., ::-1]
-  assert sheet.shape == (300, 1200, 3)
-  for view in range(4):
-    tile = sheet[:, 300 * view : 300 * (view + 1)].astype(int)
-    for color in (palette.LEFT, palette.RIGHT):
-      assert (np.abs(tile - color).sum(axis=-1) < 60).sum() > 30, view

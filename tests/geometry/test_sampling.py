@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import jax.test_util
 import numpy as np
+import pytest
 
 from epipolar_jax.geometry import sampling
 from tests import reference
@@ -13,7 +14,8 @@ def _feature(rng):
   return rng.normal(size=(5, 7, 3))
 
 
-def test_matches_numpy_inside_on_and_beyond_the_border():
+@pytest.mark.parametrize("tall", [False, True])
+def test_matches_numpy_inside_on_and_beyond_the_border(tall):
   rng = np.random.default_rng(0)
   feature = _feature(rng)
   points = np.concatenate(
@@ -22,6 +24,8 @@ def test_matches_numpy_inside_on_and_beyond_the_border():
       [[0, 0], [6, 4], [6, 0], [3, 2], [-1, 2], [7, 2], [6.5, 4.5], [1e9, 2], [-1e9, -1e9]],
     ]
   )
+  if tall:
+    feature, points = feature.swapaxes(0, 1), points[:, ::-1].copy()
   expected = np.array([reference.bilinear(feature, u, v) for u, v in points])
   sample = jax.jit(sampling.bilinear)
   args = jnp.asarray(feature, jnp.float32), jnp.asarray(points, jnp.float32)

@@ -33,6 +33,29 @@ def test_mirror_is_a_reflection_of_the_same_square():
   np.testing.assert_allclose(plain[0] + mirrored[0], [0, 0, 80], atol=1e-4)
 
 
+def test_what_random_crops_draw():
+  """Clipped normal scales and turns, the latter in 60 % of the views; even shifts. 4,000 draws."""
+  options = crops.Augmentation(scale_factor=0.2, rotation_factor=30.0, translation_factor=0.1)
+  rng, side = np.random.default_rng(0), 40.0
+  middle = np.array([30.0, 50.0])
+  made = np.stack(
+    [crops.random_crop(middle, side, options, rng, size=80, mirror=False) for _ in range(4000)]
+  ).astype(np.float64)
+  zoom = np.hypot(made[:, 0, 0], made[:, 1, 0])
+  turn = np.degrees(np.arctan2(made[:, 1, 0], made[:, 0, 0]))
+  shift = np.linalg.solve(made[..., :2], 40.0 - made[..., 2:])[..., 0] - middle
+  growth = 80 / zoom / side
+  turned = np.abs(turn) > 1e-3
+  assert abs(turned.mean() - 0.6) < 0.03  # four standard deviations
+  for values, deviation, limit in ((growth - 1, 0.2, 0.2), (turn[turned], 30.0, 60.0)):
+    assert np.abs(values).max() <= limit + 1e-3 and abs(values.mean()) < 0.07 * deviation
+  # A third of normal numbers lie beyond one deviation, a twentieth beyond two.
+  assert abs((np.abs(growth - 1) > 0.1999).mean() - 0.317) < 0.03
+  assert abs((np.abs(turn[turned]) > 59.99).mean() - 0.0455) < 0.02
+  assert 0.098 * side < np.abs(shift).max() <= 0.1 * side + 1e-3
+  assert abs(np.abs(shift).mean() - 0.05 * side) < 0.1
+
+
 def test_defaults_change_nothing():
   rng = np.random.default_rng(0)
   crop = crops.random_crop(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from data import storing
-from epipolar_jax.inputs import crops, pictures
+from epipolar_jax.inputs import crops, picture_size, pictures
 
 
 def _picture(height: int, width: int) -> np.ndarray:
@@ -115,3 +115,12 @@ def test_what_is_no_picture_is_refused(capfd):
       continue
     assert part.ndim == 3 and part.dtype == np.uint8
   capfd.readouterr()  # what libjpeg says about them
+
+
+def test_the_largest_picture_is_still_decoded():
+  """By a header of 6 x 4 px; one pixel fewer is the limit of another."""
+  done, data = cv2.imencode(".png", np.zeros((4, 6, 3), np.uint8))
+  assert done
+  assert picture_size.check(data.tobytes(), largest=24) == (6, 4)
+  with pytest.raises(ValueError, match=r"promises 6 x 4 px in .* at most 23 px"):
+    picture_size.check(data.tobytes(), largest=23)

@@ -65,6 +65,42 @@ def test_shards_of_an_evaluation_are_disjoint_and_complete(frames, count):
   assert sorted(valid.tolist()) == list(range(frames))
 
 
+def test_boxes_that_are_off_in_an_evaluation():
+  """By up to the share asked for, each view's its own, whatever batches or processes there are."""
+  source, error = dots.frames(9), 0.06
+  options = {"size": 32, "num_threads": 1, "box_error": error}
+  whole = list(multiview.eval_batches(source, batch_size=4, **options))
+  crop = np.concatenate([batch["crop"][batch["valid"]] for batch in whole])
+  for batch_size, count in ((2, 1), (6, 2)):
+    parts = [
+      batch
+      for i in range(count)
+      for batch in multiview.eval_batches(
+        source, batch_size=batch_size, shard_index=i, shard_count=count, **options
+      )
+    ]
+    frames = np.concatenate([batch["frame"][batch["valid"]] for batch in parts])
+    again = np.concatenate([batch["crop"][batch["valid"]] for batch in parts])
+    np.testing.assert_array_equal(again[np.argsort(frames)], crop)
+  # A frame's is its own, also in a part of the split.
+  part = next(multiview.eval_batches(source, batch_size=3, max_frames=3, **options))
+  np.testing.assert_array_equal(part["frame"], [0, 4, 8])
+  np.testing.assert_array_equal(part["crop"], crop[[0, 4, 8]])
+  boxes = {name: np.stack([frame[name] for frame in source]) for name in ("box_center", "box_size")}
+  side = 32 / crop[..., 0, 0]
+  growth = side / boxes["box_size"]
+  centre = (16 - crop[..., 2]) / crop[..., [0, 1], [0, 1]]
+  shift = (centre - boxes["box_center"]) / boxes["box_size"][..., None]
+  for values in (growth - 1, shift):
+    assert np.abs(values).max() <= error + 1e-5 and np.abs(values).max() > 0.7 * error
+    assert len(np.unique(values.round(6))) > 0.4 * values.size and abs(values.mean()) < error / 2
+  np.testing.assert_array_equal(crop[..., 0, 1], 0)
+  # Labels go with their boxes: the same pixels are shown.
+  exact = next(multiview.eval_batches(source, size=32, batch_size=9, num_threads=1))
+  assert np.abs(exact["crop"] - crop).max() > 0
+  np.testing.assert_array_equal(exact["joints_2d"][:4], whole[0]["joints_2d"])
+
+
 def test_shards_that_cannot_be():
   source = dots.frames(4)
   for name, read in (

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from epipolar_jax.models import attention, fusion
+from epipolar_jax.models import attention
 from epipolar_jax.models.attention import wedges
+from epipolar_jax.models.fusion import lines
 
 _SIDE, _SAMPLES, _ROWS = 16, 16, 10
 _OPTIONS = attention.Options(prior="multiply")
@@ -20,7 +21,7 @@ def _pencil(pole, other):
   matrix = cross @ np.array([[1, 0, -pole[0]], [0, 1, -pole[1]], [0, 0, 0.0]])
   matrix = jnp.asarray(matrix / np.linalg.norm(matrix), jnp.float32)
   size = {"size_hw": (_SIDE, _SIDE), "num_samples": _SAMPLES}
-  samples, valid = fusion.sample_lines(matrix, **size)
+  samples, valid = lines.sample_lines(matrix, **size)
   return samples[: _ROWS * _SIDE], valid[: _ROWS * _SIDE]
 
 

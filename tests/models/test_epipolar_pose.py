@@ -1,4 +1,4 @@
-"""Whole networks: laws of the multi-view model, and golden files of the reference's networks."""
+"""Whole networks: laws of the multi-view model, and golden files of the original's networks."""
 
 import functools
 import re
@@ -12,7 +12,8 @@ import pytest
 from configs import h36m
 from epipolar_jax import models
 from epipolar_jax.geometry.cameras import Cameras
-from epipolar_jax.models import epipolar_pose, fusion, pose_resnet, resnet
+from epipolar_jax.models import epipolar_pose, pose_resnet, resnet
+from epipolar_jax.models.fusion import lines as epipolar_lines
 from epipolar_jax.original import torch_names
 from tests import golden_files, reference, scenes
 from tests.models import weights
@@ -60,7 +61,7 @@ def _views_only(merge="late", **fields):
 
 
 def _sources(inputs, rule):
-  choose = functools.partial(fusion.choose_sources, rule=rule)
+  choose = functools.partial(epipolar_lines.choose_sources, rule=rule)
   return jax.vmap(choose)(inputs[1])
 
 
@@ -316,7 +317,7 @@ def _run_on_lines(model, monkeypatch):
 
 
 def _golden_lines(given, dtype):
-  """The reference's samples for the golden pairs, computed in a type, and which lines exist."""
+  """The original's samples for the golden pairs, computed in a type, and which lines exist."""
   found = []
   for first, second, inverse in zip(given["KRT"], given["other_KRT"], given["KRT_pinverse"]):
     inverse = inverse if dtype == np.float32 else np.linalg.pinv(first)
@@ -350,7 +351,7 @@ def test_two_view_network_equals_golden_forward(depth, merge, name, monkeypatch)
     return run(variables, (images, cameras), jnp.asarray(samples, jnp.float32), valid)
 
   golden_lines = _golden_lines(given, np.float32)
-  # The reference reads misses too, far outside: no line is skipped.
+  # The original reads misses too, far outside: no line is skipped.
   every = np.ones_like(golden_lines[1])
   got, match = heatmaps(golden_lines[0], every)
   want = golden[f"epipolarpose{name}"]
@@ -359,10 +360,10 @@ def test_two_view_network_equals_golden_forward(depth, merge, name, monkeypatch)
   np.testing.assert_allclose(got, want, atol=1e-4 * scale)
   np.testing.assert_allclose(match, golden[f"epipolarpose{name}_match"], atol=1e-3)
   right, _ = heatmaps(_golden_lines(given, np.float64)[0], every)
-  fundamental = jax.vmap(functools.partial(fusion.fundamentals, stride=4))(
+  fundamental = jax.vmap(functools.partial(epipolar_lines.fundamentals, stride=4))(
     jax.tree.map(jnp.asarray, cameras), jnp.array([[[1], [0]]] * 2)
   )
-  sample = functools.partial(fusion.sample_lines, size_hw=(32, 32), num_samples=64)
+  sample = functools.partial(epipolar_lines.sample_lines, size_hw=(32, 32), num_samples=64)
   ours, _ = heatmaps(*jax.vmap(sample)(fundamental[:, 0, 0]))
   # Measured 2e-4 and 1.2e-3, beside the ends of lines; golden is 3e-3 and 1.3e-2 away from it.
   np.testing.assert_allclose(ours, right, atol=3e-3 * scale)
@@ -402,8 +403,9 @@ def test_two_view_network_in_train_mode_equals_golden_forward():
 
   got = np.asarray(run(variables)).transpose(0, 3, 1, 2)[:, :, ::2, ::2]
   error = np.abs(got - golden["heatmaps"])
-  assert np.median(error) < 4e-5  # measured 2.1e-5; it depends on the processor
-  assert error.max() < 6e-4  # measured 4.1e-4 of values up to 30
+  # Measured 2.1e-5 and 4.1e-4 of values up to 30. Batch statistics amplify the rounding, which
+  # depends on processor, threads and versions: ten times as much is allowed.
+  assert np.median(error) < 2e-4 and error.max() < 4e-3
 
 
 def test_trunk_is_the_torchvision_one():

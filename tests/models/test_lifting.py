@@ -10,7 +10,7 @@ import pytest
 from epipolar_jax.geometry import canonical
 from epipolar_jax.models import lifting
 from epipolar_jax.original import torch_names
-from epipolar_jax.tasks import lifting_views
+from epipolar_jax.tasks.lifting import views as lifting_views
 from tests import golden_files
 from tests.models import weights
 

@@ -10,7 +10,9 @@ import pytest
 from epipolar_jax import losses
 from epipolar_jax.geometry import epipolar
 from epipolar_jax.geometry.cameras import Cameras
-from epipolar_jax.models import attention, fusion
+from epipolar_jax.models import attention
+from epipolar_jax.models.fusion import features as feature_fusion
+from epipolar_jax.models.fusion import lines as epipolar_lines
 from tests import golden_files, scenes
 
 
@@ -31,7 +33,7 @@ def _samples(golden, pairs):
 
 def _plain(**fields):
   options = attention.Options(zero_means_outside=True)
-  return fusion.EpipolarFusion(
+  return feature_fusion.EpipolarFusion(
     num_samples=32, options=options, embeddings=(), z_residual=False, **fields
   )
 
@@ -48,7 +50,7 @@ def test_rgb_correspondence_equals_golden_epipolar_forward(golden):
       source,
       samples,
       jnp.ones(samples.shape[:2], bool),
-      fusion.Extra(colors=colors),
+      feature_fusion.Extra(colors=colors),
       train=False,
     )
     return out, attention.match(samples, seen.best)
@@ -111,7 +113,7 @@ def test_other_grad_equals_golden_gradients(golden, name, branches):
 def _map_fundamental(first, second, inverse):
   """F from the first to the second of two 32 px maps, of projections [3, 4] in image px.
 
-  With the reference's float32 pseudo-inverse [4, 3] of the first, whose error is that of its lines.
+  With the original's float32 pseudo-inverse [4, 3] of the first, whose error is that of its lines.
   """
   center = np.append(-np.linalg.solve(first[:, :3], first[:, 3]), 1)
   e = second @ center
@@ -136,7 +138,7 @@ def test_reprojection_equals_golden_epipolar_reproject(golden):
       source,
       samples,
       valid,
-      fusion.Extra(fundamental=jnp.asarray(fundamental)),
+      feature_fusion.Extra(fundamental=jnp.asarray(fundamental)),
       train=False,
     )
     return consistency
@@ -171,24 +173,26 @@ def test_a_pixel_that_finds_itself_costs_nothing():
   features = jnp.asarray(40 * rng.normal(size=(1, h, w, 16)), jnp.float32)
   # Pure translation along x: the epipolar line of a pixel is its own row.
   f = jnp.array([[[0.0, 0, 0], [0, 0, -1], [0, 1, 0]]])
-  sample = functools.partial(fusion.sample_lines, size_hw=(h, w), num_samples=w)
+  sample = functools.partial(epipolar_lines.sample_lines, size_hw=(h, w), num_samples=w)
   samples, valid = jax.vmap(sample)(f)
   layer = _plain().clone(num_samples=w, options=attention.Options())
   _, _, seen = layer.apply(
-    {}, features, features, samples, valid, fusion.Extra(fundamental=f), train=False
+    {}, features, features, samples, valid, feature_fusion.Extra(fundamental=f), train=False
   )
   assert seen.valid.all()
   np.testing.assert_allclose(seen.similarity, 1, atol=1e-5)
   np.testing.assert_allclose(losses.reprojection(seen.returned[0], size_hw=(h, w)), 0, atol=1e-6)
   pooled = layer.clone(options=attention.Options(pooling=True))
   with pytest.raises(ValueError, match="no pooling"):
-    pooled.apply({}, features, features, samples, valid, fusion.Extra(fundamental=f), train=False)
+    pooled.apply(
+      {}, features, features, samples, valid, feature_fusion.Extra(fundamental=f), train=False
+    )
 
 
 def test_sources_are_ranked_by_distance_and_drawn_by_key():
   scene = scenes.make_scene(3, num_views=5, size=64)
   cameras = Cameras(*(jnp.asarray(x, jnp.float32) for x in scene.cameras))
-  choose = functools.partial(fusion.choose_sources, cameras)
+  choose = functools.partial(epipolar_lines.choose_sources, cameras)
   every = np.asarray(choose(rule="all"))
   centers = -np.einsum("vij,vi->vj", cameras.rotation, cameras.translation)
   distance = np.linalg.norm(centers[:, None] - centers, axis=-1)

@@ -146,6 +146,8 @@ def test_jobs_of_two_processes(tmp_path, monkeypatch):
   assert (two / "eval_test.png").exists()
   np.testing.assert_allclose(told["mpjpe_mm"], again["mpjpe_mm"], rtol=1e-5)
   np.testing.assert_allclose(told["error_2d_px"], again["error_2d_px"], rtol=1e-5)
+  off = [x["boxes_off"]["mpjpe_mm"] for x in (told, again)]
+  np.testing.assert_allclose(*off, rtol=1e-5)
   assert told["per_action_mm"]["absolute"].keys() == {"dots"}
 
   # eval.py as a job: what training told, printed and written by the first process alone.

@@ -54,7 +54,7 @@ def test_compiled_and_called_memory():
 
 @pytest.mark.parametrize(
   ("words", "message"),
-  [("triangulation --against torch", "brings its own baseline"), ("all", "name a folder")],
+  [("triangulation --against torch", "brings its own baseline"), ("all", "invalid choice")],
 )
 def test_arguments_that_make_no_sense(words, message, capsys):
   with pytest.raises(SystemExit):

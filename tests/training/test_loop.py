@@ -138,7 +138,7 @@ def test_loss_that_is_not_finite_stops_before_a_checkpoint(tmp_path):
     checkpointing.newest(tmp_path)
 
 
-def test_training_learns_and_weights_alone_give_the_same_numbers(tmp_path):
+def test_training_learns_and_weights_alone_give_the_same_numbers(tmp_path, capsys):
   config = runs.config(train__num_epochs=15.0, optimizer__learning_rate=1e-2)
   state, _ = loop.train(config, tmp_path / "run")
   rows = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -160,4 +160,10 @@ def test_training_learns_and_weights_alone_give_the_same_numbers(tmp_path):
   record = json.loads((tmp_path / "after.json").read_text())
   assert record["mpjpe_mm"] == after["test"]["mpjpe_mm"] and record["step"] == 60
   assert len(record["mpjpe_per_joint_mm"]) == 17 and record["frames"] == 6
+  off = record["boxes_off"]
+  assert off["box_error"] == 0.06 and off["frames"] == 6 and set(off["methods"]) == {"dlt"}
+  assert off["mpjpe_mm"] != record["mpjpe_mm"] and "dlt, boxes off 6 %" in capsys.readouterr().out
+  config.eval.box_error, config.eval.num_images = 0.0, 0
+  alone = driver.report(config, variables, step=step, output=tmp_path / "alone.json")
+  assert alone["test"] == {k: x for k, x in after["test"].items() if k != "boxes_off"}
   assert (tmp_path / "after_test.png").stat().st_size > 10_000

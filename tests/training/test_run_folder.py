@@ -174,6 +174,12 @@ def test_addresses_of_object_stores_are_no_folders(tmp_path, monkeypatch):
 
 
 def test_a_damaged_record_is_said(tmp_path):
+  (tmp_path / "config.json").write_text('{"model": {"skeleton": 1e308}}')
+  with pytest.raises(ValueError, match=r"config\.json: model\.skeleton should be a name"):
+    run_folder.read(tmp_path)
+  (tmp_path / "config.json").write_text(100_000 * "[")
+  with pytest.raises(ValueError, match="cannot be read"):
+    run_folder.read(tmp_path)
   (tmp_path / "config.json").write_text("{")
   with pytest.raises(ValueError, match="cannot be read"):
     run_folder.read(tmp_path)

@@ -32,7 +32,8 @@ def test_what_does_not_fit_is_refused(tmp_path):
   with pytest.raises(ValueError, match="no pose has the limbs that end at c"):
     limb_priors.learn(np.where(np.arange(3)[:, None] == 2, np.nan, np.ones((2, 3, 3))), _SMALL)
   path = tmp_path / "p.json"
-  for text in ("", "[]", "{}", '{"mean_and_std_mm": {"a-b": [1, 0]}}'):
+  huge = '{"mean_and_std_mm": {"a-b": [1, 0], "b-c": [1' + 400 * "0" + ", 0]}}"
+  for text in ("", "[]", "{}", '{"mean_and_std_mm": {"a-b": [1, 0]}}', huge, 100_000 * "["):
     path.write_text(text)
     with pytest.raises(ValueError, match=r"p\.json is not a file of limb lengths of small"):
       limb_priors.read(path, _SMALL)

@@ -139,13 +139,14 @@ def _exact_maps(g):
 
 
 def test_exact_heatmaps_give_the_pose_from_any_center():
-  """Measured 1.4 mm, at most 2.8: the last grid has a millimetre. The reference: 15.3, 41."""
+  """The default grid, whose middle a triangulated root gives; the last grid has a millimetre."""
   g = _golden()
-  for shift in (0.0, 40.0):
-    pose = _run(_exact_maps(g), g, center=g["center"] + shift, first_bins=12)
+  maps, rng = _exact_maps(g), np.random.default_rng(0)
+  for shift in rng.uniform(-60, 60, (8, 3)):
+    pose = _run(maps, g, center=g["center"] + jnp.asarray(shift, jnp.float32))
     error = np.linalg.norm(pose.joints - g["X"], axis=1)
     assert pose.valid
-    assert error.mean() < 2.0 and error.max() < 4.0, error
+    assert error.mean() < 2.5 and error.max() < 5.0, (shift, error)
 
 
 def test_same_grid_is_all_pairs():

@@ -1,6 +1,7 @@
-"""Epipolar attention: every reference pixel looks at samples on its epipolar line in another view.
+"""Epipolar attention: every reference pixel attends to samples on its line in another view.
 
-All algorithms are exact and give the same numbers, forward and backward:
+`formula` is the paper's equation for one pixel. All algorithms are exact and give its numbers,
+forward and backward, for all pixels of a view:
 
 - `gather` reads k bilinear samples of every pixel at once (p·k·c values: 268 MB for the paper's
   64×64 map, and five times that for gradients); what the others are tested against.

@@ -5,7 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from epipolar_jax.models.attention import weighing
+from epipolar_jax.models.attention import formula, weighing
 
 BLOCK = 64  # Pixels: their samples fit a CPU's cache.
 
@@ -15,6 +15,9 @@ def _attend_pixel(query, samples, valid, prior, key, value, options):
   keys = weighing.sample(key, samples)
   values = keys if value is None else weighing.sample(value, samples)
   mask = weighing.mask(samples, valid, key.shape[:2])
+  if options == weighing.DEFAULT_OPTIONS._replace(scale=options.scale):
+    out, weights = formula.attend(query, keys, values, mask, scale=options.scale)
+    return out, weights, jnp.argmax(weights)
   by_angle = options.attention == "max" or options.similarity == "cos"
   compare = weighing.cosine if by_angle else (lambda q, x: x @ q)
   scores = compare(query, keys)

@@ -2,7 +2,7 @@
 
 Each algorithm forward, and forward with the gradients of both feature maps; before it is timed,
 output and gradients are compared with those of `gather`, on the same device. Against PyTorch it is
-the reference's way (`torch_attention`) on the same features and samples; ratios are to it, else to
+the original's way (`torch_attention`) on the same features and samples; ratios are to it, else to
 `gather`.
 """
 
@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from epipolar_jax.models import attention, fusion
+from epipolar_jax.models import attention
+from epipolar_jax.models.fusion import lines
 from epipolar_jax.tools import simulation
 from epipolar_jax.tools.benchmark import timing
 
@@ -26,7 +27,7 @@ def run(seconds: float, only: tuple[str, ...] = (), against: str = "") -> list[t
   Args:
     seconds: for each measurement.
     only: names of algorithms; () is all, on a GPU with "kernel", which others only imitate.
-    against: "torch" measures the reference's way too.
+    against: "torch" measures the original's way too.
 
   Raises:
     ValueError: there is no such algorithm.
@@ -63,11 +64,11 @@ def problem() -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
   rng = np.random.default_rng(0)
   scenes = simulation.make_scenes(rng, 1)
   stride = simulation.SIZE // _SIDE
-  matrices = fusion.fundamentals(
+  matrices = lines.fundamentals(
     scenes.cameras[0], jnp.asarray(scenes.neighbour[0])[:, None], stride=stride
   )
   samples, valid = jax.jit(
-    lambda matrix: fusion.sample_lines(matrix, size_hw=(_SIDE, _SIDE), num_samples=_SAMPLES)
+    lambda matrix: lines.sample_lines(matrix, size_hw=(_SIDE, _SIDE), num_samples=_SAMPLES)
   )(matrices[0, 0])
   features = 0.3 * rng.normal(size=(2, _SIDE, _SIDE, _CHANNELS))
   query, source = jnp.asarray(features, jnp.float32)

@@ -1,7 +1,7 @@
 """From the pictures of a frame to its 3D joints: configs/h36m.py, 4 views of 256².
 
 One pass of the network for each view, fusion, peaks, triangulation, in one compiled function.
-Against PyTorch it is the reference's structure (`torch_pipeline`); both start from random weights,
+Against PyTorch it is the original's structure (`torch_pipeline`); both start from random weights,
 so the joints mean nothing.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 from configs import h36m
 from epipolar_jax import heatmaps, models, tasks
 from epipolar_jax.geometry.cameras import Cameras
-from epipolar_jax.models import fusion
+from epipolar_jax.models.fusion import lines
 from epipolar_jax.tasks import task as task_lib
 from epipolar_jax.tools import model_size, simulation
 from epipolar_jax.tools.benchmark import timing
@@ -32,7 +32,7 @@ def run(seconds: float, only: tuple[str, ...] = (), against: str = "") -> list[t
   Args:
     seconds: for each measurement.
     only: types of the network's arithmetic; () is float32, on a GPU or TPU also bfloat16.
-    against: "torch" measures the reference's structure.
+    against: "torch" measures the original's structure.
 
   Raises:
     ValueError: there is no such type.
@@ -138,11 +138,11 @@ def _samples(cameras: Cameras):
   """The nearest view [v, 1] of each view of a frame, and samples [v, 1, p, k, 2] in it."""
   config = make_config("float32").model.fusion
   side = simulation.SIZE // models.STRIDE
-  source = fusion.choose_sources(cameras, rule=config.sources)
-  matrices = fusion.fundamentals(cameras, source, stride=models.STRIDE)
+  source = lines.choose_sources(cameras, rule=config.sources)
+  matrices = lines.fundamentals(cameras, source, stride=models.STRIDE)
 
   def sample(matrix):
-    return fusion.sample_lines(matrix, size_hw=(side, side), num_samples=config.num_samples)[0]
+    return lines.sample_lines(matrix, size_hw=(side, side), num_samples=config.num_samples)[0]
 
   return source, jax.vmap(jax.vmap(sample))(matrices)
 

@@ -1,0 +1,70 @@
+"""The skeleton in space as an SVG: as many states as frames, the right way up and not mirrored."""
+
+import dataclasses
+import re
+import xml.etree.ElementTree
+
+import numpy as np
+import pytest
+
+from epipolar_jax import skeletons
+from epipolar_jax.footage import stage
+from epipolar_jax.triangulation import estimate
+from tests import walkers
+from tests.footage import dots
+
+_SKELETON = skeletons.SKELETONS["coco_17"]
+_FRAMES = 6
+
+
+def _case():
+  rig = walkers.ring(3)
+  seen = dataclasses.replace(walkers.observed(dots.spread(_FRAMES), rig), joints=_SKELETON.joints)
+  return rig, estimate.triangulate(seen, rig)
+
+
+def _paths(text: str):
+  return xml.etree.ElementTree.fromstring(text).findall("path")
+
+
+def _numbers(path: str) -> np.ndarray:
+  return np.array(re.findall(r"-?[0-9.]+", path), float).reshape(-1, 2, 2)
+
+
+def test_every_frame_is_a_state_and_everything_is_on_the_stage():
+  rig, found = _case()
+  valid = found.valid.copy()
+  valid[2, 0, 9] = False
+  text = stage.play(dataclasses.replace(found, valid=valid), rig, _SKELETON, ("#fff",), fps=12.0)
+  paths = _paths(text)
+  assert len(paths) == 1 + 3 + 2  # floor, cameras, sides
+  for path in paths:
+    animate = path.find("animate")
+    states = animate.get("values").split(";")
+    assert len(states) == _FRAMES and animate.get("dur") == "0.500s"
+    shapes = {_numbers(state).shape for state in states}
+    assert len(shapes) == 1  # browsers step between paths of the same commands alone
+    places = np.concatenate([_numbers(state) for state in states])
+    assert (places >= -1).all() and (places[..., 0] <= 901).all() and (places[..., 1] <= 481).all()
+  assert "nan" not in text
+
+
+@pytest.mark.parametrize("up", ("z", "-z", "y", "-x"))
+def test_up_is_up_and_right_is_right(up):
+  (screen,) = stage._screens(up, np.array([0.3]))
+  vertical = (-1.0 if up.startswith("-") else 1.0) * np.eye(3)["xyz".index(up[-1])]
+  right, down = screen
+  assert abs(right @ vertical) < 1e-9 and down @ vertical < -0.9
+  np.testing.assert_allclose([right @ right, down @ down, right @ down], [1, 1, 0], atol=1e-9)
+  # Whoever looks along right x down looks a little downwards: not from below, and not mirrored.
+  assert -0.3 < np.cross(right, down) @ vertical < -0.2
+
+
+def test_long_recordings_are_thinned_and_nobody_is_nothing():
+  rig, found = _case()
+  fields = ("points", "valid", "covariance", "inlier", "reprojection_px")
+  long = {n: np.repeat(getattr(found, n), 100, axis=0) for n in fields}
+  text = stage.play(dataclasses.replace(found, **long), rig, _SKELETON, ("#fff",))
+  assert text.count(";") == 6 * 239 and 'dur="24.000s"' in text
+  nobody = dataclasses.replace(found, valid=np.zeros_like(found.valid))
+  assert stage.play(nobody, rig, _SKELETON, ("#fff",)) == ""
