@@ -70,8 +70,8 @@ def _largest(noise: np.ndarray) -> np.ndarray:
 
 
 def _shade(off: float, usual: float) -> float | None:
-  """0 up to what is usual, 1 from four times that."""
-  return None if np.isnan(off) else float(np.clip((off / usual - 1) / 3, 0.0, 1.0))
+  """0 up to what is usual, 1 from twice that."""
+  return None if np.isnan(off) else float(np.clip(off / usual - 1, 0.0, 1.0))
 
 
 def write_refined(
