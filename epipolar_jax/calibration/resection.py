@@ -18,6 +18,9 @@ class Resection:
     rotation, translation: [3, 3], [3], w→c, mm.
     error_px: median distance, px, of the points that it was not fitted to.
     degrees, mm: by how much it differs from the pose of the file.
+    free_error_px: the same error where focal length and principal point were fitted too; far below
+      `error_px`, K of the file is wrong as well.
+    focal: that focal length in shares of the file's.
   """
 
   rotation: np.ndarray
@@ -25,6 +28,8 @@ class Resection:
   error_px: float
   degrees: float
   mm: float
+  free_error_px: float
+  focal: float
 
 
 def resect(
@@ -59,15 +64,25 @@ def resect(
   start = _best(near[:half], rays[:half])
   if start is None:
     return None
-  turn, shift = _refine(near[:half], ideal[:half], k, *start)
+  turn, shift, _ = _refine(near[:half], ideal[:half], k, *start)
   off = _error(near[half:], ideal[half:], k, turn, shift)
+  *other, free = _refine(near[:half], ideal[:half], k, turn, shift, intrinsics=True)
+  off_free = _error(near[half:], ideal[half:], free, *other)
   translation = size * shift - turn @ middle
   angle = Rotation.from_matrix(turn @ r.T).magnitude()
   moved = np.linalg.norm(turn.T @ translation - r.T @ t)
   error = float(np.median(off))
   if not np.isfinite(error):
     return None
-  return Resection(turn, translation, error, float(np.degrees(angle)), float(moved))
+  return Resection(
+    turn,
+    translation,
+    error,
+    float(np.degrees(angle)),
+    float(moved),
+    float(np.median(off_free)),
+    float(free[0, 0] / k[0, 0]),
+  )
 
 
 def _best(near: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
@@ -105,18 +120,29 @@ def _error(near, seen, k, turn, shift) -> np.ndarray:
   return np.where(front, np.linalg.norm(uv - seen, axis=-1), np.inf)
 
 
-def _refine(near, ideal, k, turn, shift) -> tuple[np.ndarray, np.ndarray]:
-  """Least squares of bounded influence over a small turn and the shift."""
+def _refine(
+  near, ideal, k, turn, shift, *, intrinsics: bool = False
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Least squares of bounded influence over a small turn, the shift, and with intrinsics over K.
+
+  Returns:
+    R, t, K.
+  """
   scale = max(float(np.median(_error(near, ideal, k, turn, shift))), 0.1)
 
-  def moved(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return Rotation.from_rotvec(step[:3]).as_matrix() @ turn, shift + step[3:]
+  def moved(step: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    inner = k.copy()
+    if intrinsics:
+      inner[:2, :2] *= np.exp(step[6])
+      inner[:2, 2] += k[0, 0] * step[7:]
+    return Rotation.from_rotvec(step[:3]).as_matrix() @ turn, shift + step[3:6], inner
 
   def residuals(step: np.ndarray) -> np.ndarray:
-    rotation, translation = moved(step)
+    rotation, translation, inner = moved(step)
     x = near @ rotation.T + translation
     depth = np.maximum(x[:, 2:], 1e-6)
-    return ((x @ k.T)[:, :2] / depth - ideal).ravel()
+    return ((x @ inner.T)[:, :2] / depth - ideal).ravel()
 
-  fit = optimize.least_squares(residuals, np.zeros(6), loss="cauchy", f_scale=scale)
+  start = np.zeros(9 if intrinsics else 6)
+  fit = optimize.least_squares(residuals, start, loss="cauchy", f_scale=scale, max_nfev=200)
   return moved(fit.x)

@@ -5,6 +5,9 @@ import numpy as np
 from epipolar_jax.calibration.diagnosis import Diagnosis
 from epipolar_jax.rigs.rig import Rig
 
+# K of the file is wrong if a free one leaves less than this share of the error.
+_LENS = 0.92
+
 
 def sentences(found: Diagnosis, rig: Rig) -> list[str]:
   """What is wrong, the gravest first; empty if nothing is."""
@@ -27,6 +30,11 @@ def sentences(found: Diagnosis, rig: Rig) -> list[str]:
       f"{new.error_px:.1f} px off on points not fitted: turned by {new.degrees:.1f}°, moved by "
       f"{new.mm:.0f} mm"
     )
+    if new.free_error_px < _LENS * new.error_px:
+      said.append(
+        f"With its focal length ({new.focal:.2f} times the file's) and principal point fitted too "
+        f"{found.suspect} is {new.free_error_px:.1f} px off: its K is not right either"
+      )
   several = len(found.explanations) > 1
   for one in found.explanations:
     who = "all cameras are" if one.cameras == found.views else _named(one.cameras)

@@ -75,6 +75,9 @@ def test_a_pose_is_found_among_outliers_or_not_at_all():
   np.testing.assert_allclose(found.rotation, r, atol=1e-3)
   np.testing.assert_allclose(found.translation, t, atol=5.0)
   assert found.error_px < 1 and abs(found.degrees - 180) < 5 and found.mm > 8000
+  assert found.free_error_px < 1 and abs(found.focal - 1) < 0.05
+  zoomed = resection.resect(points, ideal, (np.diag([0.8, 0.8, 1.0]) @ k, *file[1:]))
+  assert zoomed.free_error_px < 0.2 * zoomed.error_px and abs(zoomed.focal - 1.25) < 0.05
   assert resection.resect(points[:20], ideal[:20], file) is None
 
 
