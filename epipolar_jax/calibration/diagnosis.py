@@ -10,7 +10,7 @@ import warnings
 
 import numpy as np
 
-from epipolar_jax.calibration import estimated, mistakes, resection, timing
+from epipolar_jax.calibration import estimated, mistakes, offsets, resection, timing
 from epipolar_jax.calibration.recording import (
   LEAST_POINTS,
   Judged,
@@ -332,7 +332,7 @@ def _best_offset(recording: Recording, given: Judged, view: int) -> tuple[float,
 
   What the others show in frame f the view shows in frame f + offset.
   """
-  frames, most = recording.frames, timing.MOST_OFFSET
+  frames, most = recording.frames, offsets.MOST_OFFSET
   wanted = np.unique(frames[:, None] + np.arange(-most - 1, most + 2))
   wanted = wanted[(wanted >= 0) & (wanted < recording.points.shape[1])]
   joints = len(recording.joints)

@@ -199,9 +199,9 @@ def _posed(options: argparse.Namespace, observations, rig, length, up):
 
 def _in_step(observations, rig, drift: bool, *, believed: bool = False):
   """When cameras took their frames, and the keypoints in step."""
-  from epipolar_jax.calibration import timing
+  from epipolar_jax.calibration import offsets, timing
 
-  found = timing.estimate(observations, rig, drift=drift, believed=believed)
+  found = offsets.estimate(observations, rig, drift=drift, believed=believed)
   return found, timing.apply(observations, found)
 
 
@@ -217,9 +217,9 @@ def _tell_timing(timing) -> None:
 
 def _tell_drift(observations, rig) -> None:
   """Prints whose frame rate seems to differ."""
-  from epipolar_jax.calibration import timing
+  from epipolar_jax.calibration import offsets
 
-  found = timing.estimate(observations, rig, drift=True)
+  found = offsets.estimate(observations, rig, drift=True)
   for name, drift in zip(found.views, found.drift):
     if drift:
       print(

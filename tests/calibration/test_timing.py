@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from epipolar_jax.calibration import judging, timing
+from epipolar_jax.calibration import judging, offsets, timing
 from tests import walkers
 
 
@@ -25,7 +25,7 @@ def test_offsets_are_found_in_parts_of_a_frame_and_taken_out(views):
   rig = walkers.ring(views)
   offset = np.array([0.0, 5.3, -17.75, 0.4])[:views]
   observations = _out_of_step(rig, offset, 0 * offset, noise_px=2.0, outliers=0.05)
-  found = timing.estimate(observations, rig, drift=True)
+  found = offsets.estimate(observations, rig, drift=True)
   # The errors here are up to 0.05 frames.
   np.testing.assert_allclose(found.offset, offset, atol=0.1)
   assert found.drift == (0.0,) * views and found.offset[0] == found.sigma[0] == 0
@@ -40,7 +40,7 @@ def test_offsets_are_found_in_parts_of_a_frame_and_taken_out(views):
 def test_another_frame_rate_is_drift():
   rig = walkers.ring(3)
   offset, drift = np.array([0.0, 2.0, -3.5]), np.array([0.0, 0.0, 0.01])
-  found = timing.estimate(_out_of_step(rig, offset, drift), rig, drift=True)
+  found = offsets.estimate(_out_of_step(rig, offset, drift), rig, drift=True)
   np.testing.assert_allclose(found.offset, offset, atol=0.1)
   np.testing.assert_allclose(found.drift, drift, atol=5e-4)
   assert found.drift[1] == 0.0
@@ -106,4 +106,4 @@ def test_people_have_to_be_matched_and_points_shared():
   score[:, :, 1] = 0
   blind = dataclasses.replace(observations, score=score)
   with pytest.raises(ValueError, match="camera cam1 shares fewer than 40 points"):
-    timing.estimate(blind, walkers.ring(2))
+    offsets.estimate(blind, walkers.ring(2))
