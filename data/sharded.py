@@ -144,7 +144,7 @@ def check_space(jobs: Sequence[Job], pixels: int) -> None:
 
   Args:
     jobs: of which those that were made before need nothing.
-    pixels: of the pictures of an item.
+    pixels: of the images of an item.
 
   Raises:
     OSError: says how much is needed, and how much is free.

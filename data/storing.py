@@ -19,7 +19,7 @@ from data import integrity
 from epipolar_jax import disk_space
 from epipolar_jax.inputs import datasets
 
-# At least, of a JPEG: 0.17 were measured on Human3.6M-like pictures, 0.2 and more on small ones.
+# At least, of a JPEG: 0.17 were measured on Human3.6M-like images, 0.2 and more on small ones.
 BYTES_PER_PIXEL = 0.1
 # Side of the blocks of a JPEG with coarser colours, px; and at most so many of them are a tile.
 _BLOCK = 16
@@ -66,7 +66,7 @@ def check_space(folder: pathlib.Path, pixels: int) -> None:
 
   Args:
     folder: where they will be.
-    pixels: of all pictures.
+    pixels: of all images.
 
   Raises:
     OSError: says how much is needed, and how much is free.

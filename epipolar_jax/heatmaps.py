@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from epipolar_jax.geometry import linalg, sampling
 
-# The reference clips the exponent here: its background is 0.01, not 0.
+# The original clips the exponent here: its background is 0.01, not 0.
 _FLOOR_EXPONENT = 4.60517019
 
 
@@ -33,7 +33,7 @@ def gaussian_target(
     size_hw: (height, width) of the map.
     stride: image pixels per map pixel.
     sigma: standard deviation in *image* px; 8 at 256 px in the paper.
-    floor: True clips the exponent, so that far pixels hold 0.01: the reference's target.
+    floor: True clips the exponent, so that far pixels hold 0.01: the original's target.
 
   Returns:
     [h, w] in [0, 1].
@@ -50,14 +50,14 @@ def gaussian_target(
 def decode_peak(
   heatmap: jax.Array, *, radius: float, stride: int, align_corners: bool = True
 ) -> tuple[jax.Array, jax.Array]:
-  """The reference's decoder: the maximum, refined by the mean of a window around it.
+  """The original's decoder: the maximum, refined by the mean of a window around it.
 
   Biased where the background is not zero or the window is cut by the border; `decode_softmax` is
   better for maps that are trained with a cross-entropy.
 
   Args:
     heatmap: [h, w].
-    radius: half side of the window, map px, at least 0.5; the reference passes its sigma (image
+    radius: half side of the window, map px, at least 0.5; the original passes its sigma (image
       px!).
     stride: image pixels per map pixel.
     align_corners: which PyTorch: True up to 1.2, False (a window that is squeezed and shifted)

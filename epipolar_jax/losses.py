@@ -23,9 +23,9 @@ def heatmap_cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array:
 
 
 def mse(prediction: jax.Array, target: jax.Array, weight: jax.Array | None = None) -> jax.Array:
-  """Mean over pixels of the squared difference of weighted maps, the reference's `joint` loss.
+  """Mean over pixels of the squared difference of weighted maps, the original's `joint` loss.
 
-  The reference averages this over the batch, adds the joints up, and divides by their number when
+  The original averages this over the batch, adds the joints up, and divides by their number when
   LOSS_PER_JOINT is False; its `mse` loss is the mean of it over everything.
 
   Args:
@@ -65,7 +65,7 @@ def smooth_mse(
 ) -> jax.Array:
   """Squared difference that grows only as its 0.1th power above a threshold; mean over pixels.
 
-  The reference adds up the joints and divides by max(1, Σ weights).
+  The original adds up the joints and divides by max(1, Σ weights).
 
   Args:
     prediction, target: [h, w].

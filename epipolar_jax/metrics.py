@@ -1,7 +1,7 @@
 """Metrics of one pose as (sum, count), so that padding and invalid joints cannot bias a mean.
 
 Add both up over frames and devices, divide once. `valid` is bool, True = counts. Distances keep
-the unit of what goes in: mm in 3D, px in 2D. Keywords reproduce the reference's protocol where it
+the unit of what goes in: mm in 3D, px in 2D. Keywords reproduce the original's protocol where it
 differs; the defaults are right.
 """
 
@@ -20,7 +20,7 @@ def position_errors(
 
   Args:
     prediction, target: [j, d].
-    clamp: largest distance that is told; the reference clamps at 150 mm. None: as it is.
+    clamp: largest distance that is told; the original clamps at 150 mm. None: as it is.
 
   Returns:
     [j]; infinite where a coordinate is not a number, unless clamped.
@@ -61,7 +61,7 @@ def mpjpe(
 ) -> SumCount:
   """Position error in absolute coordinates: Σ over valid joints and their number.
 
-  The reference's number: clamp=150 and every joint valid (it averages invisible joints too).
+  The original's number: clamp=150 and every joint valid (it averages invisible joints too).
 
   Args:
     prediction, target: [j, 3], mm.
@@ -220,7 +220,7 @@ def jdr(
 ) -> SumCount:
   """Joint detection rate: the maxima of two heatmaps lie within half a tenth of the map's size.
 
-  Per joint, because the reference averages over frames first and over joints after.
+  Per joint, because the original averages over frames first and over joints after.
 
   Args:
     prediction, target: [j, h, w].

@@ -1,6 +1,7 @@
 """Installs the requirements at their bounds and tests there: `python -m tests.bounds lowest`.
 
-`lowest` pins every line of requirements.txt to the version it names, `newest` takes what pip finds.
+`lowest` pins every line of requirements.txt, and of the extra `files` of pyproject.toml, to the
+version it names, `newest` takes what pip finds.
 In a new environment (--folder keeps it) everything is imported and tests that go through the
 libraries run: a training with its checkpoints, its killed and resumed run, readers and writers.
 """
@@ -12,6 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 import venv
 from collections.abc import Sequence
 
@@ -20,7 +22,8 @@ _ROOT = pathlib.Path(__file__).parent.parent
 _TESTS = (
   *("tests/test_checkpointing.py", "tests/test_locking.py", "tests/test_metric_writer.py"),
   *("tests/runtime/test_start.py", "tests/data/test_builder.py", "tests/inputs/test_pipeline.py"),
-  *("tests/geometry", "tests/rigs", "tests/keypoints", "tests/visualize/test_film.py"),
+  *("tests/geometry", "tests/rigs", "tests/keypoints", "tests/motion"),
+  *("tests/visualize/test_film.py",),
 )
 _IMPORT = """
 import importlib, pkgutil
@@ -53,6 +56,12 @@ def lowest(requirements: str) -> list[str]:
   return pinned
 
 
+def files_extra() -> list[str]:
+  """What pyproject.toml asks for to read and write HDF5 and C3D."""
+  project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+  return project["optional-dependencies"]["files"]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
   """Makes the environment and runs the tests in it."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -65,11 +74,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     venv.create(folder, with_pip=True)
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     constraints = pathlib.Path(temporary) / "constraints.txt"
-    pins = lowest(requirements.read_text(encoding="utf-8")) if options.which == "lowest" else []
+    asked = requirements.read_text(encoding="utf-8") + "\n".join(files_extra())
+    pins = lowest(asked) if options.which == "lowest" else []
     constraints.write_text("\n".join(pins) + "\n", encoding="utf-8")
     files = ["-r", requirements, "-c", constraints, "-r", _ROOT / "tests" / "requirements.txt"]
     for command in (
-      ["-m", "pip", "install", "--quiet", *files],
+      ["-m", "pip", "install", "--quiet", *files, *files_extra()],
       ["-m", "pip", "check"],
       ["-c", _IMPORT],
       ["-m", "pytest", *_TESTS],

@@ -42,7 +42,7 @@ def _masked(output, target, mask):
   ],
 )
 def test_golden_metrics2d_losses(name, loss, output, weight):
-  """Value and gradient, 2e-6 relative; the name is the reference's class."""
+  """Value and gradient, 2e-6 relative; the name is the original's class."""
   g = golden_files.load("losses")
   weights = {
     "target_weight": g["target_weight"][..., 0],

@@ -22,7 +22,7 @@ def _poses(seed=0, frames=6):
 
 
 def test_mpjpe_golden_epemean():
-  """The reference clamps every error and averages invisible joints too."""
+  """The original clamps every error and averages invisible joints too."""
   g = golden_files.load("metrics_epe")
   everything = jnp.ones((6, 17), bool)
   for key, clamp in (("novis", 150.0), ("maxdist30", 30.0)):
@@ -102,7 +102,7 @@ def test_parts_merge_to_the_whole_per_joint_and_over_all():
 
 
 def test_pck_golden_calc_pck():
-  """The reference measures x only, and counts visible joints."""
+  """The original measures x only, and counts visible joints."""
   g = golden_files.load("metrics_2d")
   thresholds = tuple(float(t) for t in g["thresholds"])
   points, visible = _float32(g["pred"], g["gt"]), jnp.asarray(g["visibility"][..., 0] > 0)
@@ -156,7 +156,7 @@ def test_jdr_of_maps_that_are_not_square():
 
 
 def test_jdr_golden():
-  """Square maps by default; maps of 48 x 64 with the reference's exchanged axes."""
+  """Square maps by default; maps of 48 x 64 with the original's exchanged axes."""
   g = golden_files.load("metrics_2d")
   output, target = _float32(g["jdr_output_q"] / 64, g["jdr_target"])
   valid = jnp.ones((4, 17), bool)

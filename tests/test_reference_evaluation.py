@@ -12,7 +12,7 @@ from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.triangulation import consensus, linear
 from tests import golden_files
 
-# Largest distance of an inlier's ray. The reference's rays go through two float32 points 1 mm apart
+# Largest distance of an inlier's ray. The original's rays go through two float32 points 1 mm apart
 # and 5 m away, which moves them by 0.3 mm: what a slack of 0.5 mm changes may be otherwise there.
 _THRESHOLD_MM, _SLACK_MM = 35.0, 0.5
 

@@ -28,7 +28,7 @@ def test_mirroring_golden_fliplr_joints():
   pairs = {frozenset(p) for p in g["flip_pairs"].tolist()}
   assert {frozenset(p) for p in skeletons.H36M_17.flip_pairs} == pairs
   order = list(skeletons.H36M_17.flip_order)
-  visible = g["flip_out"][:, 1] != 0  # the reference zeroes what is not
+  visible = g["flip_out"][:, 1] != 0  # the original zeroes what is not
   assert visible.sum() == 15
   np.testing.assert_array_equal(g["flip_in"][order][visible, 1], g["flip_out"][visible, 1])
 

@@ -187,7 +187,7 @@ def _refuse_other(folder, mark):
 
 
 def _known(data_dir: pathlib.Path, root: pathlib.Path) -> dict[str, int]:
-  """CRC-32 of raw pictures by those who prepared them before, at other sizes."""
+  """CRC-32 of raw images by those who prepared them before, at other sizes."""
   made = (path.parent for path in sorted(data_dir.glob(f"{_NAME}/*/*/{_SUMMARY}")))
   return raw_digests.of_raw(root, [(f, str(_read_summary(f / _SUMMARY).get("raw"))) for f in made])
 
@@ -226,7 +226,7 @@ def _facts(made: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _run(jobs, options, processes, bad):
-  """Makes all shards: ({split: [(path, frames)]}, {split: summary}, CRC-32 by picture)."""
+  """Makes all shards: ({split: [(path, frames)]}, {split: summary}, CRC-32 by image)."""
   total = sum(len(job.items) for group in jobs.values() for job in group)
   shards, summary, read = {}, {}, {}
   side = options.image_size or pictures.SIDE

@@ -68,10 +68,10 @@ def make(
     name: of the annotation file, for messages.
     store: where the pictures are.
     options: how they are stored.
-    expected: CRC-32 of pictures' files that are known from an earlier preparation.
+    expected: CRC-32 of images' files that are known from an earlier preparation.
 
   Returns:
-    The fields of `features`, and raw_crc32, CRC-32 by picture.
+    The fields of `features`, and raw_crc32, CRC-32 by image.
 
   Raises:
     data.faults.BadRecord: one of the views cannot be used.

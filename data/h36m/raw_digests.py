@@ -1,4 +1,4 @@
-"""CRC-32 of every raw picture, kept beside the data prepared from it: rot in raw files is noticed.
+"""CRC-32 of every raw image, kept beside the data prepared from it: rot in raw files is noticed.
 
 JPEGs in a folder have no checksum of their own, and one with a flipped bit still decodes. The
 builder compares when the same raw folder is prepared again, `data.check` when the data are looked
@@ -16,19 +16,19 @@ import numpy as np
 from data import faults, files
 from data.h36m import annotations, pictures
 
-FILE = "raw_pictures.crc32"
+FILE = "raw_images.crc32"
 _LINE = re.compile(r"([0-9a-f]{8}) (.+)")
 _LARGEST = 1 << 30
 
 
 def write(folder: pathlib.Path, found: Mapping[str, int]) -> None:
-  """Writes a line for each picture, by its path as the annotations have it."""
+  """Writes a line for each image, by its path as the annotations have it."""
   lines = (f"{crc:08x} {image}\n" for image, crc in sorted(found.items()))
   (folder / FILE).write_text("".join(lines), encoding="utf-8")
 
 
 def read(folder: pathlib.Path) -> dict[str, int]:
-  """CRC-32 by picture; empty where none were written, as the first builders did.
+  """CRC-32 by image; empty where none were written, as the first builders did.
 
   Raises:
     ValueError: the file is damaged.
@@ -58,7 +58,7 @@ def of_raw(root: pathlib.Path, folders: list[tuple[pathlib.Path, str]]) -> dict[
 
 
 def compare(data: bytes, expected: int | None, where: str, image: str) -> int:
-  """The CRC-32 of a raw picture's file.
+  """The CRC-32 of a raw image's file.
 
   Raises:
     faults.BadRecord: it is not the one expected, if any is.
@@ -66,20 +66,20 @@ def compare(data: bytes, expected: int | None, where: str, image: str) -> int:
   found = zlib.crc32(data)
   if expected not in (None, found):
     raise faults.BadRecord(
-      "changed picture",
+      "changed image",
       f"{where}: {image} is not the file that was prepared before (CRC-32 {found:08x}, recorded "
-      f"{expected:08x}): restore it. If pictures were replaced on purpose, remove the {FILE} "
+      f"{expected:08x}): restore it. If images were replaced on purpose, remove the {FILE} "
       "beside the data prepared earlier",
     )
   return found
 
 
 def check(folder: pathlib.Path, *, samples: int) -> list[str]:
-  """A line for each raw picture that is not what was prepared; [] where the raw data are gone.
+  """A line for each raw image that is not what was prepared; [] where the raw data are gone.
 
   Args:
     folder: of the prepared data set.
-    samples: pictures looked at, evenly spread; 0 is all.
+    samples: images looked at, evenly spread; 0 is all.
   """
   try:
     recorded = list(read(folder).items())

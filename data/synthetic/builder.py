@@ -153,7 +153,7 @@ def prepare(options: Options, data_dir: str | os.PathLike, split: str) -> tfds.c
 
 
 def _pixels(options: Options, base: str) -> int:
-  """Of all pictures of the splits that are made together."""
+  """Of all images of the splits that are made together."""
   splits = [split for split in options_lib.SPLITS if options_lib.base_split(split) == base]
   frames = sum(options.num_frames(split) for split in splits)
   return frames * options.num_views * options.image_size**2

@@ -14,7 +14,7 @@ def crop_transform(
 ) -> jax.Array:
   """The map from the whole image to a crop: a similarity about the box centre.
 
-  The reference sends three points through cv2.getAffineTransform after rounding them to float32;
+  The original sends three points through cv2.getAffineTransform after rounding them to float32;
   this is the similarity they define, so the two differ by that rounding.
 
   Args:

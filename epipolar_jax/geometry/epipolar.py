@@ -142,13 +142,13 @@ def sample_line_original(
 
   Differences to `sample_line`: the order of the ends (the first two hits among bottom, left,
   right, top, in that order), a line through two opposite corners counts as a miss, and so does
-  every line between exactly parallel cameras, whose epipole the reference divides by zero; a miss
+  every line between exactly parallel cameras, whose epipole the original divides by zero; a miss
   lies far outside instead of at (-2, -2). Not reproduced: with 94, 100, 106, 118 or 124 samples the
   reference stops with an error (its steps, by torch.range, are one too few for its map).
 
   Args:
     point, fundamental, size_wh, num_samples: as in `sample_line`.
-    stride: image pixels per map pixel; the reference's tolerances are in image pixels.
+    stride: image pixels per map pixel; the original's tolerances are in image pixels.
 
   Returns:
     samples: [k, 2], (u, v) in source map pixels, evenly spaced.

@@ -39,7 +39,7 @@ class EpipolarPose(nn.Module):
     source_backbone: of every view as it is looked at, when that has a network of its own (the
       original's SHARE_WEIGHTS False); None: `backbone`.
     late_source: parity: the early fusion looks at unfused late features of the other view, as in
-      the reference (whose late fusion of "both" sees them too; costs a second pass, and needs equal
+      the original (whose late fusion of "both" sees them too; costs a second pass, and needs equal
       channels: ResNet-50 and up at width 1), instead of early features like its own.
     lines: of `fusion.lines.sample_lines`.
     consistency: also returns what the consistency losses need, of the last fusion.

@@ -17,7 +17,7 @@ class PoseResNet(nn.Module):
     depth: of the ResNet trunk.
     width: multiplier of the trunk's channels.
     deconv_channels: channels of the three transposed convolutions, and of the feature map.
-    head_init_std: standard deviation of the initial deconvolution and head kernels. The reference's
+    head_init_std: standard deviation of the initial deconvolution and head kernels. The original's
       0.001 suits a pretrained trunk and a squared loss.
     dtype: of the computation; parameters, statistics and heatmaps are float32.
     bn_momentum: torch's sense, 0.1.

@@ -1,4 +1,4 @@
-"""Strict rules between the reference's state_dict keys and our variables, both ways.
+"""Strict rules between the original's state_dict keys and our variables, both ways.
 
 Every torch key must find its place and every place must be filled, with equal shapes; anything
 left over is an error, because a silently skipped layer still trains and looks almost right.
@@ -31,7 +31,7 @@ _WRAPPERS = re.compile(
   r"^(?:(?:reference|backbone|liftingnet|module|_orig_mod|model|keypoint_head)\.)+"
 )
 _COUNTER = "num_batches_tracked"
-# The reference's names for the network of the view that is predicted and of the one looked at.
+# The original's names for the network of the view that is predicted and of the one looked at.
 REFERENCE_WRAPPER, SOURCE_WRAPPER = "reference.module.", "backbone.module."
 # Ours, at the top of the tree.
 REFERENCE, SOURCE = "backbone", "source_backbone"
@@ -144,7 +144,7 @@ def to_torch(variables: Any) -> dict[str, np.ndarray]:
     reference saves them, under `reference.module.` and `backbone.module.`.
 
   Raises:
-    ValueError: variables for which the reference has no name; lists them.
+    ValueError: variables for which the original has no name; lists them.
   """
   flat = flatten(variables)
   prefixes, source = module_prefixes(flat), _source_prefixes(flat)
@@ -161,7 +161,7 @@ def to_torch(variables: Any) -> dict[str, np.ndarray]:
     if path[-1] == "var":
       state[key.replace("running_var", _COUNTER)] = np.zeros((), np.int64)
   if unknown:
-    raise ValueError(f"the reference has no name for {', '.join(unknown)}")
+    raise ValueError(f"the original has no name for {', '.join(unknown)}")
   return state
 
 
@@ -242,7 +242,7 @@ def module_prefixes(targets: Mapping[Path, Any]) -> dict[str, Path]:
   heads = [path[:-2] for path in paths if path[-2:] == ("head", "kernel")]
   if heads:
     prefixes["pose"] = min(heads, key=len)
-  # The reference calls its only sampler, or the early one of two, `epipolar_sampler`.
+  # The original calls its only sampler, or the early one of two, `epipolar_sampler`.
   found = {
     name: path[: path.index(name) + 1]
     for path in paths

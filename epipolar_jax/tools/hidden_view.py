@@ -18,7 +18,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from epipolar_jax.calibration import judging
-from epipolar_jax.footage import detector, prediction, rigs, videos, windows
+from epipolar_jax.cli import predict
+from epipolar_jax.footage import detector, prediction, rigs, trained, videos, windows
 from epipolar_jax.footage.tracker import Part
 from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.keypoints import reading
@@ -35,34 +36,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
   parser.add_argument("--cameras", type=pathlib.Path, required=True)
   parser.add_argument("--out", type=pathlib.Path, required=True, help="of the prediction")
   parser.add_argument("--detector", default="thunder")
+  parser.add_argument("--checkpoint", type=pathlib.Path, help="a network of one's own instead")
+  parser.add_argument("--first", type=int, default=0, help="first frame that counts (0)")
   parser.add_argument("--every", type=int, default=4, help="frames between those that count (4)")
   options = parser.parse_args(arguments)
   rig = Rig.read(options.cameras)
   files = [x for pattern in options.videos for x in sorted(glob.glob(pattern)) or [pattern]]
   footage = videos.Footage(reading.pair_all(files, rig.names))
   rig, _ = rigs.fitted(rig, dict(zip(footage.names, footage.sizes_wh)))
-  network = detector.Detector(options.detector)
+  network = predict.detector_of(options.detector, options.checkpoint)
   part = prediction.predict(footage, rig, network, options.out)
   print(f"{'hidden':>16} {'by':>8} {'2D hidden, px':>14} {'dlt, mm':>16} {'robust, mm':>16}")
   views = range(len(rig.names))
   for hidden in [*((v,) for v in views), *itertools.combinations(views, 2)]:
     if len(rig.names) - len(hidden) < 2:
       continue
-    for name, row in compare(footage, rig, network, part, hidden, options.every).items():
+    counted = range(options.first, len(part.found), options.every)
+    for name, row in compare(footage, rig, network, part, hidden, counted).items():
       print(f"{'+'.join(rig.names[v] for v in hidden):>16} {name:>8} {row}", flush=True)
 
 
 def compare(
   footage: videos.Footage,
   rig: Rig,
-  network: detector.Detector,
+  network: detector.Detector | trained.TrainedDetector,
   part: Part,
   hidden: tuple[int, ...],
-  every: int,
+  counted: Sequence[int],
 ) -> dict[str, str]:
   """A row of the table for each view alone, and for fusion."""
   complete = part.found & np.isfinite(part.windows).all(axis=(1, 2))
-  frames = [f for f in range(0, len(part.found), every) if complete[f]]
+  frames = [f for f in counted if complete[f]]
   k, r, t = (np.asarray(x, np.float64) for x in _arrays(rig.cameras))
   found = {"alone": [], "fusion": []}
   for f, images in enumerate(footage.frames()):

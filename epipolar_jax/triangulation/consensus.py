@@ -1,6 +1,6 @@
 """Triangulation by consensus of view pairs: the modes of the reference, by their names.
 
-For comparison with published numbers; `robust` is faster and better. The reference draws 100
+For comparison with published numbers; `robust` is faster and better. The original draws 100
 random pairs per joint. Here all pairs are tried, unless its `draws` are given.
 """
 
@@ -27,7 +27,7 @@ class Consensus(NamedTuple):
   """One point.
 
   Attributes:
-    point: [3], world, mm; zeros when not valid (the reference returns them as if found).
+    point: [3], world, mm; zeros when not valid (the original returns them as if found).
     inlier: [v], bool, the views whose rays pass near the best pair's point.
     valid: [], bool.
   """
@@ -55,7 +55,7 @@ def naive(
     points: [v, 2], px.
     cameras: [v], of those pixels, t_cw in mm.
     usable: [v], bool; the reference: score above CONF_THRES, 0.05.
-    threshold_mm: RANSAC_THRES; 3 in the reference's defaults, 35 in its released runs.
+    threshold_mm: RANSAC_THRES; 3 in the original's defaults, 35 in its released runs.
     draws: [n, 2], the pairs to try, in this order, as numbers among the usable views; a pair of a
       view with itself or with a negative number is skipped. None: all pairs, in order.
     world_norm: as in `dlt`; True is the reference.

@@ -11,7 +11,7 @@ from tests import golden_files
 
 
 def test_crop_transform_golden_get_affine_transform():
-  """To 1e-6 of the largest entry; the reference's float32 triangle is worth 5e-7."""
+  """To 1e-6 of the largest entry; the original's float32 triangle is worth 5e-7."""
   g = golden_files.load("affine")
   crop_transform = jax.jit(affine.crop_transform, static_argnums=3)
   for i, expected in enumerate(g["trans"]):

@@ -127,7 +127,7 @@ def test_samples_match_line_clipped_in_numpy(size_hw):
 
 
 def test_float32_is_within_a_hundredth_of_a_pixel_of_float64():
-  """Measured at 64 x 64: median 7e-6, 99 % 2e-4, worst 1e-3 map px (the reference's own: 0.8)."""
+  """Measured at 64 x 64: median 7e-6, 99 % 2e-4, worst 1e-3 map px (the original's own: 0.8)."""
   g = golden_files.load("epipolar_sampling")
   points = _pixels(64, 64)
   for name in ("normal0", "augmented_crops", "parallel_near", "epipole_inside_view2"):
@@ -185,7 +185,7 @@ def test_samples_golden_grid2sample_locs(name):
 
 @pytest.mark.parametrize("x64", [False, True])
 def test_parallel_cameras_look_along_rows(x64):
-  """The reference finds nothing here: it divides by the epipole's zero."""
+  """The original finds nothing here: it divides by the epipole's zero."""
   with jax.enable_x64(x64):
     k = jnp.array([[90.0, 0, 31.5], [0, 90, 31.5], [0, 0, 1]])
     eye = jnp.eye(3)

@@ -1,4 +1,4 @@
-"""Whole networks: laws of the multi-view model, and golden files of the reference's networks."""
+"""Whole networks: laws of the multi-view model, and golden files of the original's networks."""
 
 import functools
 import re
@@ -317,7 +317,7 @@ def _run_on_lines(model, monkeypatch):
 
 
 def _golden_lines(given, dtype):
-  """The reference's samples for the golden pairs, computed in a type, and which lines exist."""
+  """The original's samples for the golden pairs, computed in a type, and which lines exist."""
   found = []
   for first, second, inverse in zip(given["KRT"], given["other_KRT"], given["KRT_pinverse"]):
     inverse = inverse if dtype == np.float32 else np.linalg.pinv(first)
@@ -351,7 +351,7 @@ def test_two_view_network_equals_golden_forward(depth, merge, name, monkeypatch)
     return run(variables, (images, cameras), jnp.asarray(samples, jnp.float32), valid)
 
   golden_lines = _golden_lines(given, np.float32)
-  # The reference reads misses too, far outside: no line is skipped.
+  # The original reads misses too, far outside: no line is skipped.
   every = np.ones_like(golden_lines[1])
   got, match = heatmaps(golden_lines[0], every)
   want = golden[f"epipolarpose{name}"]

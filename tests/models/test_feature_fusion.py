@@ -1,4 +1,4 @@
-"""The fusion layer against golden files of the reference (modeling/layers/epipolar.py Epipolar)."""
+"""The fusion layer against golden files of the original (modeling/layers/epipolar.py Epipolar)."""
 
 import functools
 import json

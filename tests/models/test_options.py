@@ -113,7 +113,7 @@ def test_other_grad_equals_golden_gradients(golden, name, branches):
 def _map_fundamental(first, second, inverse):
   """F from the first to the second of two 32 px maps, of projections [3, 4] in image px.
 
-  With the reference's float32 pseudo-inverse [4, 3] of the first, whose error is that of its lines.
+  With the original's float32 pseudo-inverse [4, 3] of the first, whose error is that of its lines.
   """
   center = np.append(-np.linalg.solve(first[:, :3], first[:, 3]), 1)
   e = second @ center

@@ -29,7 +29,7 @@ def network(golden):
   """Our network with the weights of checkpoint/epipolarposeR18_model_000.pth.xz, and its inputs.
 
   They are drawn again from their names (the file has 62 MB); the head's bias is 4 higher, as in the
-  reference's run. The crops are BGR and normalised in the order RGB: the original's way.
+  original's run. The crops are BGR and normalised in the order RGB: the original's way.
   """
   state = weights.state_dict(golden_files.load("models_inputs")["keys/R18_late"])
   state["final_layer.bias"] = state["final_layer.bias"] + np.float32(4)
@@ -60,7 +60,7 @@ def outputs(network):
 
 @pytest.fixture(scope="module")
 def outputs_on_golden_lines(network, golden):
-  """What it gives on the reference's lines, which float32 puts beside the exact ones."""
+  """What it gives on the original's lines, which float32 puts beside the exact ones."""
   found = []
   for view in range(4):
     first, second = (
@@ -71,7 +71,7 @@ def outputs_on_golden_lines(network, golden):
   samples = jnp.asarray(np.stack(found), jnp.float32)[None, :, None]
 
   def lines(self, cameras, source, size_hw, num_samples):
-    # The reference reads misses too, far outside: no line is skipped.
+    # The original reads misses too, far outside: no line is skipped.
     every = jnp.ones(samples.shape[:4], bool)
     return epipolar_pose._Lines(source, jnp.zeros((*source.shape, 3, 3)), samples, every)
 
@@ -94,7 +94,7 @@ def _line_distances(golden, view, points):
 
 
 def test_our_samples_lie_on_the_lines_as_closely_as_the_references(golden, outputs):
-  """Why heatmaps differ: the reference's, by a pseudo-inverse in float32, lie 8e-4 px beside."""
+  """Why heatmaps differ: the original's, by a pseudo-inverse in float32, lie 8e-4 px beside."""
   for view in range(4):
     theirs = golden["corr_pos"][view]
     hit = np.all((theirs > -0.6) & (theirs < 63.6), axis=-1)
@@ -105,7 +105,7 @@ def test_our_samples_lie_on_the_lines_as_closely_as_the_references(golden, outpu
 
 
 def test_golden_heatmaps(golden, outputs):
-  """1e-4 where the reference samples where the line is, and more the further off it samples."""
+  """1e-4 where the original samples where the line is, and more the further off it samples."""
   ours = outputs["heatmaps"][0].transpose(2, 0, 1)[:, ::2, ::2]
   error = np.abs(ours - golden["heatmaps"])  # values up to 9.3
   gap = np.abs(outputs["match"][0, 0, ::2, ::2] - golden["corr_pos"][0]).max(-1)
@@ -119,7 +119,7 @@ def test_golden_heatmaps(golden, outputs):
 
 
 def test_golden_heatmaps_and_joints_on_its_lines(golden, outputs_on_golden_lines):
-  """With the reference's float32 pseudo-inverse all that is left is the order of summation."""
+  """With the original's float32 pseudo-inverse all that is left is the order of summation."""
   ours = outputs_on_golden_lines["heatmaps"][0].transpose(2, 0, 1)[:, ::2, ::2]
   error = np.abs(ours - golden["heatmaps"])  # values up to 9.3
   assert np.quantile(error, 0.999) < 4e-5  # measured 9e-6, median 1e-6
@@ -139,7 +139,7 @@ def test_golden_joints(golden, outputs):
 
 
 def _joints(golden, outputs):
-  """(u, v) [v, j, 2], scores [v, j], and distance in mm [j] from the reference's 3D joints."""
+  """(u, v) [v, j, 2], scores [v, j], and distance in mm [j] from the original's 3D joints."""
   maps = jnp.asarray(outputs["heatmaps"].transpose(0, 3, 1, 2))
   decode = functools.partial(heatmaps.decode_peak, radius=8.0, stride=4)
   uv, score = jax.jit(jax.vmap(jax.vmap(decode)))(maps)

@@ -39,7 +39,7 @@ def test_lengths_make_the_tables_again(tmp_path, protocol):
 
 
 def test_golden_first_level_tables(tmp_path):
-  """Lengths of the average person of the reference's file, 12 bins a side."""
+  """Lengths of the average person of the original's file, 12 bins a side."""
   g = golden_files.load("rpsm")
   average = {tuple(edge): x for edge, x in zip(g["edges"].tolist(), g["limb_length_avg"])}
   limbs = skeletons.H36M_17.limbs

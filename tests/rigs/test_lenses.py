@@ -68,7 +68,7 @@ def test_cv2_undistort_points_when_it_iterates_long_enough():
 
 
 def test_golden_undistort_points():
-  """The PyTorch reference's own iteration, which has converged there."""
+  """The original's own iteration, which has converged there."""
   g = golden_files.load("geometry")
   for k, coefficients, seen, expected in zip(g["und_K"], g["und_dist"], g["und_in"], g["und_out"]):
     ours = lenses.OpenCV(coefficients).undistort(seen, k)

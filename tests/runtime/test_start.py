@@ -73,7 +73,11 @@ def test_ctrl_c_saves_and_ends_with_130(tmp_path):
   ("script", "arguments", "message"),
   [
     ("train.py", [], "--config is missing"),
-    ("eval.py", ["--config=configs/h36m.py", "--config.model.backbone=50"], "model.backbone_depth"),
+    (
+      "eval.py",
+      ["--config=configs/h36m.py", "--config.model.backbone_dept=50"],
+      "model.backbone_depth",
+    ),
     ("train.py", ["--config=configs/h36m.py", "--config.train.batch_size=x"], "batch_size"),
     ("eval.py", ["--config", "configs/nope.py"], "nope.py"),
   ],

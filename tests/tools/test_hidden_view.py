@@ -50,7 +50,7 @@ def test_fusion_finds_what_the_bar_hides_and_a_view_alone_does_not():
   found[2] = False  # nobody was found: it does not count
   part = Part(uv, score, uv, score, boxes, found)
   footage, network = _Drawn(dots.draw(points, rig)), _Fusing(points[[0, 4]])
-  rows = hidden_view.compare(footage, rig, network, part, (1,), every=2)
+  rows = hidden_view.compare(footage, rig, network, part, (1,), range(0, _FRAMES, 2))
   assert network.windows == 2 * 3  # frames 0 and 4
   alone, fusion = _row(rows["alone"]), _row(rows["fusion"])
   # Median px in the hidden view, then mean and 90th percentile in mm by dlt and by robust.

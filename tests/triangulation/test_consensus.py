@@ -47,7 +47,7 @@ def _inputs(g, dtype):
 
 
 def test_golden_triangulate_and_triangulate_refine():
-  """Float64, with its draws; measured 3e-10 mm. -1: the reference drew nothing."""
+  """Float64, with its draws; measured 3e-10 mm. -1: the original drew nothing."""
   g = golden_files.load("triangulation_ransac")
   draws = np.stack([g[f"naive.{run}.draws"] for run in _RUNS]).astype(np.int32)
   with jax.enable_x64(True):
@@ -56,12 +56,12 @@ def test_golden_triangulate_and_triangulate_refine():
   for result, mode in zip(found, ("naive", "refine")):
     expected = np.stack([g[f"{mode}.{run}"] for run in _RUNS])
     np.testing.assert_allclose(result.point, expected, atol=1e-4, err_msg=mode)
-    # What the reference gives as the origin is not valid here.
+    # What the original gives as the origin is not valid here.
     np.testing.assert_array_equal(result.valid, np.any(expected != 0, axis=-1))
 
 
 def test_all_pairs_find_at_least_what_the_draws_find():
-  """Float32 and our norm; the winners are the reference's pairs, told by its table of inliers."""
+  """Float32 and our norm; the winners are the original's pairs, told by its table of inliers."""
   g = golden_files.load("triangulation_ransac")
   first, refined = _consensus(*_inputs(g, jnp.float32), None, False)
   for n, run in enumerate(_RUNS):
@@ -128,7 +128,7 @@ def test_golden_triangulate_epipolar():
     ours = found[name.endswith("dlt")]
     expected = g[f"epipolar.{name}"]
     np.testing.assert_allclose(ours.point[n, run[-1]], expected, atol=1e-4, err_msg=name)
-    # What the reference gives as the origin, for want of a consensus, is not valid here.
+    # What the original gives as the origin, for want of a consensus, is not valid here.
     np.testing.assert_array_equal(ours.valid[n, run[-1]], np.any(expected != 0, axis=-1))
 
 

@@ -93,7 +93,7 @@ def test_two_views_match_opencv():
   ],
 )
 def test_golden_triangulate_pymvg(name, points, camera, chosen):
-  """Float64: 4e-9 mm. Float32: 0.004 mm; the reference's own float32 is 0.5 mm off."""
+  """Float64: 4e-9 mm. Float32: 0.004 mm; the original's own float32 is 0.5 mm off."""
   g = golden_files.load("triangulation_pymvg")
   weight = None if chosen is None else g[chosen].T.astype(np.float64)
   args = g[points], g[camera], g["RT"][:, :, :3], g["RT"][:, :, 3], weight

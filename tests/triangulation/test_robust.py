@@ -96,7 +96,7 @@ def _refine(uv, k, r, t, threshold_mm):
 def test_better_than_the_consensus_of_pairs():
   """Mean error without and with an outlier: 18.6 and 22.5 mm.
 
-  Consensus within 35 mm, the reference's threshold: 22.1 and 50.5; 60 mm: 19.5 and 25.6. DLT of the
+  Consensus within 35 mm, the original's threshold: 22.1 and 50.5; 60 mm: 19.5 and 25.6. DLT of the
   good views alone: 19.0 and 22.8.
   """
   uv, cameras, truth = _noisy_scenes(4, 60)

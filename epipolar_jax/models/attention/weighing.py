@@ -12,13 +12,13 @@ PRIORS = ("none", "add", "multiply")
 
 
 class Options(NamedTuple):
-  """How samples are compared and weighted (the reference's EPIPOLAR.* switches).
+  """How samples are compared and weighted (the original's EPIPOLAR.* switches).
 
   Attributes:
     attention: "avg" weights all samples, "max" takes the one of highest cosine similarity.
     similarity: "dot", "cos", or "prior" (the table alone; nothing is compared).
     softmax: False divides the similarity by k instead.
-    scale: of the similarities before the softmax; the reference's 1 / √64 follows neither k nor c.
+    scale: of the similarities before the softmax; the original's 1 / √64 follows neither k nor c.
     pooling: elementwise maximum of samples i and i + k / 2 before comparing.
     prior: how a given table enters: "none", "add" before or "multiply" after the softmax.
     zero_means_outside: parity: similarity exactly 0 is replaced by -1e10 and nothing else is

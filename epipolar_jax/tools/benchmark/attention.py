@@ -2,7 +2,7 @@
 
 Each algorithm forward, and forward with the gradients of both feature maps; before it is timed,
 output and gradients are compared with those of `gather`, on the same device. Against PyTorch it is
-the reference's way (`torch_attention`) on the same features and samples; ratios are to it, else to
+the original's way (`torch_attention`) on the same features and samples; ratios are to it, else to
 `gather`.
 """
 
@@ -27,7 +27,7 @@ def run(seconds: float, only: tuple[str, ...] = (), against: str = "") -> list[t
   Args:
     seconds: for each measurement.
     only: names of algorithms; () is all, on a GPU with "kernel", which others only imitate.
-    against: "torch" measures the reference's way too.
+    against: "torch" measures the original's way too.
 
   Raises:
     ValueError: there is no such algorithm.

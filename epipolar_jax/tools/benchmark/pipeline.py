@@ -1,7 +1,7 @@
 """From the pictures of a frame to its 3D joints: configs/h36m.py, 4 views of 256².
 
 One pass of the network for each view, fusion, peaks, triangulation, in one compiled function.
-Against PyTorch it is the reference's structure (`torch_pipeline`); both start from random weights,
+Against PyTorch it is the original's structure (`torch_pipeline`); both start from random weights,
 so the joints mean nothing.
 """
 
@@ -32,7 +32,7 @@ def run(seconds: float, only: tuple[str, ...] = (), against: str = "") -> list[t
   Args:
     seconds: for each measurement.
     only: types of the network's arithmetic; () is float32, on a GPU or TPU also bfloat16.
-    against: "torch" measures the reference's structure.
+    against: "torch" measures the original's structure.
 
   Raises:
     ValueError: there is no such type.

@@ -1,6 +1,6 @@
 """The whole training step of configs/h36m.py: 4 views of 256², fusion, loss, Adam.
 
-As `train.py` takes it, mapped over all devices. Against PyTorch it is a step of the reference's
+As `train.py` takes it, mapped over all devices. Against PyTorch it is a step of the original's
 structure (`torch_pipeline`) on one device, which goes through the network twice for each view.
 """
 
@@ -24,7 +24,7 @@ def run(seconds: float, only: tuple[str, ...] = (), against: str = "") -> list[t
   Args:
     seconds: for each measurement.
     only: types of the network's arithmetic; () is float32, on a GPU or TPU also bfloat16.
-    against: "torch" measures the reference's structure, with as many frames as one device has.
+    against: "torch" measures the original's structure, with as many frames as one device has.
 
   Raises:
     ValueError: there is no such type.

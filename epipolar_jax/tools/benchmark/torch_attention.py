@@ -1,4 +1,4 @@
-"""The reference's epipolar attention in PyTorch: `grid_sample` of an expanded map."""
+"""The original's epipolar attention in PyTorch: `grid_sample` of an expanded map."""
 
 import jax
 import numpy as np

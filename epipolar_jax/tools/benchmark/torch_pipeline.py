@@ -1,8 +1,8 @@
-"""The reference's way from pictures to 3D in PyTorch: pair after pair, joint after joint.
+"""The original's way from pictures to 3D in PyTorch: pair after pair, joint after joint.
 
 Every view of a frame and the view it looks at go through the network together, so every picture
 goes through it twice; features are fused pair by pair (`torch_attention`), and the host
-triangulates joint by joint with numpy. What the reference computes besides (lines, targets,
+triangulates joint by joint with numpy. What the original computes besides (lines, targets,
 normalised pictures) is handed to it ready-made.
 """
 
@@ -114,7 +114,7 @@ def measure_locate(problem: dict[str, Any], **row: Any) -> timing.Row:
   """Times `locate`; `problem` is what `build` takes, `row` what `timing.measure` takes."""
   network, pairs = build(**problem)
   network.eval()
-  return torch_timing.measure("reference's structure", lambda: locate(network, pairs), **row)
+  return torch_timing.measure("original's structure", lambda: locate(network, pairs), **row)
 
 
 def measure_step(problem: dict[str, Any], **row: Any) -> timing.Row:
@@ -122,7 +122,7 @@ def measure_step(problem: dict[str, Any], **row: Any) -> timing.Row:
   network, pairs = build(**problem)
   optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
   return torch_timing.measure(
-    "reference's structure", lambda: train(network, optimizer, pairs), **row
+    "original's structure", lambda: train(network, optimizer, pairs), **row
   )
 
 

@@ -55,9 +55,9 @@ def rpsm(
 
   Its strength is choosing among peaks that only together make a person. The first grid is looked up
   bilinearly, the finer ones cubically: bilinear maps are largest on whole map pixels, which costs
-  12 mm on exact maps with a stride of 4 (and the reference 15).
+  12 mm on exact maps with a stride of 4 (and the original 15).
 
-  The reference's protocol: `reference=True, floor=0, bins=2, depth=10`, the true root as `center`
+  The original's protocol: `reference=True, floor=0, bins=2, depth=10`, the true root as `center`
   and the true limb lengths as `limb_length`.
 
   Args:
@@ -70,7 +70,7 @@ def rpsm(
     skeleton: the tree.
     stride: image pixels per map pixel.
     weight: [v], at least 0, factor of each view's maps; 0 for a view that is missing. None: ones.
-    first_limb_length: [l], mm, lengths for the first grid alone; the reference takes the average
+    first_limb_length: [l], mm, lengths for the first grid alone; the original takes the average
       person's there. None: `limb_length`.
     grid_size_mm: side of the first grid; its outermost points are on the border.
     first_bins: points along a side of the first grid.
@@ -129,7 +129,7 @@ def _finer_sizes(
 ) -> np.ndarray:
   """Sides [depth] of the finer grids.
 
-  Ours reaches the neighbouring places of the first grid, and halves. The reference's are smaller
+  Ours reaches the neighbouring places of the first grid, and halves. The original's are smaller
   than the gaps they have to fill and have no point in the middle, so every level must move.
   """
   if reference:
