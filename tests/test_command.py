@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import json
 import re
 
 import cv2
@@ -223,6 +224,50 @@ def _moved(rig, mm):
   t = np.array(rig.cameras.translation)
   t[1] += mm
   return dataclasses.replace(rig, cameras=dataclasses.replace(rig.cameras, translation=t))
+
+
+def test_calibrate_puts_cameras_in_step_and_reports(tmp_path, capsys):
+  rig = walkers.ring(4)
+  parts = [
+    walkers.observed(walkers.walk(40, times=np.arange(40) - late), rig, noise_px=0.5)
+    for late in (0.0, 2.5, 0.0, 0.0)
+  ]
+  points = np.stack([part.points[:, :, view] for view, part in enumerate(parts)], axis=2)
+  observations = dataclasses.replace(parts[0], points=points)
+  keypoints = tmp_path / "keypoints.npz"
+  writing.write(keypoints, observations, "plain npz")
+  _moved(rig, 20.0).write(tmp_path / "wrong.json")
+  offsets, page = tmp_path / "offsets.json", tmp_path / "report.html"
+  arguments = ["calibrate", "--keypoints", str(keypoints)]
+  arguments += ["--cameras", str(tmp_path / "wrong.json"), "--out", str(tmp_path / "better.json")]
+  options = ["--sync", str(offsets), "--report", str(page), "--free", "focal"]
+  assert command.main([*arguments, *options, "--length", "joint0,joint1,1000"]) == 0
+  said = capsys.readouterr().out
+  assert "for the known one" in said and "cam1    +2." in said
+  late = json.loads(offsets.read_text())["cameras"]
+  assert abs(late["cam1"]["offset"] - 2.5) < 0.1 and abs(late["cam2"]["offset"]) < 0.1
+  text = page.read_text(encoding="utf-8")
+  assert "<h2>Uncertainty</h2>" in text and "focal length, %" in text and "<h2>Time</h2>" in text
+  # The same file puts the keypoints in step for triangulate.
+  shown = []
+  for extra in ([], ["--timing", str(offsets)]):
+    folder = tmp_path / f"out{len(extra)}"
+    files_of = ["--keypoints", str(keypoints), "--cameras", str(tmp_path / "better.json")]
+    assert command.main(["triangulate", *files_of, "--out", str(folder), *extra]) == 0
+    line = next(x for x in capsys.readouterr().out.splitlines() if x.strip().startswith("cam1"))
+    shown.append(float(line.split()[5]))
+  assert shown[1] < 2.0 < shown[0]
+  for wrong, text in (
+    (["--free", "lens"], "there are focal, principal, radial"),
+    (["--length", "a,b"], "--length is JOINT,JOINT,MM"),
+    (["--drift"], "--drift is of --sync"),
+    (["--from", "intrinsics"], "needs a scale"),
+    (["--size_mm", "2000"], "is of --from intrinsics"),
+    (["--board", "4x5"], "a board is COLUMNSxROWSxMM"),
+    (["--report", "x.txt"], "--report is a page"),
+  ):
+    assert command.main([*arguments, *wrong]) == 2
+    assert text in capsys.readouterr().err
 
 
 def test_calibrate_writes_a_better_rig_and_no_other(tmp_path, capsys, monkeypatch):

@@ -28,6 +28,8 @@ _SURE, _LEAST_DRIFT = 5.0, 0.25
 # Frames on each side that smoothing looks at; it makes neighbours' errors one: by the root of the
 # sum of their correlations, 2 sqrt(pi), deviations are larger.
 _REACH, _CORRELATED = 3, 1.88
+# Added to the normal matrix of eight columns of length 1.
+_RIDGE = 1e-9
 # Frames in a block whose errors are taken for one.
 _BLOCK = 8
 # A point so many medians from the median of the five frames around it is a gross error.
@@ -257,6 +259,38 @@ def _joined(found, count: int, names: tuple[str, ...]) -> np.ndarray:
   return offset
 
 
+def _without_cameras(pair, off, by_a, by_b, wrong, frames):
+  """The same with what errors of the two cameras explain taken out.
+
+  Where a body is, and how fast it moves there, are two things: time is left over.
+
+  Returns:
+    The pair, distances [n], a function from times [n] since the middle to the derivatives [n, 4] by
+    offset of a, of b, drift of a, of b; and the frames.
+  """
+  size = np.linalg.norm(wrong, axis=0)
+  wrong = wrong / np.where(size > 0, size, 1.0)
+  weight = np.ones(len(off))
+  for _ in range(3):
+    normal = wrong.T @ (weight[:, None] * wrong) + _RIDGE * np.eye(8)
+    left = off - wrong @ np.linalg.solve(normal, wrong.T @ (weight * off))
+    scale = max(1.4826 * float(np.median(np.abs(left))), 1e-3)
+    weight = 1.0 / (1.0 + (left / scale / _CAUCHY) ** 2)
+
+  def speed(since: np.ndarray) -> np.ndarray:
+    slope = np.stack([by_a, by_b, by_a * since, by_b * since], axis=-1)
+    return slope - wrong @ np.linalg.solve(normal, wrong.T @ (weight[:, None] * slope))
+
+  return pair, left, speed, frames
+
+
+def _near(points: np.ndarray) -> np.ndarray:
+  known = points[np.isfinite(points).all(axis=-1)]
+  centre = known.mean(axis=0) if len(known) else np.zeros(2)
+  scale = max(float(known.std()), 1e-6) if len(known) else 1.0
+  return np.array([[1, 0, 0], [0, 1, 0], [*-centre, scale]]) / scale
+
+
 class _Fit:
   """Least squares of signed epipolar distances over offsets and drifts [v, 2] of all views."""
 
@@ -264,6 +298,8 @@ class _Fit:
     self._ideal, self._fundamentals, self._pairs = ideal, fundamentals, pairs
     self._frames = np.arange(ideal.shape[1], dtype=np.float64)
     self.middle = (len(self._frames) - 1) / 2
+    # Homogeneous px (as rows) to coordinates of order 1 around the middle of a view's points.
+    self._near = [_near(points) for points in ideal]
 
   def _moved(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points [v, f, j, 2] at their times, and their velocities, px a frame."""
@@ -275,7 +311,9 @@ class _Fit:
     return np.stack(points), np.stack(speed)
 
   def _residuals(self, state: np.ndarray):
-    """(pair, distances [f, j], their derivatives by the time of a and of b) of all pairs."""
+    """Of all pairs: the pair, and of n points the distances [n], their derivatives by the time of a
+    and of b [n], by the fundamental matrix [n, 8], and the frames [n].
+    """
     points, speed = self._moved(state)
     for a, b in self._pairs:
       one, other = (np.concatenate([x, np.ones_like(x[..., :1])], axis=-1) for x in points[[a, b]])
@@ -288,7 +326,13 @@ class _Fit:
       by_a = np.sum(back[..., :2] * speed[a], axis=-1) / length
       by_b = np.sum(line[..., :2] * speed[b], axis=-1) / length
       known = np.isfinite(off) & np.isfinite(by_a) & np.isfinite(by_b)
-      yield (a, b), off, by_a, by_b, known
+      # What small errors of the two cameras would add: the eight numbers of F but its size.
+      near_a, near_b = one @ self._near[a], other @ self._near[b]
+      own = np.linalg.inv(self._near[b]) @ self._fundamentals[a, b] @ np.linalg.inv(self._near[a]).T
+      eight = np.linalg.svd(own.reshape(1, 9))[2][1:].T
+      wrong = (near_b[..., :, None] * near_a[..., None, :]).reshape(*off.shape, 9)
+      wrong = wrong @ eight / length[..., None]
+      yield (a, b), off[known], by_a[known], by_b[known], wrong[known], np.nonzero(known)[0]
 
   def median(self, state: np.ndarray) -> float:
     """Median epipolar distance over all pairs, px."""
@@ -330,16 +374,14 @@ class _Fit:
     size = 2 * len(state)
     matrix = np.zeros((size, size))
     right = np.zeros((len(self._frames) // _BLOCK + 1, size))
-    parts = list(self._residuals(state))
-    every = np.concatenate([np.abs(off[known]) for _, off, _, _, known in parts])
+    parts = [_without_cameras(*part) for part in self._residuals(state)]
+    every = np.concatenate([np.abs(off) for _, off, _, _ in parts])
     noise = max(1.4826 * float(np.median(every)), 1e-3)
     since = self._frames - self.middle
-    for (a, b), off, by_a, by_b, known in parts:
-      frames, _ = np.nonzero(known)
-      residual = off[known] / noise
+    for (a, b), off, speed, frames in parts:
+      residual = off / noise
       slope = np.zeros((len(residual), size))
-      slope[:, 2 * a], slope[:, 2 * b] = by_a[known] / noise, by_b[known] / noise
-      slope[:, [2 * a + 1, 2 * b + 1]] = slope[:, [2 * a, 2 * b]] * since[frames, None]
+      slope[:, [2 * a, 2 * b, 2 * a + 1, 2 * b + 1]] = speed(since[frames]) / noise
       weight = 1.0 / (1.0 + (residual / _CAUCHY) ** 2)
       matrix += slope.T @ (weight[:, None] * slope)
       np.add.at(right, frames // _BLOCK, slope * (weight * residual)[:, None])

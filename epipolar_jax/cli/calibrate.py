@@ -117,16 +117,17 @@ def run(options: argparse.Namespace) -> None:
     timing, observations = _in_step(recorded, refined.rig, options.drift)
     refined = refining.refine(observations, rig, free, board=board, length=length)
   said = _tell(refined, rig, observations.views)
-  _check(refined, rig, far=options.far or options.start == "intrinsics", start=options.start)
-  for text in refined.rig.write(options.out, format):
-    print(f"  not carried over: {text}")
-  print(f"Wrote {options.out}")
   if timing is not None:
+    # Worth having even if the cameras are as good as they can be.
     _tell_timing(timing)
     if not options.drift:
       _tell_drift(recorded, refined.rig)
     timing.write(options.sync)
     print(f"Wrote {options.sync}")
+  _check(refined, far=options.far or options.start == "intrinsics", start=options.start)
+  for text in refined.rig.write(options.out, format):
+    print(f"  not carried over: {text}")
+  print(f"Wrote {options.out}")
   if options.report is not None:
     from epipolar_jax.visualize import calibration
 
@@ -258,7 +259,7 @@ def _tell(refined, rig, views: tuple[str, ...]) -> list[str]:
   return said
 
 
-def _check(refined, rig, *, far: bool, start: str) -> None:
+def _check(refined, *, far: bool, start: str) -> None:
   """Raises ValueError if the rig is not to be written."""
   import numpy as np
 

@@ -42,6 +42,14 @@ def add(verbs) -> None:
     "--format", default="", metavar="NAME,...", help="files besides joints.npz: anipose, trc, ..."
   )
   verb.add_argument("--no_film", action="store_true", help="without overlay.mp4")
+  verb.add_argument(
+    "--to_label",
+    type=int,
+    default=0,
+    metavar="N",
+    help="writes the N frames in which views contradict each other most, as images with guesses in "
+    "DeepLabCut's layout, to correct and train on",
+  )
   verb.add_argument("--up", default="z", help="axis that is up in the calibration's world (z)")
   verb.add_argument(
     "--keep_sides",
@@ -61,7 +69,7 @@ def run(options: argparse.Namespace) -> None:
   from tqdm import tqdm
 
   from epipolar_jax.cli import outputs
-  from epipolar_jax.footage import overlay, prediction, report, rigs, videos, windows
+  from epipolar_jax.footage import labelling, overlay, prediction, report, rigs, videos, windows
   from epipolar_jax.keypoints import reading, writing
   from epipolar_jax.keypoints.observations import Observations
   from epipolar_jax.matching import swaps
@@ -74,6 +82,8 @@ def run(options: argparse.Namespace) -> None:
   compilation_cache.enable()
   if options.fps is not None and not 0 < options.fps < float("inf"):
     raise ValueError(f"--fps should be above 0, got {options.fps}")
+  if options.to_label < 0:
+    raise ValueError(f"--to_label should be a number of frames, got {options.to_label}")
   estimate.check_method(options.method)
   chosen = outputs.names(options.format)
   formats.check_up(options.up)
@@ -120,6 +130,11 @@ def run(options: argparse.Namespace) -> None:
       f"first is frame {lost[0]}"
     )
   left_out = outputs.tell(estimated, own, rig, options.method)
+  if options.to_label:
+    frames = labelling.choose(left_out, options.to_label)
+    count = labelling.write(options.out, footage, raw, frames)
+    numbers = ", ".join(map(str, frames))
+    print(f"Wrote {options.out / 'labeled-data'}: {count} images to label, frames {numbers}")
   estimated = over_time.apply(estimated, options, fps)
   outputs.write(options.out, estimated, chosen, fps=fps, up=options.up)
   box = float(np.nanmedian(found.windows[..., 2])) / windows.MARGIN

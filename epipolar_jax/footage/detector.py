@@ -1,6 +1,8 @@
 """Detector: MoveNet on windows of all views, its heatmaps fused along epipolar lines."""
 
 import functools
+import itertools
+from collections.abc import Iterable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +19,14 @@ _BATCH = 8
 _SAMPLES = 64
 # Half side of the decoder's window, map px.
 _RADIUS = 3.0
+
+
+def batches(windows: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, int]]:
+  """Windows as they come, eight at a time: [8, size, size, 3], padded, and how many there are."""
+  windows = iter(windows)
+  while batch := list(itertools.islice(windows, _BATCH)):
+    count = len(batch)
+    yield np.pad(np.stack(batch), [(0, _BATCH - count), (0, 0), (0, 0), (0, 0)]), count
 
 
 class Detector:
@@ -46,16 +56,12 @@ class Detector:
     run = jax.jit(lambda variables, images: module.apply(variables, images).heatmap)
     self._maps = functools.partial(run, jax.device_put(variables))
 
-  def maps(self, windows: np.ndarray) -> np.ndarray:
-    """Heatmap logits [n, h, w, j] of windows [n, size, size, 3] uint8 RGB."""
-    found = []
-    for start in range(0, len(windows), _BATCH):
-      batch = windows[start : start + _BATCH]
-      padded = np.pad(batch, [(0, _BATCH - len(batch)), (0, 0), (0, 0), (0, 0)])
-      found.append(np.asarray(self._maps(padded))[: len(batch)])
+  def maps(self, windows: Iterable[np.ndarray]) -> np.ndarray:
+    """Heatmap logits [n, h, w, j] of n windows [size, size, 3] uint8 RGB, taken as they come."""
     side = self.size // movenet.STRIDE
-    empty = np.zeros((0, side, side, movenet.NUM_JOINTS), np.float32)
-    return np.concatenate([empty, *found])
+    found = [np.zeros((0, side, side, movenet.NUM_JOINTS), np.float32)]
+    found += [np.asarray(self._maps(batch))[:count] for batch, count in batches(windows)]
+    return np.concatenate(found)
 
   def decode(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Joints of single views.

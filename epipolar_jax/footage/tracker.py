@@ -110,11 +110,9 @@ class Tracker:
     """(maps [f, v, h, w, j], joints [f, v, j, 2], score [f, v, j]), renewed where `which`."""
     joints = self._detector.skeleton.num_joints
     places = [(f, v) for f in which for v in range(boxes.shape[1]) if np.isfinite(boxes[f, v, 2])]
-    crops = list(
-      self._pool.map(lambda at: self._cut(frames[at[0]][at[1]], boxes[at], at[1]), places)
-    )
-    side = self._detector.size
-    found = self._detector.maps(np.array(crops, np.uint8).reshape(-1, side, side, 3))
+    crops = self._pool.map(lambda at: self._cut(frames[at[0]][at[1]], boxes[at], at[1]), places)
+    # The network takes the first while the others are cut.
+    found = self._detector.maps(crops)
     uv, score = self._detector.decode(found)
     if state is None:
       maps = np.zeros((*boxes.shape[:2], *found.shape[1:]), np.float32)
@@ -218,15 +216,19 @@ class Tracker:
     if self._detector.gain == 0:
       return own, own_score
     fused, score = np.full_like(own, np.nan), np.zeros_like(own_score)
-    for f, seen in enumerate(np.isfinite(boxes[:, :, 2])):
+
+    def one(f: int, seen: np.ndarray) -> None:
       if seen.sum() < 2:
         fused[f], score[f] = own[f], own_score[f]
-        continue
+        return
       matrices = self._matrix(np.where(seen[:, None], boxes[f], [0.0, 0.0, 1.0]))
       k, r, t = _arrays(self._cameras)
       uv, mass = self._detector.fuse(maps[f], seen, Cameras(_homogeneous(matrices) @ k, r, t))
       fused[f] = np.where(seen[:, None, None], _to_image(uv, matrices[:, None]), np.nan)
       score[f] = mass
+
+    # A frame's fusion is a loop over pairs of views, which XLA runs on one core.
+    list(self._pool.map(one, range(len(own)), np.isfinite(boxes[:, :, 2])))
     return fused, score
 
 

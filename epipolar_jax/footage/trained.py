@@ -1,7 +1,7 @@
 """TrainedDetector: a network that was trained here finds the joints in the windows."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -11,13 +11,11 @@ import ml_collections
 import numpy as np
 
 from epipolar_jax import models, skeletons
+from epipolar_jax.footage import detector
 from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.models import fusion
 from epipolar_jax.tasks import task
 from epipolar_jax.tasks.multiview import reconstruction
-
-# Images that one call of the network takes; fewer are padded, so that one program is compiled.
-_BATCH = 8
 
 
 class TrainedDetector:
@@ -66,17 +64,14 @@ class TrainedDetector:
     )
     self._decode = jax.jit(jax.vmap(jax.vmap(decode)))
 
-  def maps(self, windows: np.ndarray) -> np.ndarray:
-    """Heatmaps [n, h, w, j] of windows [n, size, size, 3] uint8 RGB, each by itself."""
-    found = []
-    for start in range(0, len(windows), _BATCH):
-      batch = windows[start : start + _BATCH]
-      padded = np.pad(batch, [(0, _BATCH - len(batch)), (0, 0), (0, 0), (0, 0)])
-      images = self._normalize(jnp.asarray(padded))
-      found.append(np.asarray(self._maps(self._variables, images))[: len(batch)])
+  def maps(self, windows: Iterable[np.ndarray]) -> np.ndarray:
+    """Heatmaps [n, h, w, j] of n windows [size, size, 3] uint8 RGB, each by itself."""
     side = self.size // models.STRIDE
-    empty = np.zeros((0, side, side, self.skeleton.num_joints), np.float32)
-    return np.concatenate([empty, *found])
+    found = [np.zeros((0, side, side, self.skeleton.num_joints), np.float32)]
+    for batch, count in detector.batches(windows):
+      images = self._normalize(jnp.asarray(batch))
+      found.append(np.asarray(self._maps(self._variables, images))[:count])
+    return np.concatenate(found)
 
   def decode(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Joints of single views: uv [n, j, 2], px of the windows, and score [n, j], 0..1."""

@@ -86,8 +86,8 @@ def compare(
     uv, score = network.decode(maps)
     found["alone"].append((_to_image(uv, matrices), score))
     whole = np.concatenate([matrices, np.tile([[[0.0, 0.0, 1.0]]], (len(k), 1, 1))], axis=1)
-    fused, mass = network.fuse(maps, np.ones(len(k), bool), Cameras(whole @ k, r, t))
-    found["fusion"].append((_to_image(fused, matrices), mass))
+    fused, fused_score = network.fuse(maps, np.ones(len(k), bool), Cameras(whole @ k, r, t))
+    found["fusion"].append((_to_image(fused, matrices), fused_score))
   standard = _triangulated(part.own[frames], part.own_score[frames], rig, "robust")
   return {name: _row(rows, rig, standard, hidden) for name, rows in found.items()}
 

@@ -26,7 +26,8 @@ class DotDetector:
     self.windows = 0
     self.description = {"network": "dots"}
 
-  def maps(self, windows: np.ndarray) -> np.ndarray:
+  def maps(self, windows) -> np.ndarray:
+    windows = np.array(list(windows), np.uint8).reshape(-1, SIZE, SIZE, 3)
     self.windows += len(windows)
     red, green = (windows[..., c : c + 1].astype(np.float32) for c in (0, 1))
     level = green * _RED / np.maximum(red, 1)

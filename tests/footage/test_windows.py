@@ -65,3 +65,42 @@ def test_the_square_around_points():
   centre, side = windows.around(points, np.array([True, True, False]), margin=1.5)
   np.testing.assert_allclose(centre, [5, 20])
   assert side == 60.0
+
+
+@pytest.mark.parametrize(
+  "lens",
+  (
+    lenses.Pinhole(),
+    lenses.OpenCV((-0.35, 0.15, 0.003, -0.002, -0.03)),
+    lenses.Fisheye((0.05, -0.02, 0.01, -0.002)),
+  ),
+  ids=lambda lens: type(lens).__name__,
+)
+@pytest.mark.parametrize("side", (80.0, 320.0))
+def test_the_interpolated_lens_is_the_lens(lens, side):
+  matrix = windows.affine(np.array([150.0, 110.0]), np.array(side), size=192)
+  u = np.arange(192.0)
+  ideal = (np.stack(np.meshgrid(u, u), axis=-1) - matrix[:, 2]) / matrix[[0, 1], [0, 1]]
+  wanted = lens.distort(ideal, _K)
+  assert np.isfinite(wanted).all()
+  found = windows._seen(lens, _K, matrix, size=192)
+  np.testing.assert_allclose(np.moveaxis(found, 0, -1), wanted, rtol=0, atol=2e-3)
+
+
+def test_a_window_that_reaches_beyond_the_lens_is_evaluated_at_every_pixel():
+  class Hood:
+    """Shows nothing further than 100 px from the middle."""
+
+    def distort(self, points, intrinsics):
+      off = np.linalg.norm(points - intrinsics[:2, 2], axis=-1, keepdims=True)
+      return np.where(off < 100, points, np.nan)
+
+  lens = Hood()
+  matrix = windows.affine(np.array([159.5, 119.5]), np.array(700.0), size=96)
+  u = np.arange(96.0)
+  ideal = (np.stack(np.meshgrid(u, u), axis=-1) - matrix[:, 2]) / matrix[[0, 1], [0, 1]]
+  wanted = lens.distort(ideal, _K)
+  known = np.isfinite(wanted).all(axis=-1)
+  assert known.any() and not known.all()
+  found = windows._seen(lens, _K, matrix, size=96)
+  np.testing.assert_array_equal(np.moveaxis(found, 0, -1), wanted)
