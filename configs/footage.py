@@ -31,7 +31,9 @@ def get_config(name: str = "") -> ml_collections.ConfigDict:
   c.data.translation_factor = 0.1
   c.data.flip_probability = 0.0  # left and right of an animal that nothing else tells apart
   c.data.erase_probability = 0.3
+  # What the trunk knows of bodies is soon lost on a few frames.
   c.optimizer.learning_rate = 1e-3
+  c.optimizer.trunk_factor = 0.05
   c.train.num_epochs = 60.0
   c.train.eval_epochs = 10.0
   c.eval.splits = ("test",)

@@ -91,6 +91,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.optimizer = o = ml_collections.ConfigDict()
   o.name = "adam"  # adam, or sgd (momentum 0.9)
   o.learning_rate = 1e-3  # at the start
+  o.trunk_factor = 1.0  # of the rate, for the backbone's trunk: below 1 if pretrained; 0 freezes it
   o.schedule = "step"  # step (x 0.1 at step_epochs) or cosine (to zero, after warmup)
   o.step_epochs = (2, 3)  # epochs at which the rate falls, for schedule = step
   o.warmup_epochs = 0.0  # linear warm-up

@@ -97,6 +97,7 @@ RANGES = {
     lambda x: all(a > 0 for a in x) and list(x) == sorted(set(x)), "epochs above 0, rising"
   ),
   "optimizer.warmup_epochs": _NOT_NEGATIVE,
+  "optimizer.trunk_factor": _SHARE,
   "optimizer.weight_decay": _NOT_NEGATIVE,
   "optimizer.gradient_clip": _NOT_NEGATIVE,
   "train.batch_size": _whole(1),

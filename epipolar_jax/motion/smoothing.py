@@ -173,8 +173,14 @@ def _most_likely(rows, values, weight) -> tuple[np.ndarray, np.ndarray]:
   scale = (square + share * body) / (freedom + share * total)
   cost = freedom * np.log(scale) + log
   cost += share * (total * np.log(body / total) + log.sum(axis=0))
-  best = np.argmin(cost, axis=1)
-  return _GRID[best], scale[np.arange(joints), best]
+  # The minimum of the parabola through the best and its neighbours.
+  best = np.clip(np.argmin(cost, axis=1), 1, len(_GRID) - 2)
+  before, here, after = (cost[np.arange(joints), best + i] for i in (-1, 0, 1))
+  bent = np.maximum(before - 2 * here + after, 1e-9)
+  place = best + np.clip((before - after) / (2 * bent), -1.0, 1.0)
+  steps = np.arange(len(_GRID))
+  log = [np.interp(x, steps, np.log(row)) for x, row in zip(place, scale)]
+  return np.exp(np.interp(place, steps, np.log(_GRID))), np.exp(log)
 
 
 _SMOOTH = jax.jit(jax.vmap(kalman.smooth))

@@ -56,7 +56,19 @@ def optimizer(
   if config.weight_decay:
     chain.append(optax.add_decayed_weights(config.weight_decay, mask=_kernels))
   chain.append(optax.scale_by_learning_rate(schedule))
+  # Configs of old runs do not have it.
+  if (factor := config.get("trunk_factor", 1.0)) != 1.0:
+    chain.append(optax.masked(optax.scale(factor), _trunk))
   return optax.chain(*chain)
+
+
+def _trunk(params: optax.Params) -> optax.Params:
+  """True for the parameters of a backbone's trunk, which may be pretrained."""
+
+  def inside(path, _) -> bool:
+    return any(getattr(key, "key", None) == "trunk" for key in path)
+
+  return jax.tree_util.tree_map_with_path(inside, params)
 
 
 def _kernels(params: optax.Params) -> optax.Params:
