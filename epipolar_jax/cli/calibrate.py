@@ -31,7 +31,6 @@ def add(verbs) -> None:
     metavar="focal,principal,radial",
     help="intrinsics to refine besides the poses; radial: the first two terms of OpenCV's lens",
   )
-  verb.add_argument("--intrinsics", action="store_true", help="the same as --free focal,principal")
   verb.add_argument(
     "--from",
     dest="start",
@@ -144,8 +143,6 @@ def _free(options: argparse.Namespace):
   unknown = names - set(Free._fields)
   if unknown:
     raise ValueError(f"--free: {', '.join(sorted(unknown))}; there are {', '.join(Free._fields)}")
-  if options.intrinsics:
-    names |= {"focal", "principal"}
   return Free(**dict.fromkeys(names, True))
 
 
