@@ -304,7 +304,8 @@ def of_model(model: Mapping[str, Any]) -> Skeleton:
   given = model["skeleton"]
   if isinstance(given, str):
     return read(given)
-  if not isinstance(given, Mapping):
+  # A ConfigDict is a table without being a Mapping.
+  if not isinstance(given, Mapping) and not hasattr(given, "items"):
     raise ValueError(
       f"model.skeleton should be a name, a .toml file or a table of fields; got {str(given)[:80]!r}"
     )
