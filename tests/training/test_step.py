@@ -34,7 +34,7 @@ def _task(*, draws=False):
     new = {"mean": (1 - _MOMENTUM) * old + _MOMENTUM * mean}
     return jnp.sum(batch["weight"][:, None] * error**2), jnp.sum(batch["weight"]), new
 
-  return tasks.Task(init, loss, lambda variables, batch: {}, {})
+  return tasks.Task(init, loss, lambda variables, batch: {}, {}, evaluation=None)
 
 
 def _batch():

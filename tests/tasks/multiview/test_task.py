@@ -70,7 +70,7 @@ def test_the_outermost_pixels_are_inside_the_image():
   task, variables = _task(model__fusion__merge="none")
   batch = _batch()
   run = jax.jit(lambda batch: task.loss(variables, batch, jax.random.key(0))[1])
-  batch |= {"crop": jnp.broadcast_to(jnp.eye(2, 3), batch["crop"].shape)}
+  batch = batch | {"crop": jnp.broadcast_to(jnp.eye(2, 3), batch["crop"].shape)}
   inside, outside = jnp.array([16.0, 16.0]), jnp.array([-9.0, 16.0])
   for u, counts in ((0.0, 1), (31.0, 1), (-0.5, 0), (31.5, 0)):
     for place in ((u, 16.0), (16.0, u)):
