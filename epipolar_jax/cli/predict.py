@@ -132,7 +132,8 @@ def run(options: argparse.Namespace) -> None:
   left_out = outputs.tell(estimated, own, rig, options.method)
   if options.to_label:
     frames = labelling.choose(left_out, options.to_label)
-    count = labelling.write(options.out, footage, raw, frames)
+    guesses = dataclasses.replace(own, points=rig.distort(own.points))
+    count = labelling.write(options.out, footage, guesses, frames)
     numbers = ", ".join(map(str, frames))
     print(f"Wrote {options.out / 'labeled-data'}: {count} images to label, frames {numbers}")
   estimated = over_time.apply(estimated, options, fps)

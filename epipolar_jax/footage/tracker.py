@@ -188,8 +188,8 @@ class Tracker:
     size = _TYPICAL * windows.MARGIN * self._detector.skeleton.size_mm
     side = size * focal / depth if depth > 0 else np.inf
     places = trained.tiles(image.shape[1::-1], side)
-    crops = list(self._pool.map(lambda box: self._cut(image, box, view), places))
-    _, score = self._detector.decode(self._detector.maps(np.stack(crops)))
+    crops = self._pool.map(lambda box: self._cut(image, box, view), places)
+    _, score = self._detector.decode(self._detector.maps(crops))
     return places[np.argmax(score.mean(axis=1))]
 
   def _wanted(self, frames, boxes, fresh, state, poses) -> np.ndarray:

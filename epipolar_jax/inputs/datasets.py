@@ -153,7 +153,7 @@ def _rhd(config: ml_collections.ConfigDict, split: str) -> Source:
 
 def _footage(config: ml_collections.ConfigDict, split: str) -> Source:
   """One's own recordings, by their name."""
-  name = config.footage.name
+  name = config.footage.name if "footage" in config else ""
   command = "python -m data.footage.builder --name NAME --videos ... --cameras ... --labels ..."
   return _folder(pathlib.Path(config.dir) / "footage", "data.footage.name", name, split, command)
 
