@@ -10,6 +10,7 @@ from epipolar_jax import skeletons
 from epipolar_jax.visualize import palette
 
 _SIDE = 256  # of one drawn view, px
+_FAR = 1 << 14  # px
 
 
 def picked(num_frames: int, num_images: int) -> list[int]:
@@ -138,8 +139,9 @@ def draw_limbs(
   skeleton: skeletons.Skeleton,
   *,
   thickness: int,
+  person: int | None = None,
 ) -> None:
-  """Draws the limbs between joints that are there, in place: left blue, right vermilion.
+  """Draws the limbs between joints that are there, in place, in the colours of `palette.limb`.
 
   Args:
     canvas: [h, w, 3] uint8 RGB.
@@ -147,16 +149,15 @@ def draw_limbs(
     valid: [j], bool.
     skeleton: of the joints.
     thickness: of the lines, px.
+    person: of several in the image.
   """
-  height, width = canvas.shape[:2]
-  places = np.clip(np.rint(np.where(valid[:, None], uv, 0.0)), -width, 2 * max(width, height))
-  sides = {
-    i: c for pair in skeleton.flip_pairs for i, c in zip(pair, (palette.RIGHT, palette.LEFT))
-  }
+  # OpenCV's coordinates overflow; nearer ends would turn limbs that leave the image.
+  places = np.clip(np.rint(np.where(valid[:, None], uv, 0.0)), -_FAR, _FAR)
+  sides = palette.sides(skeleton.num_joints, skeleton.flip_pairs)
   for parent, child in skeleton.limbs:
     if valid[parent] and valid[child]:
       start, stop = (tuple(places[i].astype(int).tolist()) for i in (parent, child))
-      color = sides.get(child, palette.MIDDLE)
+      color = palette.limb(sides[child], person)
       cv2.line(canvas, start, stop, palette.STAGE, thickness + 2, cv2.LINE_AA)
       cv2.line(canvas, start, stop, color, thickness, cv2.LINE_AA)
 
