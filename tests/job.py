@@ -1,4 +1,4 @@
-"""Runs an entry point on pictures of dots: `python tests/job.py DEVICES train.py --config ...`.
+"""Runs an entry point on images of dots: `python tests/job.py DEVICES train.py --config ...`.
 
 `DEVICES,stopped` tells the process to stop (SIGTERM) when it reads the first training frame. For
 tests that need a process of its own; `tests/job.py` is also the config it names.

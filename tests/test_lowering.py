@@ -21,7 +21,7 @@ from epipolar_jax.training import step as train_step
 from tests import dots
 
 _DEVICES = 8
-_SIZE = 64  # px, of the pictures; the heatmaps have a quarter of it
+_SIZE = 64  # px, of the images; the heatmaps have a quarter of it
 _P = sharding.PartitionSpec
 _MESH = sharding.AbstractMesh((_DEVICES,), (parallel.AXIS,))
 # Reading or writing single rows at computed places, as many as a heatmap has pixels or more, is

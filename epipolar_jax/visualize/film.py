@@ -32,7 +32,7 @@ def scenes(
   fps: int,
   hold_s: float,
 ) -> Iterator[np.ndarray]:
-  """The pictures of a film, frame after frame of a split.
+  """The images of a film, frame after frame of a split.
 
   Args:
     images: [m v h w 3] uint8 RGB network inputs of the frames `predictions.picked(n, m)`.
@@ -40,7 +40,7 @@ def scenes(
       joint_valid [n j], or `methods`, dicts of these two by name.
     labels: of all n frames, as `predictions.sheet` needs them.
     skeleton: of the joints.
-    fps: pictures a second.
+    fps: images a second.
     hold_s: how long each frame of the split is shown.
 
   Yields:
@@ -70,25 +70,25 @@ def scenes(
       yield np.hstack([grid, *panels])
 
 
-def write_mp4(path: pathlib.Path, pictures: Iterable[np.ndarray], *, fps: float) -> int:
+def write_mp4(path: pathlib.Path, images: Iterable[np.ndarray], *, fps: float) -> int:
   """Writes H.264 that browsers play.
 
   Args:
     path: file to write; its folder is made.
-    pictures: [h, w, 3] uint8 RGB, all of one even size.
-    fps: pictures a second.
+    images: [h, w, 3] uint8 RGB, all of one even size.
+    fps: images a second.
 
   Returns:
-    How many pictures were written.
+    How many images were written.
 
   Raises:
     ValueError: there are none.
     OSError: the encoder failed; with its words.
   """
-  pictures = iter(pictures)
-  first = next(pictures, None)
+  images = iter(images)
+  first = next(images, None)
   if first is None:
-    raise ValueError(f"no pictures for {path}: set eval.num_images above 0")
+    raise ValueError(f"no images for {path}: set eval.num_images above 0")
   path.parent.mkdir(parents=True, exist_ok=True)
   size = f"{first.shape[1]}x{first.shape[0]}"
   source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(fps), "-i", "-"]
@@ -100,8 +100,8 @@ def write_mp4(path: pathlib.Path, pictures: Iterable[np.ndarray], *, fps: float)
     encoder = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=complaints)
     count = 0
     with contextlib.suppress(BrokenPipeError), encoder.stdin as pipe:
-      for picture in itertools.chain([first], pictures):
-        pipe.write(np.ascontiguousarray(picture).tobytes())
+      for image in itertools.chain([first], images):
+        pipe.write(np.ascontiguousarray(image).tobytes())
         count += 1
     if encoder.wait():
       complaints.seek(0)

@@ -1,4 +1,4 @@
-"""Lifted skeletons beside the true ones, from two sides: arrays in, a picture out."""
+"""Lifted skeletons beside the true ones, from two sides: arrays in, an image out."""
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ def sheet(
   *,
   skeleton: skeletons.Skeleton,
 ) -> np.ndarray:
-  """One row a frame: the first view's picture, and the pose from the camera and from the side.
+  """One row a frame: the first view's image, and the pose from the camera and from the side.
 
   Truth is white and thin, the prediction coloured.
 
@@ -43,7 +43,7 @@ def sheet(
     rows.append(
       np.hstack(
         [
-          _picture(views[0], uv, skeleton),
+          _input(views[0], uv, skeleton),
           *sides(points[i], truth[i], skeleton, width_mm=1.2 * skeleton.size_mm, error=error),
         ]
       )
@@ -84,7 +84,7 @@ def sides(
   return tiles
 
 
-def _picture(image: np.ndarray, uv: np.ndarray, skeleton: skeletons.Skeleton) -> np.ndarray:
+def _input(image: np.ndarray, uv: np.ndarray, skeleton: skeletons.Skeleton) -> np.ndarray:
   """The network input, enlarged, with the true 2D joints."""
   zoom = _TILE / len(image)
   canvas = cv2.resize(image, (_TILE, _TILE), interpolation=cv2.INTER_CUBIC)

@@ -1,4 +1,4 @@
-"""Predicted and true skeletons drawn on the views: arrays in, a picture out."""
+"""Predicted and true skeletons drawn on the views: arrays in, an image out."""
 
 import pathlib
 from typing import Any
@@ -47,10 +47,10 @@ def sheet(
   return np.vstack(rows)
 
 
-def write_png(path: pathlib.Path, picture: np.ndarray) -> None:
-  """Writes an RGB picture; raises OSError when the file cannot be written."""
+def write_png(path: pathlib.Path, image: np.ndarray) -> None:
+  """Writes an RGB image; raises OSError when the file cannot be written."""
   path.parent.mkdir(parents=True, exist_ok=True)
-  if not cv2.imwrite(str(path), picture[..., ::-1]):
+  if not cv2.imwrite(str(path), image[..., ::-1]):
     raise OSError(f"could not write {path}")
 
 

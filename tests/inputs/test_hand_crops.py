@@ -13,7 +13,7 @@ _RECORDS = annotations.read(_TINY / "anno.pickle")
 
 
 def _hand(frame, side):
-  """Joints and visibility of one hand of the golden pictures."""
+  """Joints and visibility of one hand of the golden images."""
   uv_vis = _RECORDS[frame]["uv_vis"]
   hand = slice(21 * side, 21 * side + 21)
   return uv_vis[hand, :2].copy(), uv_vis[hand, 2] == 1
@@ -58,16 +58,16 @@ def test_joints_in_the_crop_equal_the_original(name):
 
 
 @pytest.mark.parametrize("name", [name for name in _CASES if "wrist0" in name])
-def test_the_cut_picture_equals_the_original(name):
+def test_the_cut_image_equals_the_original(name):
   golden = golden_files.load("rhd_dataset")
   frame, _, _, center, size = _case(golden, name)
-  image = annotations.read_picture(_TINY / "color" / f"{frame:05d}.png", channels=3)
+  image = annotations.read_image(_TINY / "color" / f"{frame:05d}.png", channels=3)
   top, left, bottom, right = hand_crops.original_box(center, size)
   cut = image[top:bottom, left:right].astype(np.float64)
   stretched = (cut - cut.min()) * 255 / (cut.max() - cut.min())
   resized = cv2.resize(stretched, (256, 256), interpolation=cv2.INTER_LINEAR)
   difference = np.abs(resized[::4, ::4].transpose(2, 0, 1) - golden[f"{name}.img_s4_u8"])
-  # The golden picture was resized by another library.
+  # The golden image was resized by another library.
   assert difference.mean() < 1.5
 
 

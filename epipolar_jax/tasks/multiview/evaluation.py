@@ -79,7 +79,7 @@ def build(config: ml_collections.ConfigDict) -> task.Evaluation:
       "views": config.eval.views or "all",
       "chosen": chosen._asdict(),
     },
-    picture=functools.partial(_picture, config=config),
+    figure=functools.partial(_figure, config=config),
     film=functools.partial(_film, config=config),
     # Recorded configs may be from before there was one.
     legend=_legend(chosen, config.eval.get("box_error", 0.0)),
@@ -155,7 +155,7 @@ def _of_cameras(arrays: task.Arrays, chosen: tuple[int, ...]) -> task.Arrays:
   return {k: x[:, list(chosen)] if k in _PER_VIEW else x for k, x in arrays.items()}
 
 
-def _picture(
+def _figure(
   images: np.ndarray,
   predicted: task.Arrays,
   labels: task.Arrays,
