@@ -13,7 +13,7 @@ import imageio_ffmpeg
 import numpy as np
 
 from epipolar_jax import skeletons
-from epipolar_jax.visualize import palette, predictions
+from epipolar_jax.visualize import limbs, palette, predictions
 
 _TILE = 256  # side of a view, px
 _PANEL = 400  # width of a 3D panel, px
@@ -157,13 +157,11 @@ def _panel(
   project = _turntable(middle, angle, height, _REACH * skeleton.size_mm)
   ground = np.array([middle[0], middle[1], truth[:, 2].min()])
   _floor(canvas, project, ground, 0.5 * skeleton.size_mm)
-  sides = palette.sides(skeleton.num_joints, skeleton.flip_pairs)
-  tints = {"left": palette.LEFT, "right": palette.RIGHT, "middle": palette.MIDDLE}
-  strokes = []
+  own, strokes = limbs.colors(skeleton), []
   for parent, child in skeleton.limbs:
     strokes.append((truth[[parent, child]], palette.TRUTH, 1))
     if valid[parent] and valid[child]:
-      strokes.append((joints[[parent, child]], tints[sides[child]], 4))
+      strokes.append((joints[[parent, child]], own[child], 4))
   # Far limbs first, so that near ones cover them.
   flat = [(project(ends), color, width) for ends, color, width in strokes]
   for ends, color, width in sorted(flat, key=lambda s: -s[0][:, 2].mean()):

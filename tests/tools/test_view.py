@@ -124,7 +124,7 @@ def test_weights_in_the_page_are_the_networks(network):
   assert len(html.encode()) < 5e6
   for stored, one in zip(tree["frames"], seen.values()):
     np.testing.assert_array_equal(stored["others"], one["others"][0])
-    back = viewer.decode_weights(stored["weights"], tree["weight_code"])
+    back = pages.decode_weights(stored["weights"], tree["weight_code"])
     np.testing.assert_allclose(back, one["weights"][0], rtol=0.0233, atol=9e-6)
     total = one["weights"][0].sum(-1)
     assert np.all(np.isclose(total, 1.0, atol=1e-4) | (total == 0.0)) and total.max() > 0.9

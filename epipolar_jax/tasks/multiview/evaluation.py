@@ -372,7 +372,7 @@ def _image_numbers(
   peak = heatmaps.image_to_map(flat[1], stride=models.STRIDE).round()
   inside = np.all((peak >= 0) & (peak < map_size), axis=-1) & known
   found = predicted["peak"].reshape(peak.shape).astype(np.float32)
-  rate = jax.vmap(functools.partial(metrics.jdr_of_peaks, size_wh=(map_size, map_size)))
+  rate = jax.vmap(functools.partial(metrics.jdr, size_wh=(map_size, map_size)))
   detected, detectable = jax.device_get(rate(found, peak, inside))
   each_joint = [_mean(distance[:, :, j][counts[:, :, j]]) for j in range(counts.shape[2])]
   return {
