@@ -8,7 +8,7 @@ import numpy as np
 
 from epipolar_jax import metrics
 from epipolar_jax.tasks import multiview
-from tests import golden_files, reference
+from tests import golden_files, oracles
 
 
 def _float32(*arrays):
@@ -78,7 +78,7 @@ def test_similarity_aligned_errors_match_svd_procrustes_of_the_valid_joints():
     np.where(valid[..., None], prediction, np.nan), target, valid, align=metrics.align_similarity
   )
   for p, t, v, got, n in zip(prediction, target, valid, total, count):
-    expected = np.linalg.norm(reference.procrustes(p[v], t[v]) - t[v], axis=-1).sum()
+    expected = np.linalg.norm(oracles.procrustes(p[v], t[v]) - t[v], axis=-1).sum()
     np.testing.assert_allclose(got, expected, rtol=1e-4)
     assert n == v.sum()
 

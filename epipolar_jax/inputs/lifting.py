@@ -44,7 +44,7 @@ def loader(config: ml_collections.ConfigDict, *, train: bool) -> multiview.LoadF
       _load_hand,
       noise=noise,
       wrist=options.wrist,
-      reference=options.heatmap_layout == "reference",
+      original=options.heatmap_layout == "original",
       with_image=with_image,
     )
   num_views = options.train_views if train else 0
@@ -94,7 +94,7 @@ def _load_hand(
   size: int,
   noise: tuple[float, float, float],
   wrist: bool,
-  reference: bool,
+  original: bool,
   with_image: bool,
 ) -> multiview.Frame:
   """A hand, cut out as the original does: `noise` of the 2D joints, of the cut's centre before its
@@ -105,7 +105,7 @@ def _load_hand(
     uv, visible = hand_crops.palm(uv, visible)
   uv = uv + noise[0] * rng.normal(size=uv.shape)
   shift = noise[1] * rng.normal(size=2)
-  if reference:
+  if original:
     (v, u), side = hand_crops.original_square(uv, visible, shift[::-1])
     center, side = np.array([u, v]), min(side, float(size))
   else:

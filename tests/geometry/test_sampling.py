@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from epipolar_jax.geometry import sampling
-from tests import reference
+from tests import oracles
 
 
 def _feature(rng):
@@ -28,7 +28,7 @@ def test_matches_numpy_inside_on_and_beyond_the_border(tall):
   )
   if tall:
     feature, points = feature.swapaxes(0, 1), points[:, ::-1].copy()
-  expected = np.array([reference.bilinear(feature, u, v) for u, v in points])
+  expected = np.array([oracles.bilinear(feature, u, v) for u, v in points])
   sample = jax.jit(sampling.bilinear)
   args = jnp.asarray(feature, jnp.float32), jnp.asarray(points, jnp.float32)
   got = sample(*args)

@@ -1,4 +1,4 @@
-"""Options of the fusion beside the main ones: golden files of the reference, and laws."""
+"""Options of the fusion beside the main ones: golden files of the original, and laws."""
 
 import functools
 

@@ -156,11 +156,11 @@ def test_heatmaps_of_the_original_exchange_rows_and_columns():
     visible=jnp.array([True, False]),
   )
   uv = jnp.array([[40.0, 20.0], [1.0, 1.0]])
-  for layout, peak in (("crop", (10, 20)), ("reference", (10, 5))):
+  for layout, peak in (("crop", (10, 20)), ("original", (10, 5))):
     maps = np.asarray(draw(uv, layout=layout))
     assert np.unravel_index(maps[..., 0].argmax(), (32, 32)) == peak
     assert maps[..., 0].min() == pytest.approx(0.01) and not maps[..., 1].any()
-  with pytest.raises(ValueError, match=r"lifting.heatmap_layout is 'x'; allowed: crop, reference"):
+  with pytest.raises(ValueError, match=r"lifting.heatmap_layout is 'x'; allowed: crop, original"):
     draw(uv, layout="x")
 
 

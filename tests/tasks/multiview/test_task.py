@@ -171,7 +171,7 @@ def test_drawn_sources_are_a_function_of_the_step_on_any_number_of_devices():
   assert losses[1][0] == losses[1][2] != losses[1][1]
 
 
-def _reference_loss(name, per_joint, maps, targets, seen):
+def _original_loss(name, per_joint, maps, targets, seen):
   """The original's criteria in float64 (metrics2d.py); maps [n j h w], seen [n j]."""
   square = (maps - targets) ** 2
   weight = seen[..., None, None]
@@ -204,7 +204,7 @@ def test_losses_equal_the_originals_formulas(name, floor):
     loss = jax.jit(objective.heatmap_loss(config))
     known = np.broadcast_to(valid[:, None], (3, 5))
     total, weight = loss(maps, uv, seen & known[:, None], known)
-    want = _reference_loss(
+    want = _original_loss(
       name,
       per_joint,
       maps[:2].reshape(-1, 5, 8, 8).astype(np.float64),
