@@ -1,4 +1,4 @@
-"""Scalars and pictures of a run: JSONL is the record, TensorBoard a view of it."""
+"""Scalars and images of a run: JSONL is the record, TensorBoard a view of it."""
 
 import json
 import pathlib
@@ -39,9 +39,9 @@ class MetricWriter:
     for name, value in values.items():
       self._events.add_scalar(name, float(value), step)
 
-  def image(self, step: int, name: str, picture: np.ndarray) -> None:
-    """Writes one RGB picture, [h, w, 3] uint8, to TensorBoard."""
-    self._events.add_image(name, picture, step, dataformats="HWC")
+  def image(self, step: int, name: str, image: np.ndarray) -> None:
+    """Writes one RGB image, [h, w, 3] uint8, to TensorBoard."""
+    self._events.add_image(name, image, step, dataformats="HWC")
 
   def close(self) -> None:
     """Flushes and closes both logs."""
@@ -55,8 +55,8 @@ class NoWriter:
   def scalars(self, step: int, values: Mapping[str, float]) -> None:
     """Ignores scalars."""
 
-  def image(self, step: int, name: str, picture: np.ndarray) -> None:
-    """Ignores a picture."""
+  def image(self, step: int, name: str, image: np.ndarray) -> None:
+    """Ignores an image."""
 
   def close(self) -> None:
     """Nothing to close."""

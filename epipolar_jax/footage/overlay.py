@@ -14,7 +14,7 @@ from epipolar_jax.rigs import lenses
 from epipolar_jax.rigs.rig import Rig
 from epipolar_jax.skeletons import Skeleton
 from epipolar_jax.triangulation.estimate import Estimate
-from epipolar_jax.visualize import film, predictions
+from epipolar_jax.visualize import film, limbs, predictions
 
 # Side of a crop on the sheet and in the report, px.
 TILE = 300
@@ -40,7 +40,9 @@ def crop(
     centre, side = windows.around(uv, valid, margin=1.5)
   matrix = windows.affine(centre, np.array(max(side, 1.0)), size=2 * TILE)
   tile = windows.cut(image, lenses.Pinhole(), np.eye(3), matrix, size=2 * TILE)
-  predictions.draw_limbs(tile, uv @ matrix[:, :2].T + matrix[:, 2], valid, skeleton, thickness=3)
+  limbs.draw(
+    tile, uv @ matrix[:, :2].T + matrix[:, 2], skeleton, thickness=3, valid=valid, cased=True
+  )
   return tile
 
 
@@ -111,7 +113,7 @@ def write_film(
         tile = cv2.resize(image, tuple(size.tolist()), interpolation=cv2.INTER_AREA)
         uv, valid = places(rig, view, estimated, frame)
         factor = size / image.shape[1::-1]
-        predictions.draw_limbs(tile, (uv + 0.5) * factor - 0.5, valid, skeleton, thickness=2)
+        limbs.draw(tile, (uv + 0.5) * factor - 0.5, skeleton, thickness=2, valid=valid, cased=True)
         left, top = cell * [view % columns, view // columns]
         canvas[top : top + size[1], left : left + size[0]] = tile
       yield canvas

@@ -17,7 +17,7 @@ import numpy as np
 import tqdm
 
 from epipolar_jax import checkpointing, config_ranges, metric_writer, skeletons, tasks
-from epipolar_jax.evaluation import driver, pictures
+from epipolar_jax.evaluation import driver, figures
 from epipolar_jax.inputs import batches as inputs
 from epipolar_jax.original import pretrained
 from epipolar_jax.runtime import parallel, processes
@@ -152,7 +152,7 @@ def _train(config, workdir, stop_at, allow_changes) -> tuple[train_state.TrainSt
   eval_steps = round(config.train.eval_epochs * steps_per_epoch)
   draw = None
   if eval_steps:
-    draw = processes.first_alone(functools.partial(pictures.make, config, "validation"))
+    draw = processes.first_alone(functools.partial(figures.make, config, "validation"))
 
   bar = tqdm.tqdm(
     total=num_steps,
@@ -295,16 +295,16 @@ def _log(writer, bar, step, pending, schedule, last_log, batch_size) -> float:
 
 
 def _evaluate(config, evaluation, predict, draw, state, writer, step) -> float | None:
-  """Evaluates the validation split; logs numbers and pictures. Returns the error told in words."""
+  """Evaluates the validation split; logs numbers and figures. Returns the error told in words."""
   predicted, labels, images = driver.collect(config, predict, state.variables, "validation")
   if not processes.leads():
     return None
   result = evaluation.summarize(predicted, labels)
   writer.scalars(step, driver.logged(evaluation, result, "eval"))
-  if evaluation.picture is not None and len(images):
-    writer.image(step, "eval/predictions", evaluation.picture(images, predicted, labels))
-  for name, picture in draw(state.variables).items():
-    writer.image(step, f"eval/{name}", picture)
+  if evaluation.figure is not None and len(images):
+    writer.image(step, "eval/predictions", evaluation.figure(images, predicted, labels))
+  for name, figure in draw(state.variables).items():
+    writer.image(step, f"eval/{name}", figure)
   name = evaluation.logged[0]
   tqdm.tqdm.write(f"step {step}: validation {name} {result[name]:.1f}")
   return result[name]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from epipolar_jax import heatmaps, skeletons
-from epipolar_jax.geometry import affine
 from epipolar_jax.geometry.cameras import Cameras
+from epipolar_jax.inputs import crops
 from epipolar_jax.triangulation.pictorial import model, tree, unary
 from tests import golden_files
 
@@ -25,9 +25,7 @@ def _golden():
   intrinsics, rotation, translation = [], [], []
   for projection, center, scale in zip(g["cams"], g["box_center"], g["box_scale"]):
     k, r, c = cv2.decomposeProjectionMatrix(projection.astype(np.float64))[:3]
-    crop = affine.crop_transform(
-      jnp.asarray(center, jnp.float32), jnp.float32(scale[0]), jnp.float32(0), (256, 256)
-    )
+    crop = crops.crop_affine(center, 200.0 * scale[0], rotation_deg=0.0, size=256, mirror=False)
     whole = Cameras(jnp.asarray(k / k[2, 2], jnp.float32), np.eye(3), np.zeros(3))
     intrinsics.append(whole.crop(crop).intrinsics)
     rotation.append(r)

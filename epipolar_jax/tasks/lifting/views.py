@@ -1,4 +1,4 @@
-"""What a lifting network is shown of each view: joints as heatmaps or coordinates, and pictures."""
+"""What a lifting network is shown of each view: joints as heatmaps or coordinates, and images."""
 
 import functools
 from typing import NamedTuple

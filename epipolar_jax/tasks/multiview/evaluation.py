@@ -79,7 +79,7 @@ def build(config: ml_collections.ConfigDict) -> task.Evaluation:
       "views": config.eval.views or "all",
       "chosen": chosen._asdict(),
     },
-    picture=functools.partial(_picture, config=config),
+    figure=functools.partial(_figure, config=config),
     film=functools.partial(_film, config=config),
     # Recorded configs may be from before there was one.
     legend=_legend(chosen, config.eval.get("box_error", 0.0)),
@@ -155,7 +155,7 @@ def _of_cameras(arrays: task.Arrays, chosen: tuple[int, ...]) -> task.Arrays:
   return {k: x[:, list(chosen)] if k in _PER_VIEW else x for k, x in arrays.items()}
 
 
-def _picture(
+def _figure(
   images: np.ndarray,
   predicted: task.Arrays,
   labels: task.Arrays,
@@ -372,7 +372,7 @@ def _image_numbers(
   peak = heatmaps.image_to_map(flat[1], stride=models.STRIDE).round()
   inside = np.all((peak >= 0) & (peak < map_size), axis=-1) & known
   found = predicted["peak"].reshape(peak.shape).astype(np.float32)
-  rate = jax.vmap(functools.partial(metrics.jdr_of_peaks, size_wh=(map_size, map_size)))
+  rate = jax.vmap(functools.partial(metrics.jdr, size_wh=(map_size, map_size)))
   detected, detectable = jax.device_get(rate(found, peak, inside))
   each_joint = [_mean(distance[:, :, j][counts[:, :, j]]) for j in range(counts.shape[2])]
   return {

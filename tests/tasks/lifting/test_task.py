@@ -84,7 +84,7 @@ def test_labels_of_all_views_agree_in_the_world():
 
 
 def test_joints_are_normalised_as_a_turned_camera_sees_them():
-  """Moving the crop over the picture changes the turn; with it undone, the rays are the same."""
+  """Moving the crop over the image changes the turn; with it undone, the rays are the same."""
   rng = np.random.default_rng(0)
   points = rng.normal(0, 0.2, (17, 3)) + np.array([0.3, -0.2, 4.0])
   rays = []
@@ -164,7 +164,7 @@ def test_heatmaps_of_the_original_exchange_rows_and_columns():
     draw(uv, layout="x")
 
 
-def test_training_draws_views_and_leaves_pictures_at_home():
+def test_training_draws_views_and_leaves_images_at_home():
   config = _config("lifting_direct")
   load = inputs.loader(config, train=True)
   example, rng = dots.frames(1)[0], np.random.default_rng(0)
