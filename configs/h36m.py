@@ -111,6 +111,7 @@ def get_config() -> ml_collections.ConfigDict:
   t.log_steps = 50  # steps between two log lines
   t.checkpoint_minutes = 10.0  # time between two checkpoints; one more at the end and at SIGTERM
   t.eval_epochs = 1.0  # epochs between two evaluations on the validation split; 0 is never
+  t.patience = 0  # such evaluations without a smaller error end the run, at its best; 0 is off
 
   c.eval = e = ml_collections.ConfigDict()
   e.batch_size = 16  # frames a step over all devices

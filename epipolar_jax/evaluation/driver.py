@@ -251,9 +251,11 @@ def table(results: dict[str, dict[str, Any]], evaluation: tasks.Evaluation) -> s
   return "\n".join(lines)
 
 
-def _cell(value: float | int | None) -> str:
+def _cell(value: float | int | list[float] | None) -> str:
   if value is None:
     return "-"
+  if isinstance(value, list):
+    return "–".join(map(_cell, value))
   return str(value) if isinstance(value, int) else f"{value:.1f}"
 
 

@@ -189,7 +189,7 @@ def main(argv: list[str]) -> None:
   options = flags.FLAGS
   name = pathlib.Path(config_flags.get_config_filename(options["config"])).stem
   workdir = pathlib.Path(options.workdir or f"runs/{name}")
-  checkpoint = pathlib.Path(options.checkpoint or checkpointing.newest(workdir))
+  checkpoint = pathlib.Path(options.checkpoint or checkpointing.chosen(workdir))
   output = pathlib.Path(options.output)
   told = {"platforms": options.platforms, "views": options.views}
   config = options.config

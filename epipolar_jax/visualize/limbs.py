@@ -8,14 +8,18 @@ from epipolar_jax.visualize import palette
 
 # Okabe and Ito's, a colour a finger, thumb first.
 _FINGERS = ((213, 94, 0), (230, 159, 0), (0, 158, 115), (86, 180, 233), (204, 121, 167))
-_SIDES = {"left": palette.LEFT, "right": palette.RIGHT, "middle": palette.MIDDLE}
+_FAR = 1 << 14  # px
 
 
-def colors(skeleton: skeletons.Skeleton) -> list[palette.RGB]:
-  """Of each joint the colour of the limb that ends in it: its side's, of a hand its finger's."""
+def colors(skeleton: skeletons.Skeleton, person: int | None = None) -> list[palette.RGB]:
+  """Of each joint the colour of the limb that ends in it.
+
+  That is its side's, of a hand its finger's; of a `person` among several theirs (`palette.limb`).
+  """
   if skeleton == skeletons.RHD_21:
     return [_FINGERS[max(joint - 1, 0) // 4] for joint in range(skeleton.num_joints)]
-  return [_SIDES[side] for side in palette.sides(skeleton.num_joints, skeleton.flip_pairs)]
+  sides = palette.sides(skeleton.num_joints, skeleton.flip_pairs)
+  return [palette.limb(side, person) for side in sides]
 
 
 def draw(
@@ -27,6 +31,7 @@ def draw(
   color: palette.RGB | None = None,
   valid: np.ndarray | None = None,
   cased: bool = False,
+  person: int | None = None,
 ) -> None:
   """Draws limbs in place.
 
@@ -38,13 +43,13 @@ def draw(
     color: of all limbs; None is each in its own, see `colors`.
     valid: [j] bool; limbs of other joints are left out. None: all are there.
     cased: on a wider dark line, to show on photographs.
+    person: of several in the image.
   """
   if valid is not None:
     uv = np.where(valid[:, None], uv, 0.0)
-  # Clipped because cv2 overflows on far points; such a joint still leaves through the border.
-  height, width = canvas.shape[:2]
-  ends = np.clip(np.rint(uv), -width, 2 * max(width, height)).astype(int).tolist()
-  own = colors(skeleton)
+  # OpenCV's coordinates overflow; nearer ends would turn limbs that leave the image.
+  ends = np.clip(np.rint(uv), -_FAR, _FAR).astype(int).tolist()
+  own = colors(skeleton, person)
   for parent, child in skeleton.limbs:
     if valid is None or (valid[parent] and valid[child]):
       start, stop = tuple(ends[parent]), tuple(ends[child])

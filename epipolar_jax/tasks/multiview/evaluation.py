@@ -24,6 +24,7 @@ from epipolar_jax.visualize import film, predictions
 # The rest is in the JSON file.
 _COLUMNS = {
   "MPJPE mm": "mpjpe_mm",
+  "95 %": "mpjpe_mm_interval",
   "PA": "pa_mpjpe_mm",
   "2D px": "error_2d_px",
   "failed joints": "failed_joints",
@@ -39,6 +40,8 @@ _MEANS = {
   "mpjpe_scaled_mm": "scaled",
   "pa_mpjpe_mm": "procrustes",
 }
+# What is recorded of a method with boxes that are off.
+_OF_A_METHOD = (*_MEANS, "mpjpe_mm_interval", "failed_joints")
 # Of the size of the skeleton: 50, 100 and 150 mm of a person; the largest is also the AUC's range.
 _PCK_3D = (0.025, 0.05, 0.075)
 _PCK_2D_PX = (2.0, 5.0, 10.0)
@@ -102,9 +105,9 @@ def _summarize_boxes_off(
 ) -> task.Summary:
   """What is recorded of the pass with boxes that are off."""
   summary = summarize(predicted, labels, config=config)
-  kept = ("frames", *_MEANS, "failed_joints", "error_2d_px", "error_2d_occluded_views_px")
+  kept = ("frames", *_OF_A_METHOD, "error_2d_px", "error_2d_occluded_views_px")
   methods = {
-    name: {key: numbers[key] for key in (*_MEANS, "failed_joints")}
+    name: {key: numbers[key] for key in _OF_A_METHOD}
     for name, numbers in summary["methods"].items()
   }
   found = {key: summary[key] for key in kept}
@@ -316,6 +319,7 @@ def _means(errors: pose_errors.PoseErrors, labelled: np.ndarray) -> task.Summary
   failed = labelled & ~errors.counts["absolute"]
   frames = {"frames": len(failed)}
   means = frames | {key: errors.mean(alignment) for key, alignment in _MEANS.items()}
+  means["mpjpe_mm_interval"] = errors.interval("absolute")
   return means | {
     "failed_joints": int(failed.sum()),
     "failed_frames": int(failed.any(axis=1).sum()),

@@ -10,6 +10,7 @@ import jax
 from epipolar_jax.tools.benchmark import (
   attention,
   backbone,
+  calibration,
   inputs,
   pipeline,
   report,
@@ -21,7 +22,12 @@ from epipolar_jax.tools.benchmark import (
 from epipolar_jax.tools.benchmark import ceilings as ceilings_lib
 
 # name: (seconds for each measurement, names of what to measure or () for all) -> rows
-PLAIN = {"inputs": inputs.run, "scaling": scaling.run, "triangulation": triangulation.run}
+PLAIN = {
+  "calibration": calibration.run,
+  "inputs": inputs.run,
+  "scaling": scaling.run,
+  "triangulation": triangulation.run,
+}
 # The same with a third argument, against: "torch" measures the original's way in PyTorch too, and
 # the ratios are to it; "" does not.
 COMPARED = {
