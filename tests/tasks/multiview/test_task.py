@@ -16,7 +16,7 @@ from epipolar_jax.inputs import batches, datasets
 from epipolar_jax.inputs import multiview as inputs
 from epipolar_jax.models import pose_resnet
 from epipolar_jax.runtime import parallel
-from epipolar_jax.tasks.multiview import evaluation, objective, reconstruction
+from epipolar_jax.tasks.multiview import objective, reconstruction, summaries
 from epipolar_jax.training import schedules
 from epipolar_jax.training import state as train_state
 from epipolar_jax.training import step as train_step
@@ -334,7 +334,7 @@ def test_a_skeleton_of_ones_own_shapes_the_network_its_checkpoint_and_the_table(
   found = {"joints_3d": truth + np.float32(2.0), "joint_valid": np.ones((1, 4), bool)}
   labels = {"joints_3d": truth, "labelled": np.ones((1, 4), bool)}
   mouse = skeletons.of_model(config.model)
-  numbers = evaluation._pose_numbers(found, labels, mouse)
+  numbers = summaries.of_poses(found, labels, mouse)
   # Of 80 mm; all joints are 3.5 mm off.
   assert numbers["pck_3d_2mm_percent"] == 0 and numbers["pck_3d_4mm_percent"] == 100
   # A data set of 17 joints is another's.
