@@ -11,7 +11,7 @@ from configs import synthetic_full
 
 
 def get_config() -> ml_collections.ConfigDict:
-  """MoveNet Lightning's trunk, 192 x 192; heatmaps are fused for each joint along epipolar lines."""
+  """MoveNet Lightning's trunk, 192 x 192; every joint's heatmaps are fused."""
   c = synthetic_full.get_config()
   c.model.backbone = "movenet_lightning"
   c.model.init = "movenet:lightning"
