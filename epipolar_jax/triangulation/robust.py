@@ -205,8 +205,9 @@ def _best_start(
     parts = _sum_over_views(of_view, chosen, distances, views)
     (matrix, right), number = parts
     adjugate, determinant = s3.adjugate(matrix)
-    # Rays at an angle a have a determinant of 2 sin² a; a pixel is about 0.002 rad.
-    meets = (number >= 2) & (determinant > 1e-6)
+    # Two rays at an angle a have a determinant of 2 sin² a; a pixel is about 0.002 rad. It grows as
+    # the cube of the number of rays, and so does its rounding in float32, a third of this.
+    meets = (number >= 2) & (determinant > 3e-6 * (0.5 * number) ** 3)
     divisor = jnp.where(meets, determinant, 1.0)
     x = tuple(jnp.where(meets, a / divisor, 0.0) for a in s3.times(adjugate, right))
     cost = jnp.where(meets, cost_of(x), jnp.inf)
