@@ -32,7 +32,13 @@ def add(verbs) -> None:
   )
   verb.add_argument("--unit", help="of the calibration's translations: mm, cm, m or inch")
   verb.add_argument("--out", required=True, type=pathlib.Path, help="folder to write to")
-  verb.add_argument("--detector", default="thunder", help="thunder (default) or lightning (faster)")
+  verb.add_argument(
+    "--detector",
+    default="thunder",
+    metavar="NAME|FILE.onnx",
+    help="thunder (default), lightning (faster), or a network of any framework as ONNX, with its "
+    "card FILE.toml beside it",
+  )
   verb.add_argument(
     "--checkpoint",
     type=pathlib.Path,
@@ -189,6 +195,10 @@ def detector_of(
   """The shipped detector of a name, or a network of one's own."""
   from epipolar_jax.footage import detector, trained
 
+  if checkpoint is None and name.endswith(".onnx"):
+    from epipolar_jax.footage import onnx_detector
+
+    return onnx_detector.OnnxDetector(name, **({} if fuse else {"gain": 0.0}))
   if checkpoint is None:
     return detector.Detector(name, several=several, **({} if fuse else {"gain": 0.0}))
   from epipolar_jax import predicting

@@ -13,6 +13,7 @@ import ml_collections
 import numpy as np
 import tqdm
 
+import epipolar_jax
 from epipolar_jax import checkpointing, config_ranges, metric_writer, tasks
 from epipolar_jax.evaluation import batch_statistics
 from epipolar_jax.inputs import batches as inputs
@@ -275,6 +276,7 @@ def write_json(
   first = next(iter(results.values()))
   record = first | {
     "splits": results,
+    "version": f"{epipolar_jax.__version__}, jax {jax.__version__}",
     "step": step,
     "seed": None if trained is None else trained.get("seed"),
     "protocol": tasks.build(config, axis_name=None).evaluation.protocol,

@@ -115,8 +115,7 @@ class Detector:
       uv: [n, j, 2], px of the windows.
       score: [n, j], 0..1, the largest probability of the map.
     """
-    uv, score = (np.asarray(x) for x in _decode(jnp.asarray(maps)))
-    return uv.astype(np.float64), score.astype(np.float64)
+    return decode(maps, stride=movenet.STRIDE)
 
   def fuse(
     self, maps: np.ndarray, seen: np.ndarray, cameras: Cameras
@@ -131,9 +130,27 @@ class Detector:
     Returns:
       uv and score as `decode`, [v, j, 2] and [v, j].
     """
-    scaled = jax.tree.map(jnp.float32, cameras).scale(1 / movenet.STRIDE)
-    found = _fuse(maps, seen, scaled, jnp.float32(self.gain), jnp.float32(self.sharpness))
-    return tuple(np.asarray(x, np.float64) for x in found)
+    return fuse(maps, seen, cameras, self.gain, self.sharpness, stride=movenet.STRIDE)
+
+
+def decode(maps: np.ndarray, *, stride: int) -> tuple[np.ndarray, np.ndarray]:
+  """`Detector.decode` of heatmap logits [n, h, w, j] of any network."""
+  return tuple(np.asarray(x, np.float64) for x in _decode(jnp.asarray(maps), stride))
+
+
+def fuse(
+  maps: np.ndarray,
+  seen: np.ndarray,
+  cameras: Cameras,
+  gain: float,
+  sharpness: float,
+  *,
+  stride: int,
+) -> tuple[np.ndarray, np.ndarray]:
+  """`Detector.fuse` of heatmap logits [v, h, w, j] of any network."""
+  scaled = jax.tree.map(jnp.float32, cameras).scale(1 / stride)
+  found = _fuse(maps, seen, scaled, jnp.float32(gain), jnp.float32(sharpness), stride)
+  return tuple(np.asarray(x, np.float64) for x in found)
 
 
 def _people(maps: movenet.Maps) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -179,16 +196,16 @@ def _largest_near(x: jax.Array, size: int) -> jax.Array:
   return nn.max_pool(x, (size, size), (1, 1), "SAME")
 
 
-@jax.jit
-def _decode(maps: jax.Array) -> tuple[jax.Array, jax.Array]:
+@functools.partial(jax.jit, static_argnums=1)
+def _decode(maps: jax.Array, stride: int) -> tuple[jax.Array, jax.Array]:
   by_joint = jnp.moveaxis(maps, -1, 1)
-  one = functools.partial(heatmaps.decode_softmax, stride=movenet.STRIDE, radius=_RADIUS)
+  one = functools.partial(heatmaps.decode_softmax, stride=stride, radius=_RADIUS)
   uv, _ = jax.vmap(jax.vmap(one))(jax.nn.log_sigmoid(by_joint))
   return uv, jax.nn.sigmoid(jnp.max(by_joint, axis=(2, 3)))
 
 
-@jax.jit
-def _fuse(maps, seen, cameras, gain, sharpness):
+@functools.partial(jax.jit, static_argnums=5)
+def _fuse(maps, seen, cameras, gain, sharpness, stride):
   v, _, _, j = maps.shape
   own = heatmap_fusion.evidence(jax.nn.log_sigmoid(maps))
   confidence = jax.nn.sigmoid(jnp.max(maps, axis=(1, 2)))  # [v, j]
@@ -203,6 +220,6 @@ def _fuse(maps, seen, cameras, gain, sharpness):
     weight=(confidence * seen[:, None])[None],
   )
   by_joint = jnp.moveaxis(fused, -1, 1)
-  one = functools.partial(heatmaps.decode_softmax, stride=movenet.STRIDE, radius=_RADIUS)
+  one = functools.partial(heatmaps.decode_softmax, stride=stride, radius=_RADIUS)
   uv, mass = jax.vmap(jax.vmap(one))(by_joint)
   return uv, jnp.clip(mass, 0.0, 1.0) * confidence
