@@ -6,6 +6,9 @@ import pathlib
 
 from epipolar_jax.cli import over_time
 
+# A view that sees the person in less than the rest of this share of the frames is suspected.
+_ELSEWHERE = 0.9
+
 
 def add(verbs) -> None:
   """Adds the verb to the subparsers of `epipolar`."""
@@ -119,7 +122,7 @@ def run(options: argparse.Namespace) -> None:
   chosen = outputs.names(options.format)
   formats.check_up(options.up)
   rig = Rig.read(options.cameras, unit=options.unit)
-  sources = reading.pair_all(_expanded(options.videos), rig.names)
+  sources = reading.pair_all(expanded(options.videos), rig.names)
   shifts, rest = {}, None
   if options.timing is not None:
     whole = timing.read(options.timing)
@@ -191,10 +194,10 @@ def run(options: argparse.Namespace) -> None:
   left_out = outputs.tell(estimated, own, rig, options.method)
   sides = found.windows[..., 2][np.isfinite(found.windows[..., 2])]
   box = float(np.median(sides) if len(sides) else np.max(footage.sizes_wh)) / windows.MARGIN
-  doubts = []
+  doubts = _elsewhere(found, footage) if alone else []
   if alone and report.doubtful(left_out, box):
     found_wrong = diagnosis.diagnose(raw, rig, size_mm=network.skeleton.size_mm)
-    doubts = telling.sentences(found_wrong, rig)
+    doubts += telling.sentences(found_wrong, rig)
   if options.to_label:
     frames = labelling.choose(left_out[:, 0], options.to_label)
     guesses = dataclasses.replace(own, points=rig.distort(own.points))
@@ -217,6 +220,20 @@ def run(options: argparse.Namespace) -> None:
   if not options.no_film:
     overlay.write_film(options.out / "overlay.mp4", *drawn, fps=fps)
     print(f"Wrote {options.out / 'overlay.mp4'}")
+
+
+def _elsewhere(found, footage) -> list[str]:
+  """A sentence for each view in whose image the person that the others found hardly ever lies."""
+  import numpy as np
+
+  there, count = found.found[:, 0], min(footage.counts)
+  outside = np.isnan(found.windows[:, 0, :, 2])[:count][there[:count]]
+  return [
+    f"SUSPICIOUS: the person lies outside the image of camera {name} in {n} of {len(outside)} "
+    "frames: it looks elsewhere, or its calibration is wrong"
+    for name, n in zip(footage.names, outside.sum(axis=0))
+    if n > _ELSEWHERE * len(outside)
+  ]
 
 
 def _with_bones(estimated, skeleton):
@@ -256,7 +273,7 @@ def detector_of(
   return trained.TrainedDetector(model.config, model.variables, fuse=fuse)
 
 
-def _expanded(patterns: list[str]) -> list[str]:
+def expanded(patterns: list[str]) -> list[str]:
   """Patterns that the shell left, and names as they are."""
   found = []
   for pattern in patterns:
