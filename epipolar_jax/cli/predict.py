@@ -6,6 +6,9 @@ import pathlib
 
 from epipolar_jax.cli import over_time
 
+# A view that sees the person in less than the rest of this share of the frames is suspected.
+_ELSEWHERE = 0.9
+
 
 def add(verbs) -> None:
   """Adds the verb to the subparsers of `epipolar`."""
@@ -49,6 +52,12 @@ def add(verbs) -> None:
     "--no_fusion", action="store_true", help="each view by itself, as a ready-made detector"
   )
   verb.add_argument("--fps", type=float, help="frames a second of images; videos state theirs")
+  verb.add_argument(
+    "--timing",
+    type=pathlib.Path,
+    metavar="FILE.json",
+    help="when each camera took its frames, as calibrate --sync writes it",
+  )
   verb.add_argument("--method", default="robust", help="robust (default), dlt, pymvg, ...")
   verb.add_argument(
     "--format", default="", metavar="NAME,...", help="files besides joints.npz: anipose, trc, ..."
@@ -69,6 +78,11 @@ def add(verbs) -> None:
     help="leave left and right as detected, even where a view contradicts the others",
   )
   over_time.add(verb)
+  verb.add_argument(
+    "--bones",
+    choices=("constant",),
+    help="constant: each bone gets the length that it has over the recording, in every frame",
+  )
   verb.set_defaults(run=run)
 
 
@@ -80,6 +94,7 @@ def run(options: argparse.Namespace) -> None:
   import numpy as np
   from tqdm import tqdm
 
+  from epipolar_jax.calibration import diagnosis, telling, timing
   from epipolar_jax.cli import outputs
   from epipolar_jax.footage import finder as finders
   from epipolar_jax.footage import labelling, overlay, prediction, report, rigs, videos, windows
@@ -99,13 +114,22 @@ def run(options: argparse.Namespace) -> None:
   most = people.number(options.people)
   if options.to_label and most != 1:
     raise ValueError("--to_label takes frames of one person: leave out --people")
+  if options.to_label and options.timing is not None:
+    raise ValueError("--to_label takes frames as they were recorded: leave out --timing")
   if options.to_label < 0:
     raise ValueError(f"--to_label should be a number of frames, got {options.to_label}")
   estimate.check_method(options.method)
   chosen = outputs.names(options.format)
   formats.check_up(options.up)
   rig = Rig.read(options.cameras, unit=options.unit)
-  footage = videos.Footage(reading.pair_all(_expanded(options.videos), rig.names))
+  sources = reading.pair_all(expanded(options.videos), rig.names)
+  shifts, rest = {}, None
+  if options.timing is not None:
+    whole = timing.read(options.timing)
+    for name in sources:
+      whole.check(name)
+    shifts, rest = whole.whole()
+  footage = videos.Footage(sources, shifts=shifts)
   fps = footage.fps or options.fps
   for name in chosen:
     formats.check_fps(name, fps)
@@ -143,10 +167,13 @@ def run(options: argparse.Namespace) -> None:
       slots = np.full((len(own.points), 1, len(footage.names)), -1)
     own, fused = people.chosen(own, slots), people.chosen(fused, slots)
     there = (slots >= 0).any(axis=2)
+  if rest is not None:
+    own, fused = timing.apply(own, rest), timing.apply(fused, rest)
   raw = dataclasses.replace(own, points=rig.distort(own.points), sizes_wh=footage.sizes_wh)
   path = options.out / "keypoints.npz"
   writing.write(path, raw, "plain npz")
-  print(f"Wrote {path}: what each view saw by itself")
+  step = "" if rest is None else ", in step with the first camera"
+  print(f"Wrote {path}: what each view saw by itself{step}")
   outputs.prove_pairing(raw, rig, trust_names=options.trust_names)
   own = outputs.sides_mended(own, pinholes, keep=options.keep_sides)
   if not options.keep_sides:
@@ -165,6 +192,12 @@ def run(options: argparse.Namespace) -> None:
       f"first is frame {lost[0]}"
     )
   left_out = outputs.tell(estimated, own, rig, options.method)
+  sides = found.windows[..., 2][np.isfinite(found.windows[..., 2])]
+  box = float(np.median(sides) if len(sides) else np.max(footage.sizes_wh)) / windows.MARGIN
+  doubts = _elsewhere(found, footage) if alone else []
+  if alone and report.doubtful(left_out, box):
+    found_wrong = diagnosis.diagnose(raw, rig, size_mm=network.skeleton.size_mm)
+    doubts += telling.sentences(found_wrong, rig)
   if options.to_label:
     frames = labelling.choose(left_out[:, 0], options.to_label)
     guesses = dataclasses.replace(own, points=rig.distort(own.points))
@@ -172,13 +205,13 @@ def run(options: argparse.Namespace) -> None:
     numbers = ", ".join(map(str, frames))
     print(f"Wrote {options.out / 'labeled-data'}: {count} images to label, frames {numbers}")
   estimated = over_time.apply(estimated, options, fps)
+  if options.bones:
+    estimated = _with_bones(estimated, network.skeleton)
   outputs.write(options.out, estimated, chosen, fps=fps, up=options.up)
-  sides = found.windows[..., 2][np.isfinite(found.windows[..., 2])]
-  box = float(np.median(sides) if len(sides) else np.max(footage.sizes_wh)) / windows.MARGIN
   page = options.out / "report.html"
   drawn = footage, rig, network.skeleton, estimated
-  time = {"up": options.up, "fps": fps}
-  print(*report.write(page, *drawn, left_out, box, **time), sep="\n")
+  said = report.write(page, *drawn, left_out, box, doubts=doubts, up=options.up, fps=fps)
+  print(*said, sep="\n")
   print(f"Wrote {page}")
   image = options.out / "overlay.png"
   shown = overlay.write_sheet(image, *drawn)
@@ -187,6 +220,39 @@ def run(options: argparse.Namespace) -> None:
   if not options.no_film:
     overlay.write_film(options.out / "overlay.mp4", *drawn, fps=fps)
     print(f"Wrote {options.out / 'overlay.mp4'}")
+
+
+def _elsewhere(found, footage) -> list[str]:
+  """A sentence for each view in whose image the person that the others found hardly ever lies."""
+  import numpy as np
+
+  there, count = found.found[:, 0], min(footage.counts)
+  outside = np.isnan(found.windows[:, 0, :, 2])[:count][there[:count]]
+  return [
+    f"SUSPICIOUS: the person lies outside the image of camera {name} in {n} of {len(outside)} "
+    "frames: it looks elsewhere, or its calibration is wrong"
+    for name, n in zip(footage.names, outside.sum(axis=0))
+    if n > _ELSEWHERE * len(outside)
+  ]
+
+
+def _with_bones(estimated, skeleton):
+  """The `Estimate` with constant bones; prints by how much they varied."""
+  import numpy as np
+
+  from epipolar_jax.motion import bones
+
+  made = bones.constant(estimated, bones.rigid(skeleton))
+  known = np.isfinite(made.length_mm)
+  if not known.any():
+    print("Bones: no length is known, too few frames have both ends of one")
+    return estimated
+  before, after = (x[known].mean() for x in (made.before_mm, made.after_mm))
+  print(
+    f"Bones: {known.sum()} lengths, their standard deviation {before:.1f} mm before and "
+    f"{after:.1f} mm after; {made.left.sum()} times a bone was too wrong to mend"
+  )
+  return made.estimate
 
 
 def detector_of(
@@ -207,7 +273,7 @@ def detector_of(
   return trained.TrainedDetector(model.config, model.variables, fuse=fuse)
 
 
-def _expanded(patterns: list[str]) -> list[str]:
+def expanded(patterns: list[str]) -> list[str]:
   """Patterns that the shell left, and names as they are."""
   found = []
   for pattern in patterns:

@@ -38,6 +38,7 @@ def write(
   left_out: np.ndarray,
   size_px: float,
   *,
+  doubts: Sequence[str] = (),
   up: str = "z",
   fps: float | None = None,
 ) -> list[str]:
@@ -52,13 +53,14 @@ def write(
     left_out: [f, p, v, j], px, what a view saw against the others' point (with two views, the
       reprojection error); NaN where there is none.
     size_px: of a person in the images.
+    doubts: sentences on what is wrong with the cameras, for the verdict.
     up: which axis of the world is up.
     fps: frames a second, None: not known.
 
   Returns:
     The verdict, sentence by sentence.
   """
-  sentences = verdict(rig.names, estimated, left_out, size_px)
+  sentences = verdict(rig.names, estimated, left_out, size_px, doubts)
   worst = _worst(left_out)
   by_camera, by_joint = np.moveaxis(left_out, 2, 0), np.moveaxis(left_out, 3, 0)
   body = [
@@ -83,13 +85,17 @@ def write(
 
 
 def verdict(
-  names: Sequence[str], estimated: Estimate, left_out: np.ndarray, size_px: float
+  names: Sequence[str],
+  estimated: Estimate,
+  left_out: np.ndarray,
+  size_px: float,
+  doubts: Sequence[str] = (),
 ) -> list[str]:
   """What the numbers say, in words; arguments as for `write`."""
   there = estimated.valid.any(axis=2)
   valid = estimated.valid[there].mean() if estimated.valid.shape[1] > 1 else estimated.valid.mean()
   if not np.isfinite(left_out).any():
-    return ["Nothing was triangulated: no two views agree on a person."]
+    return ["Nothing was triangulated: no two views agree on a person.", *doubts]
   middle = float(np.nanmedian(left_out))
   share = middle / size_px
   quality = "good" if share < _GOOD else "usable with care" if share < _BAD else "not to be trusted"
@@ -110,9 +116,14 @@ def verdict(
       f"Camera {name} is {each[name]:.1f} px off, the others {rest:.1f} px: its calibration, its "
       "timing or its video may be wrong."
     )
-  if share >= _GOOD:
+  if share >= _GOOD and not doubts:
     said.append("epipolar calibrate refines the cameras on these keypoints.")
-  return said
+  return [*said, *doubts]
+
+
+def doubtful(left_out: np.ndarray, size_px: float) -> bool:
+  """The views agree less than well, or on nothing; arguments as for `write`."""
+  return not float(np.nan_to_num(_median(left_out), nan=np.inf)) < _GOOD * size_px
 
 
 def _median(errors, axis=None) -> np.ndarray:

@@ -46,6 +46,10 @@ def test_the_verdict_names_the_camera_that_is_off():
   assert not any("Camera cam0" in s for s in off)
   bad = report.verdict(rig.names, estimated, errors, 20.0)
   assert "not to be trusted" in bad[0] and "calibrate" in bad[-1]
+  doubted = report.verdict(rig.names, estimated, errors, 20.0, ("FOUND: R transposed",))
+  assert doubted[-1] == "FOUND: R transposed" and not any("calibrate" in s for s in doubted)
+  assert report.doubtful(errors, 20.0) and not report.doubtful(errors, 1e5)
+  assert report.doubtful(np.full_like(errors, np.nan), 1e5)
   nothing = report.verdict(rig.names, estimated, np.full_like(errors, np.nan), 400.0)
   assert nothing == ["Nothing was triangulated: no two views agree on a person."]
 
