@@ -265,6 +265,8 @@ def test_calibrate_puts_cameras_in_step_and_reports(tmp_path, capsys):
     (["--size_mm", "2000"], "is of --from intrinsics"),
     (["--board", "4x5"], "a board is COLUMNSxROWSxMM"),
     (["--report", "x.txt"], "--report is a page"),
+    (["--videos", "a.mp4"], "either --keypoints, or --videos"),
+    (["--charuco", "DICT_4X4_50,40"], "--charuco is of --videos"),
   ):
     assert command.main([*arguments, *wrong]) == 2
     assert text in capsys.readouterr().err

@@ -14,19 +14,16 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import linalg
 
+from epipolar_jax.calibration import schur
+from epipolar_jax.calibration.reprojection import COEFFICIENTS, PARAMETERS
 from epipolar_jax.geometry.cameras import Cameras
 
-# What a camera's change consists of: rotation vector (rad), centre, log focal length, principal
-# point (px), k1 and k2.
-PARAMETERS = ("rotation",) * 3 + ("centre",) * 3 + ("focal",) + ("principal",) * 2 + ("radial",) * 2
-# OpenCV's lens without tilt: k1 k2 p1 p2 k3 k4 k5 k6 s1 s2 s3 s4.
-COEFFICIENTS = 12
 # Steps at most, and the relative fall of the cost that is the last worth a step.
 _STEPS, _LEAST_FALL = 100, 1e-7
-# Points are padded to a power of two, this at least, so that few programs are compiled; boards
-# likewise.
-_FEWEST, _FEWEST_BOARDS = 1024, 64
+# Points, or boards, in a block.
+_POINTS, _BOARDS = 1024, 64
 # Damping at first; it is divided by 5 after a good step and multiplied by 4 after a bad one.
 _DAMPING = 1e-3
 
@@ -146,184 +143,111 @@ def adjust(
 
 
 def _adjust(observed, seen, cameras, placed, sigmas, noise_px, lenses, change) -> Adjusted:
-  number = len(placed.origin)
-  fewest = _FEWEST if len(placed.layout) == 1 else _FEWEST_BOARDS
-  pad = [(0, max(fewest, 1 << (number - 1).bit_length()) - number)]
-  seen = np.pad(seen, pad + [(0, 0)] * 2)
-  observed = np.pad(np.where(seen[:number, ..., None], observed, 0.0), pad + [(0, 0)] * 3)
-  turn = np.pad(placed.rotation, pad + [(0, 0)] * 2)
-  origin = np.pad(placed.origin, [*pad, (0, 0)])
   by_name = sigmas._asdict()
   every = np.array([by_name[name] for name in PARAMETERS])
   # Parameters behind the last that is free cost nothing.
-  sigma = jnp.asarray(every[: int(np.flatnonzero(every).max(initial=0)) + 1])
+  sigma = every[: int(np.flatnonzero(every).max(initial=0)) + 1]
   start = Cameras(*(_double(x) for x in jax.tree.leaves(cameras)))
-  data = (
-    _double(observed),
-    _double(seen),
-    start,
-    _double(lenses),
-    _double(placed.layout),
-    sigma,
-    jnp.float64(noise_px),
+  setting = schur.Setting(
+    start, _double(lenses), _double(placed.layout), jnp.asarray(sigma), jnp.float64(noise_px)
   )
-  change = _double(change[:, : len(sigma)])
-  state = change, _double(turn), _double(origin)
-  costs, damping, blocks = [float(_cost(*state, *data))], _DAMPING, None
-  for _ in range(_STEPS):
-    if blocks is None:
-      blocks = _normal(*state, *data)
-    by_camera, step, _ = _solve(*blocks[1:], damping)
-    tried = state[0] + by_camera * sigma[None], *_stepped(*state[1:], step)
-    cost = float(_cost(*tried, *data))
-    if np.isfinite(cost) and cost < costs[-1]:
-      state, blocks, damping = tried, None, max(damping / 5, 1e-12)
-      costs.append(cost)
-      if costs[-2] - cost < _LEAST_FALL * cost:
-        break
-    elif damping > 1e8:
-      break
-    else:
-      damping *= 4
-  blocks = _normal(*state, *data)
-  inverse = np.linalg.inv(_solve(*blocks[1:], 0.0)[2])
-  spread = np.sqrt(np.maximum(np.diag(inverse), 0.0)).reshape(change.shape) * np.asarray(sigma)
+  fit = _Fit(_blocks(observed, seen, placed), setting, np.array(change[:, : len(sigma)]))
+  fit.run()
+  weight, spread = fit.finish()
   full = [(0, 0), (0, len(PARAMETERS) - len(sigma))]
-  changed = np.pad(np.asarray(state[0]), full)
-  cameras = jax.vmap(_moved)(start, jnp.asarray(changed))
-  return Adjusted(
-    Cameras(*(np.asarray(x) for x in jax.tree.leaves(cameras))),
-    changed,
-    Placed(*(np.asarray(x)[:number] for x in state[1:]), np.asarray(placed.layout)),
-    np.asarray(blocks[0])[:number],
-    np.pad(spread, full),
-    tuple(costs),
+  moved = schur.moved(start, jnp.asarray(fit.change))
+  number = len(placed.origin)
+  turn, origin = (
+    np.concatenate([getattr(block, name) for block in fit.blocks])[:number]
+    for name in ("turn", "origin")
   )
+  return Adjusted(
+    Cameras(*(np.asarray(x) for x in jax.tree.leaves(moved))),
+    np.pad(fit.change, full),
+    Placed(turn, origin, np.asarray(placed.layout)),
+    weight[:number],
+    np.pad(spread, full),
+    tuple(fit.costs),
+  )
+
+
+def _blocks(observed: np.ndarray, seen: np.ndarray, placed: Placed) -> list[schur.Block]:
+  """Points, or boards, in blocks of one size, the last filled up with what nobody saw."""
+  size = _POINTS if len(placed.layout) == 1 else _BOARDS
+  fill = -len(placed.origin) % size
+  arrays = placed.rotation, placed.origin, np.where(seen[..., None], observed, 0.0), seen
+  padded = [np.pad(x, [(0, fill), *[(0, 0)] * (x.ndim - 1)]) for x in arrays]
+  return [
+    schur.Block(*(_double(x[first : first + size]) for x in padded))
+    for first in range(0, len(padded[0]), size)
+  ]
 
 
 def _double(x) -> jax.Array:
   return jnp.asarray(np.asarray(x, np.float64))
 
 
-@jax.jit
-def _stepped(turn, origin, step):
-  """Boards, or points, after steps [n, 6] or [n, 3]."""
-  if step.shape[-1] == 3:
-    return turn, origin + step
-  return jax.vmap(_rotation)(step[:, :3]) @ turn, origin + step[:, 3:]
+class _Fit:
+  """Levenberg-Marquardt: blocks of points, changes of cameras [v, a], the cost of each step."""
 
+  def __init__(self, blocks: list[schur.Block], setting: schur.Setting, change: np.ndarray):
+    self.blocks, self.change = blocks, change
+    self._setting, self._sigma = setting, np.asarray(setting.sigma)
+    self.costs = [self._cost(blocks, change)]
 
-def _moved(camera: Cameras, change: jax.Array) -> Cameras:
-  """One camera after its change [6 or more]."""
-  rotation = _rotation(change[:3]) @ camera.rotation
-  centre = -camera.rotation.T @ camera.translation + change[3:6]
-  intrinsics = camera.intrinsics
-  if len(change) > 6:
-    intrinsics = intrinsics.at[:2, :2].multiply(jnp.exp(change[6]))
-  if len(change) > 7:
-    intrinsics = intrinsics.at[:2, 2].add(change[7:9])
-  return Cameras(intrinsics, rotation, -rotation @ centre)
+  def _prior(self, change: np.ndarray) -> np.ndarray:
+    """Changes in standard deviations of the prior, 0 for what is fixed."""
+    return np.divide(change, self._sigma, out=np.zeros_like(change), where=self._sigma > 0)
 
+  def _cost(self, blocks: list[schur.Block], change: np.ndarray) -> float:
+    costs = [schur.cost(change, block, self._setting) for block in blocks]
+    return float(sum(map(float, costs)) + 0.5 * np.sum(self._prior(change) ** 2))
 
-def _rotation(vector: jax.Array) -> jax.Array:
-  """Rodrigues' formula [3] to [3, 3], smooth at 0."""
-  square = jnp.sum(vector * vector)
-  small = square < 1e-8
-  angle = jnp.sqrt(jnp.where(small, 1.0, square))
-  first = jnp.where(small, 1.0 - square / 6.0, jnp.sin(angle) / angle)
-  second = jnp.where(small, 0.5 - square / 24.0, (1.0 - jnp.cos(angle)) / (angle * angle))
-  x, y, z = vector
-  zero = jnp.zeros_like(x)
-  cross = jnp.array([[zero, -z, y], [z, zero, -x], [-y, x, zero]])
-  return jnp.eye(3) + first * cross + second * cross @ cross
+  def _normal(self) -> list[schur.Normal]:
+    return [schur.normal(self.change, block, self._setting) for block in self.blocks]
 
+  def _matrix(self, equations: list[schur.Normal], damping: float):
+    """The cameras' matrix and right side, points eliminated, and the points' inverses."""
+    a = self.change.shape[1]
+    cc = sum(np.asarray(block.cc) for block in equations) + np.eye(a)
+    cc = cc + damping * np.einsum("vaa->va", cc)[..., None] * np.eye(a)
+    matrix = linalg.block_diag(*cc)
+    right = sum(np.asarray(block.c) for block in equations) + self._prior(self.change)
+    right = right.reshape(-1)
+    parts = [schur.eliminated(block, damping) for block in equations]
+    for _, from_matrix, from_right in parts:
+      matrix = matrix - np.asarray(from_matrix)
+      right = right - np.asarray(from_right)
+    return matrix, right, [inverse for inverse, _, _ in parts]
 
-def _residual(change, step, camera: Cameras, lens, turn, origin, corner, observed) -> jax.Array:
-  """Projected minus observed [2], px, of one corner of one board (or one point) in one view."""
-  camera = _moved(camera, change)
-  if len(step) == 3:
-    point = origin + step
-  else:
-    point = _rotation(step[:3]) @ turn @ corner + origin + step[3:]
-  x = camera.rotation @ point + camera.translation
-  xy = x[:2] / jnp.where(jnp.abs(x[2]) > 1e-9, x[2], 1e-9)
-  if len(change) > 9:
-    lens = lens.at[:2].add(change[9:11])
-  xy = _distorted(xy, lens)
-  return camera.intrinsics[:2, :2] @ xy + camera.intrinsics[:2, 2] - observed
+  def run(self) -> None:
+    """Steps until the cost hardly falls."""
+    damping, equations = _DAMPING, None
+    for _ in range(_STEPS):
+      if equations is None:
+        equations = self._normal()
+      matrix, right, inverses = self._matrix(equations, damping)
+      by_camera = -np.linalg.solve(matrix, right).reshape(self.change.shape)
+      moved = [
+        block._replace(**dict(zip(("turn", "origin"), schur.stepped(by_camera, block, *rest))))
+        for block, *rest in zip(self.blocks, equations, inverses)
+      ]
+      change = self.change + by_camera * self._sigma
+      cost = self._cost(moved, change)
+      if np.isfinite(cost) and cost < self.costs[-1]:
+        self.blocks, self.change = moved, change
+        equations, damping = None, max(damping / 5, 1e-12)
+        self.costs.append(cost)
+        if self.costs[-2] - cost < _LEAST_FALL * cost:
+          break
+      elif damping > 1e8:
+        break
+      else:
+        damping *= 4
 
-
-def _distorted(xy: jax.Array, lens: jax.Array) -> jax.Array:
-  """OpenCV's lens [12] on a normalised point [2], as `rigs.lenses.OpenCV` has it."""
-  k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4 = lens
-  x, y = xy
-  s = x * x + y * y
-  g = (1 + s * (k1 + s * (k2 + s * k3))) / (1 + s * (k4 + s * (k5 + s * k6)))
-  return jnp.array(
-    [
-      x * g + 2 * p1 * x * y + p2 * (s + 2 * x * x) + s * (s1 + s * s2),
-      y * g + p1 * (s + 2 * y * y) + 2 * p2 * x * y + s * (s3 + s * s4),
-    ]
-  )
-
-
-def _each(function):
-  """Over boards [n], corners [m] and views [v] of `_residual`'s arguments."""
-  over_views = jax.vmap(function, in_axes=(0, None, 0, 0, None, None, None, 0))
-  over_corners = jax.vmap(over_views, in_axes=(None,) * 6 + (0, 0))
-  return jax.vmap(over_corners, in_axes=(None, 0, None, None, 0, 0, None, 0))
-
-
-def _scale(sigma: jax.Array) -> jax.Array:
-  """1 / sigma, 0 for what is fixed."""
-  return jnp.where(sigma > 0, 1.0 / jnp.where(sigma > 0, sigma, 1.0), 0.0)
-
-
-def _still(origin: jax.Array, layout: jax.Array) -> jax.Array:
-  """No step of points [n, 3], or of boards [n, 6]: a rotation vector and a move."""
-  return jnp.zeros((len(origin), 3 if len(layout) == 1 else 6))
-
-
-@jax.jit
-def _cost(change, turn, origin, observed, seen, cameras, lenses, layout, sigma, noise):
-  still = _still(origin, layout)
-  off = _each(_residual)(change, still, cameras, lenses, turn, origin, layout, observed)
-  loss = 2.0 * jnp.log1p(jnp.sum((off / (2.0 * noise)) ** 2, axis=-1))
-  prior = change * _scale(sigma)[None]
-  return jnp.sum(seen * loss) + 0.5 * jnp.sum(prior * prior)
-
-
-@jax.jit
-def _normal(change, turn, origin, observed, seen, cameras, lenses, layout, sigma, noise):
-  """Gauss-Newton's blocks, in units of the noise and of the prior's sigmas."""
-  still = _still(origin, layout)
-  inputs = change, still, cameras, lenses, turn, origin, layout, observed
-  off = _each(_residual)(*inputs)
-  by_camera, by_point = _each(jax.jacfwd(_residual, argnums=(0, 1)))(*inputs)
-  by_camera = by_camera * sigma[None, None, None, None]
-  square = jnp.sum(off * off, axis=-1) / (2.0 * noise) ** 2
-  weight = seen / (1.0 + square)
-  scaled = weight / noise**2
-  cc = jnp.einsum("nmv,nmvia,nmvib->vab", scaled, by_camera, by_camera)
-  cp = jnp.einsum("nmv,nmvia,nmvib->nvab", scaled, by_camera, by_point)
-  pp = jnp.einsum("nmv,nmvia,nmvib->nab", scaled, by_point, by_point)
-  c = jnp.einsum("nmv,nmvia,nmvi->va", scaled, by_camera, off) + change * _scale(sigma)[None]
-  p = jnp.einsum("nmv,nmvia,nmvi->na", scaled, by_point, off)
-  return weight, cc + jnp.eye(len(sigma))[None], cp, pp, c, p
-
-
-@jax.jit
-def _solve(cc, cp, pp, c, p, damping):
-  """A damped step of cameras [v, a] and of points or boards [n, b], and the cameras' own matrix."""
-  n, v, a, b = cp.shape
-  cc = cc + damping * jnp.einsum("vaa->va", cc)[..., None] * jnp.eye(a)[None]
-  diagonal = jnp.einsum("naa->na", pp)
-  least = 1e-12 * jnp.max(diagonal) + 1e-12
-  inverse = jnp.linalg.inv(pp + (damping * diagonal + least)[..., None] * jnp.eye(b)[None])
-  flat = cp.reshape(n, v * a, b)
-  half = flat @ inverse
-  matrix = jax.scipy.linalg.block_diag(*cc) - jnp.einsum("nac,nbc->ab", half, flat)
-  right = c.reshape(-1) - jnp.einsum("nac,nc->a", half, p)
-  by_camera = -jnp.linalg.solve(matrix, right).reshape(v, a)
-  step = -jnp.einsum("nab,nb->na", inverse, p + jnp.einsum("nvab,va->nb", cp, by_camera))
-  return by_camera, step, matrix
+  def finish(self) -> tuple[np.ndarray, np.ndarray]:
+    """Weights [n, m, v] of observations, and standard deviations [v, a] of the changes."""
+    equations = self._normal()
+    inverse = np.linalg.inv(self._matrix(equations, 0.0)[0])
+    spread = np.sqrt(np.maximum(np.diag(inverse), 0.0)).reshape(self.change.shape)
+    return np.concatenate([block.weight for block in equations]), spread * self._sigma

@@ -10,62 +10,30 @@ import warnings
 
 import numpy as np
 
-from epipolar_jax.calibration import estimated, mistakes, offsets, resection, timing
-from epipolar_jax.calibration.recording import (
-  LEAST_POINTS,
-  Judged,
-  Recording,
-  distances,
-  epipolar_px,
-  median,
-)
+from epipolar_jax.calibration import explaining, resection
+from epipolar_jax.calibration.explaining import Explanation
+from epipolar_jax.calibration.recording import LEAST_POINTS, Judged, Recording
 from epipolar_jax.keypoints.observations import Observations
-from epipolar_jax.matching import naming
 from epipolar_jax.rigs.rig import Rig
 
 # A mistake is named if undoing it leaves less than this share of the error, and the next best
 # explanation leaves this many times more.
 _SHARE, _CLEAR = 0.5, 1.3
-# Explanations of one camera that look best by that camera's own error, and are judged on all.
-_SHORTLIST = 6
-# With numbers to fit, these explain much that a plain mistake does: that comes first.
-_FITTED = ("cropped", "scaled and cropped", "turned")
-# A difference in log likelihood that leaves no doubt, neighbours' errors being alike.
-_DOUBTLESS = 10.0
+# What is left is not above this share of the body's size in the image: else it explains nothing.
+_LEFT = 0.06
+# Time offsets that leave more than that, and are sure, gain this share of the best's likelihood.
+_CLEAR_TIME = 0.7
 # Epipolar distances are a detector's if they are below this share of a person's size in the image,
 # so many px, or so many times what the jitter of the keypoints makes.
 _LEAST_OFF, _LEAST_OFF_PX, _JITTERS = 0.02, 4.0, 1.5
 # A camera is suspected if without it the others agree this many times better.
 _SUSPECT = 2.0
-# Parts of a frame tried around the best time offset, each around the best of the one before.
-_PARTS = (0.25, 0.125, 0.0625)
 # Units that are mixed up, mm; a body that is so many times its size, or 1 / so many, is of another.
 _UNITS = {10.0: "cm for mm", 25.4: "inches for mm", 1000 / 25.4: "m for inches"}
 _UNITS |= {100.0: "m for cm", 1000.0: "m for mm"}
 _OTHER_UNIT = 3.0
 # What a body measures, in shares of its size at full stretch.
 _STRETCH = 0.8
-
-
-@dataclasses.dataclass(frozen=True)
-class Explanation:
-  """A mistake that, undone, makes keypoints and cameras agree.
-
-  Attributes:
-    cameras: that have it; all of the rig, or one.
-    mistake: its short name.
-    text: what the cameras are treated as.
-    before_px: median error of the camera (of the worst, if it is several) as the file has it.
-    after_px: median error of the worst camera of the rig with the mistake undone.
-    offset: frames by which the camera started before the others (0: another mistake).
-  """
-
-  cameras: tuple[str, ...]
-  mistake: str
-  text: str
-  before_px: float
-  after_px: float
-  offset: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,7 +45,7 @@ class Diagnosis:
     pairs: [v, v], median epipolar distance, px; NaN on the diagonal and without common points.
     left_out: [v], median distance, px, between what a view saw and where the points of the others
       project; with two views their epipolar distance; NaN without common points.
-    others: [v], median reprojection error of the other views without this one; NaN with two views.
+    others: [v], the same of the worst of the other views without this one; NaN with two views.
     size_px: median size of a person (or animal, or board) in the images.
     noise: [v, v], median epipolar distance, px, that the jitter of the keypoints alone makes.
     suspect: the view without which the others agree far better; None if there is none.
@@ -150,18 +118,21 @@ def _diagnose(
       f"no two of the views {', '.join(recording.views)} have {LEAST_POINTS} points in common in "
       "the frames looked at: cameras cannot be compared"
     )
-  before = _worst(given.left_out)
+  before = explaining.worst(given.left_out)
   tried = [
-    *_swapped(recording, observations, rig, before),
-    *_common(recording, before),
-    *_single(recording, given),
+    *explaining.swapped(recording, observations, rig, before),
+    *explaining.common(recording, before),
+    *explaining.single(recording, given),
   ]
-  tried = sorted((x for x in tried if np.isfinite(x.after_px)), key=lambda one: one.after_px)
+  most = _LEFT * recording.size_px
+  tried = sorted((x for x in tried if x.after_px < most), key=lambda one: one.after_px)
   suspect, named, resected = _suspect(recording.views, given), _named(tried, before), None
-  if suspect is not None and (not named or named[0].mistake in _FITTED):
+  if suspect is not None and (not named or named[0].mistake in explaining.FITTED):
     view = recording.views.index(suspect)
     resected = resection.resect(given.given[view], recording.ideal[view], recording.poses[view])
-    if named and (resected is None or named[0].after_px < _CLEAR * resected.error_px):
+    if named and (
+      resected is None or named[0].after_px < _CLEAR * _with(recording, view, resected)
+    ):
       resected = None
     else:
       named = []
@@ -181,13 +152,24 @@ def _diagnose(
   )
 
 
+def _with(recording: Recording, view: int, new: resection.Resection) -> float:
+  """Error of the worst camera, px, if a view had a new pose."""
+  pose = recording.poses[view][0], new.rotation, new.translation
+  judged = recording.judge(*explaining.replaced(recording, view, pose, recording.ideal[view]))
+  return explaining.worst(judged.left_out)
+
+
 def _named(tried: list[Explanation], before: float) -> list[Explanation]:
   """The best explanations if they are good ones; several if they cannot be told apart."""
-  if not tried or not tried[0].after_px < _SHARE * before:
+  if not tried:
     return []
-  close = [one for one in tried if one.after_px < _CLEAR * tried[0].after_px]
-  plain = [one for one in close if one.mistake not in _FITTED]
-  return plain or close
+  best = tried[0]
+  if best.after_px < _SHARE * before:
+    close = [one for one in tried if one.after_px < _CLEAR * best.after_px]
+    plain = [one for one in close if one.mistake not in explaining.FITTED]
+    return plain or close
+  late = [one for one in tried if one.gain > 0 and one.after_px < before]
+  return [one for one in late if one.gain > _CLEAR_TIME * max(x.gain for x in late)]
 
 
 def _unit(body_mm: float, size_mm: float) -> str:
@@ -201,10 +183,6 @@ def _unit(body_mm: float, size_mm: float) -> str:
   return f"{large:.3g} times too {what}: translations in {_UNITS[factor]} ({factor:.4g} times)?"
 
 
-def _worst(left_out: np.ndarray) -> float:
-  return float(np.nanmax(left_out)) if not np.isnan(left_out).all() else float("nan")
-
-
 def _suspect(views: tuple[str, ...], given: Judged) -> str | None:
   """The view without which the others agree far better than without any other."""
   if np.isnan(given.others).any():
@@ -213,142 +191,3 @@ def _suspect(views: tuple[str, ...], given: Judged) -> str | None:
   best, second = given.others[order[:2]]
   clear = second > _SUSPECT * best and given.left_out[order[0]] > _SUSPECT * best
   return views[order[0]] if clear else None
-
-
-def _swapped(recording: Recording, observations: Observations, rig: Rig, before: float):
-  """Views that other cameras of the rig took."""
-  pairing = naming.check(observations, rig)
-  if pairing is None:
-    return
-  order = [recording.views.index(name) for name in pairing.other]
-  poses = [recording.poses[i] for i in order]
-  chosen = recording.points[:, recording.frames]
-  ideal = np.stack([recording.undistort(i, chosen[v]) for v, i in enumerate(order)])
-  moved = tuple(v for v, c in zip(recording.views, pairing.other) if v != c)
-  text = ", ".join(f"{v} taken by {c}" for v, c in zip(recording.views, pairing.other) if v != c)
-  after = _worst(recording.judge(poses, ideal).left_out)
-  yield Explanation(moved, "swapped", text, before, after)
-
-
-def _undone(recording: Recording, mistake: mistakes.Mistake, view: int):
-  """A view's pose and ideal points if it has a mistake."""
-  pose = recording.poses[view]
-  pose = mistake.pose(*pose) if mistake.pose else pose
-  points = recording.points[view, recording.frames]
-  if mistake.points:
-    points = mistake.points(points, *recording.sizes[view])
-  elif mistake.pose and np.array_equal(pose[0], recording.poses[view][0]):
-    return pose, recording.ideal[view]
-  return pose, recording.undistort(view, points, pose[0])
-
-
-def _common(recording: Recording, before: float):
-  """A mistake that all cameras have, if undone it lowers the epipolar distances."""
-  neighbours = recording.neighbours_px(recording.poses, recording.ideal)
-  for mistake in (*mistakes.usual(recording.joints), *mistakes.sizes()):
-    if mistake.whole:
-      each = [_undone(recording, mistake, view) for view in range(len(recording.views))]
-      poses, ideal = [x for x, _ in each], np.stack([x for _, x in each])
-      if not recording.neighbours_px(poses, ideal) < neighbours:
-        continue
-      after = _worst(recording.judge(poses, ideal).left_out)
-      yield Explanation(recording.views, mistake.name, mistake.text, before, after)
-
-
-def _single(recording: Recording, given: Judged):
-  """A mistake of one camera, judged by all: the others must agree among themselves too."""
-  found = []
-  for view in range(len(recording.views)):
-    likely = _likeliest(recording, given, view, _sizes(recording, given, view))
-    for mistake in (*mistakes.usual(recording.joints), *likely):
-      undone = _undone(recording, mistake, view)
-      after = _after(recording, given, view, *undone)
-      found.append((after, view, undone, (mistake.name, mistake.text, 0.0)))
-    after, offset, ideal = _best_offset(recording, given, view)
-    when = "before" if offset > 0 else "after"
-    text = f"having started {abs(offset):.2f} frames {when} the others"
-    undone = recording.poses[view], ideal
-    found.append((after, view, undone, ("time offset", text, offset)))
-  found = sorted((x for x in found if np.isfinite(x[0])), key=lambda x: x[0])
-  for _, view, (pose, ideal), (name, text, offset) in found[:_SHORTLIST]:
-    after = _worst(recording.judge(*_replaced(recording, view, pose, ideal)).left_out)
-    before = float(given.left_out[view])
-    yield Explanation((recording.views[view],), name, text, before, after, offset)
-
-
-def _sizes(recording: Recording, given: Judged, view: int):
-  """Other sizes of a view's image: those that fit, or with two views some usual ones."""
-  if len(recording.views) == 2:
-    return mistakes.sizes()
-  seen = recording.points[view, recording.frames].reshape(-1, 2)
-  lens = recording.rig.lenses[view]
-  return tuple(estimated.of_camera(given.given[view], seen, recording.poses[view], lens))
-
-
-def _likeliest(recording: Recording, given: Judged, view: int, fitted):
-  """Of mistakes with numbers of their own, those that the points do not speak against.
-
-  How a camera was turned and how its image was cropped move points much alike: medians hardly
-  differ where the sum over all points leaves no doubt.
-  """
-  rivals = [one for one in fitted if one.name in _FITTED]
-  if len(recording.views) == 2 or len(rivals) < 2:
-    return fitted
-  off = [_own_off(recording, given, view, *_undone(recording, one, view)) for one in rivals]
-  known = np.isfinite(off).all(axis=0)
-  if known.sum() < LEAST_POINTS:
-    return fitted
-  off = np.stack(off)[:, known]
-  scale = max(float(np.median(off, axis=1).min()), 1e-6)
-  cost = np.log1p((off / scale) ** 2).sum(axis=1)
-  worse = {one.name for one, c in zip(rivals, cost) if c > cost.min() + _DOUBTLESS}
-  return tuple(one for one in fitted if one.name not in worse)
-
-
-def _own_off(recording: Recording, given: Judged, view: int, pose, ideal) -> np.ndarray:
-  """Distances [n], px, of what a view saw from the points of the others, with this pose."""
-  k, r, t = pose
-  camera = np.concatenate([k, np.zeros((3, 1))], axis=1)
-  return distances(given.given[view] @ r.T + t, camera[None], ideal[None])[0]
-
-
-def _replaced(recording: Recording, view: int, pose: mistakes.Pose, points: np.ndarray):
-  """Poses and ideal points of all views with those of one replaced."""
-  poses, ideal = list(recording.poses), recording.ideal.copy()
-  poses[view], ideal[view] = pose, points
-  return poses, ideal
-
-
-def _after(recording: Recording, given: Judged, view: int, pose, ideal: np.ndarray) -> float:
-  """Error of a view, px, with this pose and these points, or of the others if that is larger."""
-  if len(recording.views) == 2:
-    return epipolar_px(*_replaced(recording, view, pose, ideal), 0, 1)
-  off = _own_off(recording, given, view, pose, ideal)
-  return float(np.maximum(median(off), given.others[view]))
-
-
-def _best_offset(recording: Recording, given: Judged, view: int) -> tuple[float, float, np.ndarray]:
-  """Least error over time offsets of a view (not 0), the offset, and the points [n·j, 2] it gives.
-
-  What the others show in frame f the view shows in frame f + offset.
-  """
-  frames, most = recording.frames, offsets.MOST_OFFSET
-  wanted = np.unique(frames[:, None] + np.arange(-most - 1, most + 2))
-  wanted = wanted[(wanted >= 0) & (wanted < recording.points.shape[1])]
-  joints = len(recording.joints)
-  ideal = recording.undistort(view, recording.points[view, wanted]).reshape(-1, joints, 2)
-  table = np.full((recording.points.shape[1], joints, 2), np.nan)
-  table[wanted] = ideal
-
-  def moved(offset: float) -> np.ndarray:
-    return timing.sample(table, frames + offset).reshape(-1, 2)
-
-  def error(offset: float) -> float:
-    after = _after(recording, given, view, recording.poses[view], moved(offset))
-    return float(np.nan_to_num(after, nan=np.inf))
-
-  best: float = min((x for x in range(-most, most + 1) if x), key=error)
-  for part in _PARTS:
-    steps = (-3, -2, -1, 0, 1, 2, 3) if part == _PARTS[0] else (-1, 0, 1)
-    best = min((best + i * part for i in steps if best + i * part), key=error)
-  return error(best), best, moved(best)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from epipolar_jax.calibration import bundle, judging
+from epipolar_jax.calibration import bundle, judging, reprojection
 from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.keypoints.observations import Observations
 from epipolar_jax.rigs import lenses
@@ -23,6 +23,8 @@ _FOCAL, _PRINCIPAL, _RADIAL = 0.02, 0.02, 0.1
 _NOISE, _LEAST_NOISE = 0.7, 0.1
 # Fits: each takes the noise that the last one left.
 _FITS = 3
+# Numbers a camera that observations have beyond the unknowns of the points.
+_SPARE = 24
 # Corners of a board that show its pose.
 _LEAST_CORNERS = 4
 
@@ -92,12 +94,7 @@ def fit(
   useful = seen.any(axis=1).sum(axis=-1) >= 2
   observed, seen = observed[useful], seen[useful]
   placed = placed._replace(rotation=placed.rotation[useful], origin=placed.origin[useful])
-  least, amount = 12 * len(rig.names), int((seen.sum(axis=-1) >= 2).sum())
-  if amount < least:
-    raise ValueError(
-      f"refining {len(rig.names)} cameras needs at least {least} joints that two views see with a "
-      f"score above {_LEAST_SCORE}; there are {amount}"
-    )
+  _check_enough(seen, rig, unknowns=3 if board is None else 6)
   start = Cameras(*(np.asarray(x, np.float64) for x in _arrays(rig.cameras)))
   middle = np.median(placed.points.reshape(-1, 3), axis=0)
   distance = float(np.median(np.linalg.norm(np.asarray(start.centre()) - middle, axis=-1)))
@@ -120,6 +117,19 @@ def fit(
     lenses_now = _lenses(rig, change[:, 9:11])
     now = dataclasses.replace(rig, cameras=adjusted.cameras, lenses=lenses_now)
   return Fit(now, adjusted.sigma, distance, noise)
+
+
+def _check_enough(seen: np.ndarray, rig: Rig, *, unknowns: int) -> None:
+  """Raises ValueError where points (or boards) [n, m, v] hardly say more than where they are."""
+  spare = 2 * int(seen.sum()) - unknowns * len(seen)
+  least = _SPARE * len(rig.names)
+  if spare < least:
+    raise ValueError(
+      f"refining {len(rig.names)} cameras needs more that two views see with a score above "
+      f"{_LEAST_SCORE}: their {seen.sum()} observations of {len(seen)} "
+      f"{'joints' if unknowns == 3 else 'boards'} are worth {spare} numbers more than those have "
+      f"unknowns, at least {least} are needed"
+    )
 
 
 def _boards(given: estimate.Estimate, board: np.ndarray) -> tuple[np.ndarray, bundle.Placed]:
@@ -155,12 +165,14 @@ def _coefficients(rig: Rig) -> np.ndarray:
   rows = []
   for name, lens in zip(rig.names, rig.lenses):
     given = () if isinstance(lens, lenses.Pinhole) else getattr(lens, "coefficients", ())
-    if not isinstance(lens, lenses.Pinhole | lenses.OpenCV) or any(given[bundle.COEFFICIENTS :]):
+    if not isinstance(lens, lenses.Pinhole | lenses.OpenCV) or any(
+      given[reprojection.COEFFICIENTS :]
+    ):
       raise ValueError(
         f"camera {name}: radial terms are refined of OpenCV's lens without a tilted sensor, not of "
         f"a {type(lens).__name__}"
       )
-    rows.append([*given[: bundle.COEFFICIENTS], *[0.0] * (bundle.COEFFICIENTS - len(given))])
+    rows.append([*given[: reprojection.COEFFICIENTS], *[0.0] * (bundle.COEFFICIENTS - len(given))])
   return np.array(rows)
 
 

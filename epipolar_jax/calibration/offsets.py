@@ -171,8 +171,8 @@ class _Fit:
     points, speed = [], []
     for table, (offset, drift) in zip(self._ideal, state):
       times = self._frames + offset + drift * (self._frames - self.middle)
-      points.append(_smooth(table, times))
-      speed.append(_smooth(table, times + 0.5) - _smooth(table, times - 0.5))
+      points.append(smooth(table, times))
+      speed.append(smooth(table, times + 0.5) - smooth(table, times - 0.5))
     return np.stack(points), np.stack(speed)
 
   def _residuals(self, state: np.ndarray):
@@ -254,7 +254,7 @@ class _Fit:
     return matrix, right
 
 
-def _smooth(table: np.ndarray, times: np.ndarray) -> np.ndarray:
+def smooth(table: np.ndarray, times: np.ndarray) -> np.ndarray:
   """Rows [n, ...] of a table [f, ...] at times, Gaussian weights of one frame.
 
   Linear interpolation is noisiest at whole frames, which repels a fit from them; here the noise is

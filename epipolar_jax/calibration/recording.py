@@ -16,17 +16,30 @@ from epipolar_jax.rigs.rig import Rig
 _MOST_POINTS, _LEAST_FRAMES = 400, 12
 # Points whose score is below this share of the median score of their view are not looked at.
 _LEAST_SCORE = 0.5
-# Points that the other views disagree on more than this many medians are left out.
+# Points that the other views disagree on more than this many medians are left out, and so is what
+# one view saw of a point that the others agree on better.
 _OUTLIER = 3.0
+# Rounds of locating points without the views that are far from them.
+_ROUNDS = 2
 # Fewest points that a median is made of.
 LEAST_POINTS = 12
+# A difference in log likelihood that leaves no doubt, neighbours' errors being alike.
+DOUBTLESS = 10.0
 # The first quartile of |x|, and the median, for a Gaussian of deviation 1.
 _QUARTILE, _HALF = 0.3186, 0.6745
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Judged:
-  """Errors of views; `given`: for each view the points [n, 3] that the others give."""
+  """How well views agree.
+
+  Attributes:
+    left_out: [v], median distance, px, of what a view saw from where the points of the others
+      project; with two views their epipolar distance.
+    others: [v], the same of the worst of the other views from the points that they give without
+      this one; NaN with two views.
+    given: for each view the points [n, 3] that the others give.
+  """
 
   left_out: np.ndarray
   others: np.ndarray
@@ -75,16 +88,28 @@ class Recording:
       off = epipolar_px(poses, ideal, 0, 1)
       return Judged(np.full(2, off), np.full(2, np.nan), [np.empty((0, 3))] * 2)
     matrices, origin = projections(poses)
+    found = _agreed(ideal, matrices, ~np.eye(count, dtype=bool))
     left_out, others, given = np.full(count, np.nan), np.full(count, np.nan), []
-    for view in range(count):
-      rest = [i for i in range(count) if i != view]
-      found = pinholes.locate(ideal[rest], matrices[rest])
-      off = np.nanmean(distances(found, matrices[rest], ideal[rest]), axis=0)
-      others[view] = median(off)
-      found[~(off <= _OUTLIER * others[view] + 1e-6)] = np.nan
-      left_out[view] = median(distances(found, matrices[[view]], ideal[[view]])[0])
-      given.append(found + origin)
+    for view, points in enumerate(found):
+      off = distances(points, matrices, ideal)
+      rest = np.delete(off, view, axis=0)
+      others[view] = np.fmax.reduce([median(x) for x in rest])
+      points = _without_outliers(points, rest)
+      left_out[view] = median(np.where(np.isfinite(points[:, 0]), off[view], np.nan))
+      given.append(points + origin)
     return Judged(left_out, others, given)
+
+  def off(self, given: Judged, view: int, pose: mistakes.Pose, ideal: np.ndarray) -> np.ndarray:
+    """Distances [n], px, of a view's points from those of the others, if its pose were this.
+
+    With two views they are epipolar.
+    """
+    if len(self.poses) > 2:
+      k, r, t = pose
+      camera = np.concatenate([k, np.zeros((3, 1))], axis=1)
+      return distances(given.given[view] @ r.T + t, camera[None], ideal[None])[0]
+    fundamental = _fundamental(pose, self.poses[1 - view])
+    return pinholes.epipolar_distance(ideal, self.ideal[1 - view], fundamental).mean(axis=0)
 
   def pairs(self, poses: list[mistakes.Pose], ideal: np.ndarray) -> np.ndarray:
     """[v, v] median epipolar distances, px, if the cameras were these and the points those."""
@@ -134,12 +159,54 @@ class Recording:
   def body_mm(self) -> float:
     """Median over frames of the largest distance between two joints; NaN if there is none."""
     matrices, _ = projections(self.poses)
-    points = pinholes.locate(self.ideal, matrices)
-    off = np.nanmean(distances(points, matrices, self.ideal), axis=0)
-    points[~(off <= _OUTLIER * median(off) + 1e-6)] = np.nan
+    points = _agreed(self.ideal, matrices, np.ones((1, len(self.views)), bool))[0]
+    points = _without_outliers(points, distances(points, matrices, self.ideal))
     points = points.reshape(len(self.frames), -1, 3)
     apart = np.linalg.norm(points[:, :, None] - points[:, None], axis=-1)
     return median(np.nanmax(apart, axis=(1, 2)))
+
+
+def _agreed(seen: np.ndarray, matrices: np.ndarray, taken: np.ndarray) -> np.ndarray:
+  """Points [l, n, 3] from what most views agree on, for l choices of views.
+
+  Textbook DLT by normal matrices, which are added up. Of many views one is nearly always wrong
+  about a point, and pulls it away from the others; of three, none can be told from the others.
+
+  Args:
+    seen: [v, n, 2], px; NaN where not seen.
+    matrices: [v, 3, 4].
+    taken: [l, v], views that count.
+  """
+  known = np.isfinite(seen).all(axis=-1)
+  rows = np.where(known[..., None], seen, 0.0)[..., None] * matrices[:, None, None, 2]
+  # |P_i x P_3| is the focal length: divided by it, rows are those of normalised coordinates.
+  focal = np.linalg.norm(np.cross(matrices[:, :2, :3], matrices[:, 2:, :3]), axis=-1)
+  rows = (rows - matrices[:, None, :2]) / focal[:, None, :, None]
+  normal = np.swapaxes(rows, -1, -2) @ rows
+  weight = taken[:, :, None] & known
+  found = _located(normal, weight)
+  for _ in range(_ROUNDS if taken[0].sum() > 3 else 0):
+    off = np.stack([distances(points, matrices, seen) for points in found])
+    off = np.where(taken[:, :, None], off, np.nan)
+    usual = np.nanmedian(off, axis=1)
+    limit = _OUTLIER * np.maximum(usual, np.nanmedian(usual, axis=1, keepdims=True))
+    found = _located(normal, weight & (off <= limit[:, None]))
+  return found
+
+
+def _located(normal: np.ndarray, weight: np.ndarray) -> np.ndarray:
+  """Points [l, n, 3] of normal matrices [v, n, 4, 4] of views that count [l, v, n]; else NaN."""
+  matrix = np.einsum("lvn,vnab->lnab", weight.astype(np.float64), normal)
+  x = np.linalg.eigh(matrix)[1][..., 0]
+  depth = x[..., 3]
+  good = (weight.sum(axis=1) >= 2) & (np.abs(depth) > 1e-12 * np.abs(x).max(axis=-1))
+  return np.where(good[..., None], x[..., :3] / np.where(good, depth, 1.0)[..., None], np.nan)
+
+
+def _without_outliers(points: np.ndarray, off: np.ndarray) -> np.ndarray:
+  """Points [n, 3], NaN where the views [v, n] that give one are far from it."""
+  usual = np.nanmedian(off, axis=0)
+  return np.where((usual <= _OUTLIER * median(usual) + 1e-6)[:, None], points, np.nan)
 
 
 def _homogeneous(points: np.ndarray) -> np.ndarray:

@@ -12,8 +12,9 @@ from epipolar_jax.triangulation import estimate
 
 # A change of so many of the prior's standard deviations is none that refining is for.
 _FAR = 3.0
-# Frames in a block; every other block is held out.
+# Frames in a block; every other block is held out. Of those, so many judge the cameras at most.
 _BLOCK = 10
+_MOST_JUDGED = 200
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,11 +23,11 @@ class Refined:
 
   Attributes:
     rig: refined.
-    before, after: [f, v, j], px, leave-one-out error (reprojection error with two views) of the
+    before, after: [f, v, j], px, leave-one-out error (reprojection error with two views) of
       held-out frames; NaN where there is none.
     sigma: [v, 11], standard deviation of each camera's `bundle.PARAMETERS` given the prior, from
       the fit of all frames.
-    fitted, held_out: frames.
+    fitted, held_out: frames; of many held-out ones, those that judge the cameras.
     far: cameras that changed by more than refining is for, three standard deviations of the prior
       (9 degrees, or 9 % of the distance from what they look at). One camera that is altogether
       wrong drags the others along.
@@ -81,7 +82,7 @@ def refine(
   """
   rig = rig.select(observations.views)
   is_fitted = _is_fitted(observations)
-  fitted, held_out = np.flatnonzero(is_fitted), np.flatnonzero(~is_fitted)
+  fitted, held_out = np.flatnonzero(is_fitted), _judging(observations, ~is_fitted)
   if not len(held_out):
     raise ValueError(
       f"refining cameras needs more than {_BLOCK} frames, so that some can be held out; got "
@@ -133,6 +134,15 @@ def fitted(observations: Observations) -> Observations:
 
 def _is_fitted(observations: Observations) -> np.ndarray:
   return (np.arange(len(observations.points)) // _BLOCK) % 2 == 0
+
+
+def _judging(observations: Observations, is_held_out: np.ndarray) -> np.ndarray:
+  """Evenly spaced held-out frames, those that two views saw first."""
+  both = observations.seen.any(axis=(1, 3)).sum(axis=1) >= 2
+  frames = np.flatnonzero(is_held_out & both)
+  if not len(frames):
+    return np.flatnonzero(is_held_out)
+  return frames[np.unique(np.linspace(0, len(frames) - 1, _MOST_JUDGED).round().astype(int))]
 
 
 def _frames(observations: Observations, which: np.ndarray) -> Observations:

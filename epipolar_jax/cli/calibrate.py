@@ -10,15 +10,24 @@ def add(verbs) -> None:
   """Adds the verb to the subparsers of `epipolar`."""
   verb = verbs.add_parser("calibrate", help="refine cameras on the keypoints of a recording")
   verb.add_argument(
-    "--cameras", required=True, type=pathlib.Path, help="calibration file or folder, any format"
+    "--cameras",
+    type=pathlib.Path,
+    help="calibration file or folder, any format; without it, lens and pose of every camera come "
+    "from the videos of a board",
   )
   verb.add_argument("--unit", help="of the calibration's translations: mm, cm, m or inch")
   verb.add_argument(
     "--keypoints",
     nargs="+",
-    required=True,
     metavar="FILE",
     help="keypoints of one person, animal or board, as for triangulate; or predict's keypoints.npz",
+  )
+  verb.add_argument(
+    "--videos",
+    nargs="+",
+    metavar="VIDEO",
+    help="of a board (--board), in place of keypoints: files or folders of images, in step, paired "
+    "with cameras by name; CAMERA=VIDEO where the name does not tell",
   )
   verb.add_argument("--joint_set", help="of files without joint names: BODY_25B, a .toml, ...")
   verb.add_argument("--out", required=True, type=pathlib.Path, help="calibration file to write")
@@ -56,6 +65,14 @@ def add(verbs) -> None:
     "so many mm, row by row",
   )
   verb.add_argument(
+    "--charuco",
+    metavar="DICTIONARY,MARKER_MM",
+    help="with --videos: the board has markers, as DICT_4X4_50,40; else it is a chessboard",
+  )
+  verb.add_argument(
+    "--every", type=int, default=1, metavar="N", help="with --videos: looks at every N-th frame"
+  )
+  verb.add_argument(
     "--sync",
     type=pathlib.Path,
     metavar="FILE.json",
@@ -80,11 +97,9 @@ def run(options: argparse.Namespace) -> None:
     ValueError: the held-out error did not fall, or a camera would change by more than refining is
       for; nothing is written then.
   """
-  from epipolar_jax.calibration import boards, refining
-  from epipolar_jax.keypoints import reading
-  from epipolar_jax.matching import people
+  from epipolar_jax.calibration import refining
+  from epipolar_jax.cli import calibrate_report, calibrate_start
   from epipolar_jax.rigs import writing
-  from epipolar_jax.rigs.rig import Rig
   from epipolar_jax.runtime import compilation_cache
 
   compilation_cache.enable()
@@ -95,18 +110,8 @@ def run(options: argparse.Namespace) -> None:
   free, length, up = _free(options), _length(options.length), _up(options)
   if options.report is not None and options.report.suffix not in (".html", ".htm"):
     raise ValueError(f"--report is a page, FILE.html; got {options.report}")
-  rig = Rig.read(options.cameras, unit=options.unit)
-  observations = reading.read_recording(options.keypoints, rig.names, joint_set=options.joint_set)
-  board = None
-  if options.board is not None:
-    board = boards.corners(options.board, observations.joints)
-  rig = rig.select(observations.views)
-  if options.start == "intrinsics":
-    rig, observations = _posed(options, observations, rig, length, up)
-  else:
-    observations = people.match(observations, rig, people=1)
-  if not observations.points.shape[1]:
-    raise ValueError("nobody is confirmed by a second view")
+  _check_videos(options)
+  rig, observations, board, posed = calibrate_start.read(options, length, up)
   timing, recorded = None, observations
   if options.sync is not None:
     timing, observations = _in_step(recorded, rig, options.drift)
@@ -116,22 +121,24 @@ def run(options: argparse.Namespace) -> None:
     # Better cameras show better when they took their frames.
     timing, observations = _in_step(recorded, refined.rig, options.drift, believed=True)
     refined = refining.refine(observations, rig, free, **known)
-  said = _tell(refined, rig, observations.views)
+  said = calibrate_report.tell(refined, rig, observations.views)
   if timing is not None:
     # Worth having even if the cameras are as good as they can be.
-    _tell_timing(timing)
+    calibrate_report.tell_timing(timing)
     if not options.drift:
-      _tell_drift(recorded, refined.rig)
+      calibrate_report.tell_drift(recorded, refined.rig)
     timing.write(options.sync)
     print(f"Wrote {options.sync}")
-  _check(refined, far=options.far or options.start == "intrinsics", start=options.start)
+  _check(refined, far=options.far or posed, posed=posed)
   for text in refined.rig.write(options.out, format):
     print(f"  not carried over: {text}")
   print(f"Wrote {options.out}")
   if options.report is not None:
     from epipolar_jax.visualize import calibration
 
-    calibration.write_refined(options.report, options.cameras.name, said, refined, timing)
+    calibration.write_refined(
+      options.report, (options.cameras or options.out).name, said, refined, timing
+    )
     print(f"Wrote {options.report}")
 
 
@@ -139,7 +146,9 @@ def _free(options: argparse.Namespace):
   """The intrinsics that are refined."""
   from epipolar_jax.calibration.refining import Free
 
-  names = {name for name in options.free.split(",") if name}
+  # Without a calibration the videos have to show everything.
+  default = ",".join(Free._fields) if options.cameras is None else ""
+  names = {name for name in (options.free or default).split(",") if name}
   unknown = names - set(Free._fields)
   if unknown:
     raise ValueError(f"--free: {', '.join(sorted(unknown))}; there are {', '.join(Free._fields)}")
@@ -165,9 +174,9 @@ def _up(options: argparse.Namespace) -> tuple[str, str] | None:
     if getattr(options, flag) is not None and options.start != "intrinsics":
       raise ValueError(f"--{flag} is of --from intrinsics")
   if options.start == "intrinsics":
-    if options.board is not None:
-      raise ValueError("--board refines a rig that has poses: it is not for --from intrinsics")
-    if options.length is None and options.size_mm is None:
+    if options.board is not None and (options.size_mm or options.up):
+      raise ValueError("--board sets the scale, and no way is up: leave out --size_mm and --up")
+    if options.board is None and options.length is None and options.size_mm is None:
       raise ValueError("--from intrinsics needs a scale: --length JOINT,JOINT,MM, or --size_mm MM")
     if options.size_mm is not None and not 0 < options.size_mm < float("inf"):
       raise ValueError(f"--size_mm should be above 0, got {options.size_mm}")
@@ -179,21 +188,6 @@ def _up(options: argparse.Namespace) -> tuple[str, str] | None:
   return names
 
 
-def _posed(options: argparse.Namespace, observations, rig, length, up):
-  """A rig posed from the frames that are fitted, and the keypoints of one person in all views."""
-  from epipolar_jax.calibration import following, refining, unposed, world
-  from epipolar_jax.matching import people
-
-  alone = observations
-  if observations.points.shape[1] > 1:
-    alone = following.foremost(observations)
-    print("In each view the person with the highest scores was taken, until cameras were posed")
-  rig = unposed.pose(refining.fitted(alone), rig)
-  rig, said = world.stand(alone, rig, size_mm=options.size_mm, length=length, up=up)
-  print(f"Posed {len(rig.names)} cameras from their intrinsics; {'; '.join(said)}")
-  return rig, people.match(observations, rig, people=1)
-
-
 def _in_step(observations, rig, drift: bool, *, believed: bool = False):
   """When cameras took their frames, and the keypoints in step."""
   from epipolar_jax.calibration import offsets, timing
@@ -202,68 +196,29 @@ def _in_step(observations, rig, drift: bool, *, believed: bool = False):
   return found, timing.apply(observations, found)
 
 
-def _tell_timing(timing) -> None:
-  print(
-    f"Out of step, in frames of {timing.views[0]}; median epipolar distance "
-    f"{timing.before_px:.2f} px, in step {timing.after_px:.2f} px:"
-  )
-  for name, offset, drift, sigma in zip(timing.views, timing.offset, timing.drift, timing.sigma):
-    text = f", drifting by {drift:+.5f} frames a frame" if drift else ""
-    print(f"{name:>16}  {offset:+8.3f} ± {sigma:.3f}{text}")
+def _check_videos(options: argparse.Namespace) -> None:
+  """Raises ValueError where flags of videos and of keypoints do not belong together."""
+  if (options.keypoints is None) == (options.videos is None):
+    raise ValueError("give either --keypoints, or --videos of a board")
+  if options.videos is not None and options.board is None:
+    raise ValueError("--videos are of a board: say which, --board COLUMNSxROWSxMM")
+  if options.videos is None:
+    for flag, given in (("charuco", options.charuco), ("every", options.every != 1)):
+      if given:
+        raise ValueError(f"--{flag} is of --videos, which are not given")
+    if options.cameras is None:
+      raise ValueError("--cameras is needed, but with --videos of a board")
+  if options.sync is not None and options.every != 1:
+    raise ValueError("--sync counts frames: it needs all of them, --every 1")
 
 
-def _tell_drift(observations, rig) -> None:
-  """Prints whose frame rate seems to differ."""
-  from epipolar_jax.calibration import offsets
-
-  found = offsets.estimate(observations, rig, drift=True)
-  for name, drift in zip(found.views, found.drift):
-    if drift:
-      print(
-        f"{name} seems to run at {1 + drift:.5f} times the frame rate of {found.views[0]} (not "
-        "used: --drift)"
-      )
-
-
-def _tell(refined, rig, views: tuple[str, ...]) -> list[str]:
-  """Prints what held-out frames gained; returns it in sentences."""
-  import numpy as np
-
-  from epipolar_jax.calibration import refining
-  from epipolar_jax.cli import outputs
-
-  what = "left-out" if len(views) > 2 else "reprojection"
-  said = [
-    f"Fitted {len(refined.fitted)} frames; {what} error of the other {len(refined.held_out)}: "
-    f"median {np.nanmedian(refined.before):.2f} px before, {np.nanmedian(refined.after):.2f} px "
-    "after."
-  ]
-  print(f"{said[0]} px, median / 90th percentile:")
-  print(f"{'camera':>16}  {'before':>16}  {'after':>16}    turned by    moved by")
-  for view, name in enumerate(views):
-    turned, moved = refining.difference(rig.select((name,)), refined.rig.select((name,)))
-    before, after = (outputs.percentiles(x[:, view]) for x in (refined.before, refined.after))
-    print(f"{name:>16}  {before}  {after}  {turned:8.3f} °  {moved:8.1f} mm")
-  if refined.corners_mm:
-    before, after = refined.corners_mm
-    said.append(
-      f"Distances between corners of the held-out boards: {before:.2f} mm rms wrong before, "
-      f"{after:.2f} mm after."
-    )
-    print(said[-1])
-  if refined.factor != 1.0:
-    said.append(f"All lengths were multiplied by {refined.factor:.5f}, for the known one.")
-    print(said[-1])
-  return said
-
-
-def _check(refined, *, far: bool, start: str) -> None:
+def _check(refined, *, far: bool, posed: bool) -> None:
   """Raises ValueError if the rig is not to be written."""
   import numpy as np
 
   before, after = np.nanmedian(refined.before), np.nanmedian(refined.after)
   # A rig that was posed from all frames has no before.
-  if start == "poses" and not refined.better:
+  if not posed and not refined.better:
     raise ValueError(
       f"the held-out error did not fall ({before:.2f} to {after:.2f} px): nothing was written. The "
       "cameras are as good as these keypoints can tell, or the keypoints are of other people in "

@@ -14,7 +14,7 @@ from epipolar_jax.rigs import lenses
 from epipolar_jax.rigs.rig import Rig
 from epipolar_jax.skeletons import Skeleton
 from epipolar_jax.triangulation.estimate import Estimate
-from epipolar_jax.visualize import film, predictions
+from epipolar_jax.visualize import film, limbs, predictions
 
 # Side of a crop on the sheet and in the report, px.
 TILE = 300
@@ -57,12 +57,13 @@ def crop(
 def _draw(tile, uv: np.ndarray, valid: np.ndarray, skeleton: Skeleton, *, thickness: int) -> None:
   """Everybody's skeleton, joints [p, j, 2]; several have a colour each."""
   for person in range(len(uv)):
-    predictions.draw_limbs(
+    limbs.draw(
       tile,
       uv[person],
-      valid[person],
       skeleton,
       thickness=thickness,
+      valid=valid[person],
+      cased=True,
       person=person if len(uv) > 1 else None,
     )
 

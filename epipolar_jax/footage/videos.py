@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 import cv2
 import numpy as np
 
-from epipolar_jax.inputs import picture_size
+from epipolar_jax.inputs import image_header
 
 IMAGES = (".jpg", ".jpeg", ".png")
 
@@ -98,7 +98,7 @@ class _Video:
     wide, high = (
       int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
     )
-    if not 0 < wide * high <= picture_size.LARGEST:
+    if not 0 < wide * high <= image_header.LARGEST:
       raise ValueError(f"{path}: frames of {wide} by {high} pixels")
     ok, first = capture.read()
     capture.release()
@@ -156,7 +156,7 @@ def _parts(name: str) -> list[str]:
 def _decode(path: pathlib.Path) -> np.ndarray:
   data = path.read_bytes()
   try:
-    picture_size.check(data)
+    image_header.check(data)
   except ValueError as error:
     raise ValueError(f"{path}: {error}") from error
   image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)

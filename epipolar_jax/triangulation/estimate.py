@@ -12,7 +12,7 @@ from epipolar_jax.triangulation import methods
 from epipolar_jax.triangulation.views import Views
 
 # Frames worked on at a time; fewer are padded to a power of two, so that few programs are compiled.
-_FEWEST_FRAMES, _MOST_FRAMES = 16, 1024
+_FEWEST_FRAMES, _MOST_FRAMES = 32, 1024
 # Least standard deviation of a detection, px: agreement of few views by chance is no precision.
 _LEAST_SIGMA_PX = 0.5
 

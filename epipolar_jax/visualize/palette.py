@@ -1,4 +1,4 @@
-"""The colours of every picture and page: Okabe and Ito's, told apart by colour-blind readers."""
+"""The colours of every image and page: Okabe and Ito's, told apart by colour-blind readers."""
 
 RGB = tuple[int, int, int]
 

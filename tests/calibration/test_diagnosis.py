@@ -93,6 +93,20 @@ def test_time_offsets_are_found_in_parts_of_a_frame():
   assert best.offset == -5.5 and "started 5.50 frames after" in best.text
 
 
+@pytest.mark.parametrize(("views", "seed"), [(5, 2014), (6, 2025), (16, 2012)])
+def test_short_offsets_and_many_views_are_named_through_noise(views, seed):
+  """1.7 and 1.0 frames, worth less than the noise of 2 px; and 16 views, of which one is always
+  wrong about a point.
+  """
+  noise = {"noise_px": 2.0, "outliers": 0.05}
+  broken, cameras, name = injected.inject(views, "time offset", seed, **noise)
+  [best] = diagnosis.diagnose(*broken).explanations
+  assert best.mistake == name and best.cameras == cameras
+  assert (best.after_px > 0.5 * best.before_px) == (views < 16)
+  good = diagnosis.diagnose(*injected.case(views, seed, **noise))
+  assert not good.alarm and max(good.left_out) < 4.5
+
+
 def test_left_and_right_are_told_by_names():
   assert mistakes.twin("left_x") == "right_x" and mistakes.twin("EarRight") == "EarLeft"
   assert mistakes.twin("RKnee") == "LKnee" and mistakes.twin("wrist_l") == "wrist_r"

@@ -91,24 +91,6 @@ def test_a_camera_that_is_altogether_wrong_is_named():
   assert "cam1" in refining.refine(observations, wrong).far
 
 
-def test_exact_points_cost_nothing_and_sigmas_cover_noise():
-  rig = walkers.ring(3)
-  points = walkers.walk(6).reshape(-1, 3)
-  uv = walkers.project(points[None], rig.cameras)[0].swapaxes(0, 1)[:, None]
-  seen = np.ones(uv.shape[:3], bool)
-  points = bundle.Placed.of_points(points)
-  sigmas = bundle.Sigmas(0.02, 50.0)
-  exact = bundle.adjust(uv, seen, rig.cameras, points, sigmas, noise_px=1.0)
-  assert exact.cost[-1] < 1e-9 and exact.weight.min() > 0.999
-  np.testing.assert_allclose(exact.cameras.rotation, rig.cameras.rotation, atol=1e-7)
-  assert (exact.sigma[:, :6] > 0).all() and (exact.sigma[:, 6:] == 0).all()
-  seen[..., 0] = False
-  unseen = bundle.adjust(
-    uv + 1e4 * ~seen[..., None], seen, rig.cameras, points, sigmas, noise_px=1.0
-  )
-  assert unseen.cost[-1] < 1e-9 and (unseen.weight[..., 0] == 0).all()
-
-
 def test_what_cannot_be_fitted_is_said():
   rig = walkers.ring(3)
   walk = walkers.walk(40)
@@ -116,7 +98,7 @@ def test_what_cannot_be_fitted_is_said():
     refining.refine(walkers.observed(walk[:8], rig), rig)
   blind = walkers.observed(walk, rig)
   blind = dataclasses.replace(blind, score=np.where(np.arange(3)[:, None] == 0, blind.score, 0.1))
-  with pytest.raises(ValueError, match="needs at least 36 joints"):
+  with pytest.raises(ValueError, match="refining 3 cameras needs more that two views see"):
     refining.refine(blind, rig)
   uv, seen, sigmas = np.zeros((1, 1, 3, 2)), np.eye(3, dtype=bool)[None, :1], bundle.Sigmas(1, 1)
   for value, text in ((0.0, "no point is seen by two views"), (np.nan, "should be finite")):

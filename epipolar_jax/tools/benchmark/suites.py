@@ -10,10 +10,12 @@ import jax
 from epipolar_jax.tools.benchmark import (
   attention,
   backbone,
+  calibration,
   inputs,
   pipeline,
   report,
   scaling,
+  starts,
   step,
   timing,
   triangulation,
@@ -21,7 +23,13 @@ from epipolar_jax.tools.benchmark import (
 from epipolar_jax.tools.benchmark import ceilings as ceilings_lib
 
 # name: (seconds for each measurement, names of what to measure or () for all) -> rows
-PLAIN = {"inputs": inputs.run, "scaling": scaling.run, "triangulation": triangulation.run}
+PLAIN = {
+  "calibration": calibration.run,
+  "inputs": inputs.run,
+  "scaling": scaling.run,
+  "starts": starts.run,
+  "triangulation": triangulation.run,
+}
 # The same with a third argument, against: "torch" measures the original's way in PyTorch too, and
 # the ratios are to it; "" does not.
 COMPARED = {

@@ -1,0 +1,56 @@
+"""What `epipolar calibrate` prints: what held-out frames gained, and when cameras took them."""
+
+
+def tell_timing(found) -> None:
+  print(
+    f"Out of step, in frames of {found.views[0]}; median epipolar distance "
+    f"{found.before_px:.2f} px, in step {found.after_px:.2f} px:"
+  )
+  for name, offset, drift, sigma in zip(found.views, found.offset, found.drift, found.sigma):
+    text = f", drifting by {drift:+.5f} frames a frame" if drift else ""
+    print(f"{name:>16}  {offset:+8.3f} ± {sigma:.3f}{text}")
+
+
+def tell_drift(observations, rig) -> None:
+  """Prints whose frame rate seems to differ."""
+  from epipolar_jax.calibration import offsets
+
+  found = offsets.estimate(observations, rig, drift=True)
+  for name, drift in zip(found.views, found.drift):
+    if drift:
+      print(
+        f"{name} seems to run at {1 + drift:.5f} times the frame rate of {found.views[0]} (not "
+        "used: --drift)"
+      )
+
+
+def tell(refined, rig, views: tuple[str, ...]) -> list[str]:
+  """Prints what held-out frames gained; returns it in sentences."""
+  import numpy as np
+
+  from epipolar_jax.calibration import refining
+  from epipolar_jax.cli import outputs
+
+  what = "left-out" if len(views) > 2 else "reprojection"
+  said = [
+    f"Fitted {len(refined.fitted)} frames; {what} error of the other {len(refined.held_out)}: "
+    f"median {np.nanmedian(refined.before):.2f} px before, {np.nanmedian(refined.after):.2f} px "
+    "after."
+  ]
+  print(f"{said[0]} px, median / 90th percentile:")
+  print(f"{'camera':>16}  {'before':>16}  {'after':>16}    turned by    moved by")
+  for view, name in enumerate(views):
+    turned, moved = refining.difference(rig.select((name,)), refined.rig.select((name,)))
+    before, after = (outputs.percentiles(x[:, view]) for x in (refined.before, refined.after))
+    print(f"{name:>16}  {before}  {after}  {turned:8.3f} °  {moved:8.1f} mm")
+  if refined.corners_mm:
+    before, after = refined.corners_mm
+    said.append(
+      f"Distances between corners of the held-out boards: {before:.2f} mm rms wrong before, "
+      f"{after:.2f} mm after."
+    )
+    print(said[-1])
+  if refined.factor != 1.0:
+    said.append(f"All lengths were multiplied by {refined.factor:.5f}, for the known one.")
+    print(said[-1])
+  return said
