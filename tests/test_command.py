@@ -263,6 +263,7 @@ def test_calibrate_puts_cameras_in_step_and_reports(tmp_path, capsys):
     (["--drift"], "--drift is of --sync"),
     (["--from", "intrinsics"], "needs a scale"),
     (["--size_mm", "2000"], "is of --from intrinsics"),
+    (["--image_wh", "640x480"], "is of --from guess without --cameras"),
     (["--board", "4x5"], "a board is COLUMNSxROWSxMM"),
     (["--report", "x.txt"], "--report is a page"),
     (["--videos", "a.mp4"], "either --keypoints, or --videos"),

@@ -18,7 +18,7 @@ _LEAST_SCORE = 0.3
 ROTATION, CENTRE = 0.05, 0.03
 # Prior on the logarithm of the focal length, on the principal point in shares of the image, and on
 # k1 and k2.
-_FOCAL, _PRINCIPAL, _RADIAL = 0.02, 0.02, 0.1
+FOCAL, _PRINCIPAL, _RADIAL = 0.02, 0.02, 0.1
 # The noise of good observations, in medians of the reprojection error, and its least value, px.
 _NOISE, _LEAST_NOISE = 0.7, 0.1
 # Fits: each takes the noise that the last one left.
@@ -64,6 +64,7 @@ def fit(
   *,
   board: np.ndarray | None = None,
   loose: float = 1.0,
+  focal: float = FOCAL,
 ) -> Fit:
   """Fits the cameras to what they saw.
 
@@ -73,6 +74,7 @@ def fit(
     free: intrinsics to refine.
     board: [j, 3], mm, where the joints lie on a rigid board; None: each is a point by itself.
     loose: widens the prior on poses so many times.
+    focal: standard deviation of the prior on the logarithm of the focal length, if it is free.
 
   Raises:
     ValueError: too few points that two views see, or a lens whose radial terms are not OpenCV's.
@@ -101,7 +103,7 @@ def fit(
   sigmas = bundle.Sigmas(
     rotation=loose * ROTATION,
     centre=loose * CENTRE * distance,
-    focal=_FOCAL * free.focal,
+    focal=focal * free.focal,
     principal=_PRINCIPAL * _width(rig) * free.principal,
     radial=_RADIAL * free.radial,
   )

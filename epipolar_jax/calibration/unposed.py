@@ -31,7 +31,7 @@ _INLIER, _INLIER_PX = 0.01, 2.0
 # Rays of a first pair meet at this angle at least, degrees; so many first pairs are tried.
 _LEAST_ANGLE, _STARTS = 5.0, 4
 # How much wider than for refining the prior is, and fits one after another.
-_LOOSE, _FITS = 20.0, 2
+LOOSE, _FITS = 20.0, 2
 # Frames that the poses are started from.
 _MOST_FRAMES = 150
 
@@ -63,6 +63,14 @@ def pose(observations: Observations, rig: Rig) -> Rig:
   Raises:
     ValueError: no two cameras, or a camera and the others, share enough points that agree.
   """
+  few, best = start(observations, rig)
+  for _ in range(_FITS):
+    best = fitting.fit(few, best, loose=LOOSE).rig
+  return best
+
+
+def start(observations: Observations, rig: Rig) -> tuple[Observations, Rig]:
+  """The frames that poses are started from, and the best chain of poses before any adjustment."""
   rig = rig.select(observations.views)
   seen = observations.score > _LEAST_SCORE
   observations = dataclasses.replace(observations, score=np.where(seen, observations.score, 0.0))
@@ -79,16 +87,13 @@ def pose(observations: Observations, rig: Rig) -> Rig:
   for pair in wide[:_STARTS]:
     try:
       started = _chained(few, rig, ideal, pair, tolerance)
-      found.append((_error(few, started), len(found), started))
+      found.append((error_px(few, started), len(found), started))
     except ValueError as error:
       faults.append(str(error))
   if not found:
     reason = faults[0] if faults else f"no two cameras share {_LEAST_POINTS} points that agree"
     raise ValueError(f"cameras cannot be posed from these keypoints: {reason}")
-  best = min(found)[2]
-  for _ in range(_FITS):
-    best = fitting.fit(few, best, loose=_LOOSE).rig
-  return best
+  return few, min(found)[2]
 
 
 def _thinned(observations: Observations) -> Observations:
@@ -184,7 +189,7 @@ def _chained(
   return dataclasses.replace(rig, cameras=Cameras(k, rotation, shift))
 
 
-def _error(observations: Observations, rig: Rig) -> float:
+def error_px(observations: Observations, rig: Rig) -> float:
   """Median error of a view against the others', px (of two views, of reprojection)."""
   if len(rig.names) == 2:
     return float(np.nanmedian(estimate.triangulate(observations, rig).reprojection_px))

@@ -43,9 +43,15 @@ def add(verbs) -> None:
   verb.add_argument(
     "--from",
     dest="start",
-    choices=("poses", "intrinsics"),
+    choices=("poses", "intrinsics", "guess"),
     default="poses",
-    help="intrinsics: the poses of the file are not used, only K and lens of each camera",
+    help="intrinsics: the poses of the file are not used, only K and lens of each camera; guess: "
+    "nor are its focal lengths, but as a guess",
+  )
+  verb.add_argument(
+    "--image_wh",
+    metavar="WIDTHxHEIGHT",
+    help="with --from guess and without --cameras: size of the images, px",
   )
   verb.add_argument(
     "--length", metavar="JOINT,JOINT,MM", help="a known length, which sets the scale"
@@ -53,10 +59,12 @@ def add(verbs) -> None:
   verb.add_argument(
     "--size_mm",
     type=float,
-    help="of the body at full stretch: a rough scale, with --from intrinsics",
+    help="of the body at full stretch: a rough scale, with --from intrinsics or guess",
   )
   verb.add_argument(
-    "--up", metavar="LOW,HIGH", help="joints of an upright body, with --from intrinsics (by names)"
+    "--up",
+    metavar="LOW,HIGH",
+    help="joints of an upright body, with --from intrinsics or guess (by names)",
   )
   verb.add_argument(
     "--board",
@@ -146,8 +154,9 @@ def _free(options: argparse.Namespace):
   """The intrinsics that are refined."""
   from epipolar_jax.calibration.refining import Free
 
-  # Without a calibration the videos have to show everything.
-  default = ",".join(Free._fields) if options.cameras is None else ""
+  # Without a calibration the videos have to show everything; a guess goes on being refined.
+  default = ",".join(Free._fields) if options.videos and options.cameras is None else ""
+  default = "focal" if options.start == "guess" else default
   names = {name for name in (options.free or default).split(",") if name}
   unknown = names - set(Free._fields)
   if unknown:
@@ -171,13 +180,17 @@ def _length(text: str | None) -> tuple[str, str, float] | None:
 def _up(options: argparse.Namespace) -> tuple[str, str] | None:
   """The joints of --up; checks what belongs to --from intrinsics alone."""
   for flag in ("size_mm", "up"):
-    if getattr(options, flag) is not None and options.start != "intrinsics":
-      raise ValueError(f"--{flag} is of --from intrinsics")
-  if options.start == "intrinsics":
+    if getattr(options, flag) is not None and options.start == "poses":
+      raise ValueError(f"--{flag} is of --from intrinsics or guess")
+  if options.start != "poses":
+    if options.start == "guess" and options.board is not None:
+      raise ValueError("--from guess is of people and animals: a board shows lenses by --videos")
     if options.board is not None and (options.size_mm or options.up):
       raise ValueError("--board sets the scale, and no way is up: leave out --size_mm and --up")
     if options.board is None and options.length is None and options.size_mm is None:
-      raise ValueError("--from intrinsics needs a scale: --length JOINT,JOINT,MM, or --size_mm MM")
+      raise ValueError(
+        f"--from {options.start} needs a scale: --length JOINT,JOINT,MM, or --size_mm MM"
+      )
     if options.size_mm is not None and not 0 < options.size_mm < float("inf"):
       raise ValueError(f"--size_mm should be above 0, got {options.size_mm}")
   if options.up is None:
@@ -206,8 +219,13 @@ def _check_videos(options: argparse.Namespace) -> None:
     for flag, given in (("charuco", options.charuco), ("every", options.every != 1)):
       if given:
         raise ValueError(f"--{flag} is of --videos, which are not given")
-    if options.cameras is None:
-      raise ValueError("--cameras is needed, but with --videos of a board")
+    guess = options.start == "guess" and options.image_wh is not None
+    if options.cameras is None and not guess:
+      raise ValueError(
+        "--cameras is needed, but with --videos of a board, or --from guess with --image_wh"
+      )
+  if options.image_wh is not None and (options.cameras is not None or options.start != "guess"):
+    raise ValueError("--image_wh is of --from guess without --cameras")
   if options.sync is not None and options.every != 1:
     raise ValueError("--sync counts frames: it needs all of them, --every 1")
 

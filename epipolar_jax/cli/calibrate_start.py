@@ -32,9 +32,12 @@ def read(options: argparse.Namespace, length, up) -> Start:
   from epipolar_jax.matching import people
   from epipolar_jax.rigs.rig import Rig
 
-  if options.cameras is None:
+  if options.cameras is None and options.videos:
     return _from_board_alone(options)
-  rig = Rig.read(options.cameras, unit=options.unit)
+  if options.cameras is None:
+    rig = _guess(options)
+  else:
+    rig = Rig.read(options.cameras, unit=options.unit)
   if options.videos:
     rig, observations = _of_videos(options, rig)
   else:
@@ -45,13 +48,13 @@ def read(options: argparse.Namespace, length, up) -> Start:
   if options.start == "intrinsics" and board is not None:
     rig = board_poses.pose(observations, rig, board)
     print(f"Posed {len(rig.names)} cameras by the board; the world is that of {rig.names[0]}")
-  elif options.start == "intrinsics":
+  elif options.start != "poses":
     rig, observations = _posed(options, observations, rig, length, up)
   else:
     observations = people.match(observations, rig, people=1)
   if not observations.points.shape[1]:
     raise ValueError("nobody is confirmed by a second view")
-  return Start(rig, observations, board, options.start == "intrinsics")
+  return Start(rig, observations, board, options.start != "poses")
 
 
 def _of_videos(options: argparse.Namespace, rig):
@@ -123,8 +126,26 @@ def _from_board_alone(options: argparse.Namespace) -> Start:
   return Start(rig, found, board, True)
 
 
+def _guess(options: argparse.Namespace):
+  """A rig of which only the size of the images is known, named as the keypoints' files are."""
+  from epipolar_jax.calibration import guessed
+  from epipolar_jax.keypoints import reading
+
+  try:
+    wide, high = map(int, options.image_wh.lower().split("x"))
+  except ValueError:
+    wide, high = 0, 0
+  if not (0 < wide < 1 << 16 and 0 < high < 1 << 16):
+    raise ValueError(f"--image_wh is WIDTHxHEIGHT in px, as 1920x1080; got {options.image_wh!r}")
+  if len(options.keypoints) == 1:
+    names = reading.read_file(options.keypoints[0], joint_set=options.joint_set).views
+  else:
+    names = tuple(_named(options.keypoints))
+  return guessed.rig(names, (wide, high))
+
+
 def _named(files: list[str]) -> dict[str, pathlib.Path]:
-  """Videos by camera: CAMERA=FILE, or the file's name without its ending."""
+  """Files by camera: CAMERA=FILE, or the file's name without its ending."""
   sources: dict[str, pathlib.Path] = {}
   for text in files:
     name, given, path = text.partition("=")
@@ -136,20 +157,28 @@ def _named(files: list[str]) -> dict[str, pathlib.Path]:
       )
     sources[name] = file
   if len(sources) < 2:
-    raise ValueError("a rig has two cameras or more: give the videos of all of them")
+    raise ValueError("a rig has two cameras or more: give the files of all of them")
   return sources
 
 
 def _posed(options: argparse.Namespace, observations, rig, length, up):
   """A rig posed from the frames that are fitted, and the keypoints of one person in all views."""
-  from epipolar_jax.calibration import following, refining, unposed, world
+  import numpy as np
+
+  from epipolar_jax.calibration import following, guessed, refining, unposed, world
   from epipolar_jax.matching import people
 
   alone = observations
   if observations.points.shape[1] > 1:
     alone = following.foremost(observations)
     print("In each view the person with the highest scores was taken, until cameras were posed")
-  rig = unposed.pose(refining.fitted(alone), rig)
+  fitted = refining.fitted(alone)
+  if options.start == "guess":
+    rig = guessed.pose(fitted, rig)
+    focal = zip(rig.names, np.asarray(rig.cameras.intrinsics)[:, 0, 0])
+    print("Focal lengths, px: " + ", ".join(f"{name} {value:.0f}" for name, value in focal))
+  else:
+    rig = unposed.pose(fitted, rig)
   rig, said = world.stand(alone, rig, size_mm=options.size_mm, length=length, up=up)
   print(f"Posed {len(rig.names)} cameras from their intrinsics; {'; '.join(said)}")
   return rig, people.match(observations, rig, people=1)
