@@ -23,13 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
   `check` alone has a status of its own, 1: it read everything, and something is suspicious.
   """
-  parser = argparse.ArgumentParser(prog="epipolar", description="Multi-view 3D pose.")
-  parser.add_argument("--version", action="version", version=f"epipolar-jax {__version__}")
-  parser.add_argument("--debug", action="store_true", help="show tracebacks")
-  verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-  for verb in _VERBS:
-    verb.add(verbs)
-  options = parser.parse_args(arguments)
+  options = parser().parse_args(arguments)
   try:
     status = options.run(options)
   except (OSError, ValueError, ModuleNotFoundError) as error:
@@ -38,6 +32,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"epipolar {options.verb}: {error}", file=sys.stderr)
     return 2
   return status or 0
+
+
+def parser() -> argparse.ArgumentParser:
+  """Of the command and all its verbs."""
+  whole = argparse.ArgumentParser(prog="epipolar", description="Multi-view 3D pose.")
+  whole.add_argument("--version", action="version", version=f"epipolar-jax {__version__}")
+  whole.add_argument("--debug", action="store_true", help="show tracebacks")
+  verbs = whole.add_subparsers(dest="verb", required=True, metavar="VERB")
+  for verb in _VERBS:
+    verb.add(verbs)
+  return whole
 
 
 if __name__ == "__main__":
