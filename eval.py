@@ -20,7 +20,7 @@ from epipolar_jax.runtime import processes, start
 from epipolar_jax.training import run_folder
 
 _CHECKPOINT = flags.DEFINE_string(
-  "checkpoint", None, "Folder of one checkpoint; default the newest of the run."
+  "checkpoint", None, "Folder of one checkpoint; default the best of the run, or its newest."
 )
 _SAVE_IMAGES = flags.DEFINE_bool(
   "save_images", True, "Draw eval.num_images predictions of every split beside the JSON file."
@@ -43,7 +43,7 @@ def main(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   for field, flag in (("triangulation", _TRIANGULATION), ("views", _VIEWS)):
     if flag.value is not None:
       config.eval[field] = flag.value
-  checkpoint = pathlib.Path(_CHECKPOINT.value or checkpointing.newest(workdir))
+  checkpoint = pathlib.Path(_CHECKPOINT.value or checkpointing.chosen(workdir))
   differences = run_folder.check_evaluation(checkpoint, config)
   task = tasks.build(config, axis_name=None)
   template = jax.eval_shape(task.init, jax.random.key(0))

@@ -41,7 +41,7 @@ def get_config() -> ml_collections.ConfigDict:
   # Views that a view looks at: nearest camera (the paper); two_nearest or any, drawn in training
   # (evaluation: the nearest); all others, averaged.
   f.sources = "nearest"
-  f.compare = "features"  # what finds the match: features, or rgb (the pictures at feature size)
+  f.compare = "features"  # what finds the match: features, or rgb (the images at feature size)
   f.num_samples = 64  # samples on an epipolar line
   f.attention = "avg"  # avg (softmax-weighted sum over the line) or max (best sample)
   f.similarity = "dot"  # dot, cos or prior
@@ -69,14 +69,14 @@ def get_config() -> ml_collections.ConfigDict:
   d.num_threads = 8  # host threads that decode and warp, of each worker if there are any
   d.num_workers = 0  # host processes that do so; 0 is this one
   d.h36m = hd = ml_collections.ConfigDict()
-  hd.stored_size = 512  # px, side of the prepared pictures (builder's --image_size); 0: whole
+  hd.stored_size = 512  # px, side of the prepared images (builder's --image_size); 0: whole
   hd.train_every = 1  # trains on every n-th frame
   hd.eval_every = 64  # evaluates every n-th frame; 64 is the original's choice
   hd.drop_damaged = False  # when reading, before eval_every thins out; else eval.damaged decides
 
   # Bugs and oddities of the original, to agree with it number for number; all off by default.
   c.parity = p = ml_collections.ConfigDict()
-  p.bgr = False  # BGR pictures, normalised by RGB's mean and deviation; its checkpoints need it
+  p.bgr = False  # BGR images, normalised by RGB's mean and deviation; its checkpoints need it
   p.late_source = False  # early fusion looks at unfused late features of the other view
   p.legacy_normalize = False  # USE_CORRECT_NORMALIZE False: samples placed by the pixels' edges
   p.edge_aligned = False  # align_corners False, as torch 1.3: in the sampler and the peak decoder
@@ -111,6 +111,7 @@ def get_config() -> ml_collections.ConfigDict:
   t.log_steps = 50  # steps between two log lines
   t.checkpoint_minutes = 10.0  # time between two checkpoints; one more at the end and at SIGTERM
   t.eval_epochs = 1.0  # epochs between two evaluations on the validation split; 0 is never
+  t.patience = 0  # such evaluations without a smaller error end the run, at its best; 0 is off
 
   c.eval = e = ml_collections.ConfigDict()
   e.batch_size = 16  # frames a step over all devices

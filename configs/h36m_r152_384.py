@@ -14,7 +14,7 @@ from configs import h36m
 
 
 def get_config() -> ml_collections.ConfigDict:
-  """The headline run with the largest trunk and picture."""
+  """The headline run with the largest trunk and image."""
   c = h36m.get_config()
   c.model.backbone_depth = 152
   c.data.image_size = 384

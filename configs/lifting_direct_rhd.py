@@ -4,7 +4,7 @@
   python train.py --config configs/lifting_direct_rhd.py:residual
 
 The original's configs/lifting/lifting_direct.yaml, after Zimmermann and Brox (ICCV 2017). Its
-heatmaps of 224 px cover the crop here; --config.lifting.heatmap_layout=reference draws them where
+heatmaps of 224 px cover the crop here; --config.lifting.heatmap_layout=original draws them where
 the original's code puts them.
 
 Variants of the original, as overrides:

@@ -9,7 +9,7 @@ from configs import synthetic_full
 
 
 def get_config() -> ml_collections.ConfigDict:
-  """A smaller synthetic_full: smaller pictures, fewer frames, a thinner network."""
+  """A smaller synthetic_full: smaller images, fewer frames, a thinner network."""
   c = synthetic_full.get_config()
   c.model.width = 0.25
   c.model.fusion.num_samples = 24

@@ -27,7 +27,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.data.num_threads = 2
   c.data.synthetic = s = ml_collections.ConfigDict()
   s.seed = 0  # of the generator
-  s.image_size = 160  # side of the stored picture, px
+  s.image_size = 160  # side of the stored image, px
   s.num_views = 4  # cameras around the subject
   s.train_frames = 3000  # frames, each with all its views
   s.validation_frames = 32

@@ -22,7 +22,7 @@ def check(path: pathlib.Path, *, samples: int = _SAMPLES) -> tuple[list[str], li
 
   Args:
     path: the folder.
-    samples: examples of each split whose pictures are looked at; 0 is all.
+    samples: examples of each split whose images are looked at; 0 is all.
 
   Returns:
     facts: what is there.
@@ -43,7 +43,7 @@ def main() -> None:
   """Prints facts and problems."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("path", type=pathlib.Path)
-  parser.add_argument("--all", action="store_true", help=f"every picture, not {_SAMPLES} a split")
+  parser.add_argument("--all", action="store_true", help=f"every image, not {_SAMPLES} a split")
   arguments = parser.parse_args()
   facts, problems = check(arguments.path, samples=0 if arguments.all else _SAMPLES)
   for fact in facts:

@@ -1,6 +1,6 @@
 """Looks at what a builder prepared: can every example be used, and do its joints reproject?
 
-Labels and cameras of every example are looked at, pictures of some. A fault names data set, split,
+Labels and cameras of every example are looked at, images of some. A fault names data set, split,
 example and view; faults of one kind are counted, and the first is told.
 """
 
@@ -29,7 +29,7 @@ def recognizes(path: pathlib.Path) -> bool:
 
 
 def check(path: pathlib.Path, *, samples: int) -> tuple[list[str], list[str]]:
-  """Reads all labels and some pictures of every split; arguments as `data.check.check`."""
+  """Reads all labels and some images of every split; arguments as `data.check.check`."""
   facts, problems = [], []
   for folder in _folders(path):
     problems += integrity.faults(folder)
@@ -66,18 +66,18 @@ def _check_split(builder, split, name, samples) -> tuple[list[str], list[str]]:
   source = datasets.read(builder, split)
   found = faults.Faults(stop=False)
   poses = plausibility.Poses()
-  pictured = set()
+  decoded = set()
   if len(source):
     count = min(samples or len(source), len(source))
-    pictured = set(np.linspace(0, len(source) - 1, count).round().astype(int).tolist())
+    decoded = set(np.linspace(0, len(source) - 1, count).round().astype(int).tolist())
   unlabelled = 0
   for index in range(len(source)):
     example = source[index]
     where = f"{name}, example {index}"
     try:
       unlabelled += _check_example(example, where, poses)
-      if index in pictured:
-        _check_pictures(example, where)
+      if index in decoded:
+        _check_images(example, where)
     except _BAD as fault:
       found.add(fault)
   facts = [f"{name}: {unlabelled:,} joints of views are not labelled"] if unlabelled else []
@@ -93,7 +93,7 @@ def _check_split(builder, split, name, samples) -> tuple[list[str], list[str]]:
 
 
 def _check_example(example: Example, where: str, poses: plausibility.Poses) -> int:
-  """Checks what is not a picture; returns how many joints of views are not labelled.
+  """Checks what is not an image; returns how many joints of views are not labelled.
 
   Raises:
     faults.BadRecord: names the field and the view.
@@ -227,14 +227,14 @@ def _error(points: np.ndarray, labels: np.ndarray, known: np.ndarray) -> float:
   return float(np.median(np.linalg.norm(points[known] - labels[known], axis=-1)))
 
 
-def _check_pictures(example: Example, where: str) -> None:
-  """Pictures can be decoded, have the declared size, and hold the box and the visible joints."""
+def _check_images(example: Example, where: str) -> None:
+  """Images can be decoded, have the declared size, and hold the box and the visible joints."""
   single = np.ndim(example["intrinsics"]) == 2
-  for view, picture in enumerate([example["image"]] if single else example["image"]):
+  for view, image in enumerate([example["image"]] if single else example["image"]):
     try:
-      height, width = np.asarray(picture).shape[:2]
+      height, width = np.asarray(image).shape[:2]
     except ValueError as error:
-      raise _BAD("picture", f"{where}, view {view}: image: {error}") from error
+      raise _BAD("image", f"{where}, view {view}: image: {error}") from error
     if single:
       continue
     points = np.asarray(example["joints_2d"][view])
@@ -242,15 +242,15 @@ def _check_pictures(example: Example, where: str) -> None:
     outside = seen & ((points < -1).any(-1) | (points > [width, height]).any(-1))
     if 2 * outside.sum() > seen.sum():
       raise _BAD(
-        "outside the picture",
+        "outside the image",
         f"{where}, view {view}: {outside.sum()} of {seen.sum()} visible joints lie outside the "
-        f"picture of {width} x {height} px: store pictures and labels at the same size",
+        f"image of {width} x {height} px: store images and labels at the same size",
       )
     low, high = (example["box_center"][view] + s * example["box_size"][view] / 2 for s in (-1, 1))
     if (high < 0).any() or (low > [width, height]).any():
       raise _BAD(
         "box outside",
         f"{where}, view {view}: the box around box_center {example['box_center'][view].tolist()} "
-        f"of box_size {example['box_size'][view]:g} lies outside the picture of {width} x {height} "
+        f"of box_size {example['box_size'][view]:g} lies outside the image of {width} x {height} "
         "px",
       )

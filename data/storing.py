@@ -1,4 +1,4 @@
-"""What the builders share: a quiet TFDS, pictures as JPEG, work in order on several threads."""
+"""What the builders share: a quiet TFDS, images as JPEG, work in order on several threads."""
 
 import collections
 import concurrent.futures
@@ -81,13 +81,13 @@ def check_space(folder: pathlib.Path, pixels: int) -> None:
 
 
 def encode_jpeg(image: np.ndarray, quality: int, *, tiles: bool = False) -> io.BytesIO:
-  """A picture as the bytes of a JPEG, which TFDS stores without TensorFlow.
+  """An image as the bytes of a JPEG, which TFDS stores without TensorFlow.
 
   Args:
     image: [h, w, 3] uint8 RGB, or [h, w] or [h, w, 1] uint8 grey, which becomes RGB.
     quality: 1..100.
     tiles: restart markers every few blocks, so that a reader can decode a part
-      (`inputs.pictures`); one or two percent more bytes.
+      (`inputs.stored_images`); one or two percent more bytes.
 
   Raises:
     ValueError: pixels of another type or shape; the message says how to convert them.
@@ -106,7 +106,7 @@ def encode_jpeg(image: np.ndarray, quality: int, *, tiles: bool = False) -> io.B
 
 
 def _as_rgb(image: np.ndarray) -> np.ndarray:
-  """[h, w, 3] uint8 of a colour or grey picture."""
+  """[h, w, 3] uint8 of a colour or grey image."""
   image = np.asarray(image)
   if image.dtype != np.uint8:
     hints = {
@@ -115,14 +115,14 @@ def _as_rgb(image: np.ndarray) -> np.ndarray:
       "b": "255 * image.astype(np.uint8) converts masks",
     }
     hint = hints.get(image.dtype.kind, "image.astype(np.uint8) converts whole numbers of 0..255")
-    raise ValueError(f"a picture of {image.dtype}; JPEG takes uint8 of 0..255: {hint}")
+    raise ValueError(f"an image of {image.dtype}; JPEG takes uint8 of 0..255: {hint}")
   if image.ndim == 2:
     image = image[..., None]
   if image.ndim != 3 or image.shape[2] not in (1, 3) or not image.size:
     alpha = image.ndim == 3 and image.shape[2] == 4
     hint = ". image[..., :3] drops the alpha channel" if alpha else ""
     raise ValueError(
-      f"a picture of shape {image.shape}; allowed: [h, w, 3] RGB, or [h, w] or [h, w, 1] grey{hint}"
+      f"an image of shape {image.shape}; allowed: [h, w, 3] RGB, or [h, w] or [h, w, 1] grey{hint}"
     )
   return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
 

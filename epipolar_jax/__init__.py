@@ -4,7 +4,7 @@ import epipolar_jax as ej
 
 rig = ej.Rig.read("calibration.toml")
 estimate = ej.triangulate(ej.Observations(points, score, joints, views), rig)
-model = ej.load("synthetic_full")
+model = ej.load("clothed")
 joints = model(images, cameras)
 """
 

@@ -27,6 +27,8 @@ _DIGESTS = "digests"
 _MOST_LINES = 5  # of one message
 _SPARE_BYTES = 8 << 20  # for the log, and for what Orbax writes besides arrays
 
+# Folder of the weights with the smallest validation error, in runs that stop early.
+BEST = "best"
 Say = Callable[[str], None]
 
 
@@ -242,6 +244,16 @@ def check_local(path: pathlib.Path, flag: str) -> None:
       f"{flag} {path}: object stores ({first}//…) are not supported, only local paths; mount the "
       "bucket, or copy the run folder when it is done"
     )
+
+
+def chosen(workdir: pathlib.Path) -> pathlib.Path:
+  """The checkpoint that a run is used by: its best if it kept one, otherwise its newest.
+
+  Raises:
+    FileNotFoundError: if there is none.
+  """
+  steps = [int(path.name) for path in (workdir / BEST).glob("*") if path.name.isdigit()]
+  return workdir / BEST / str(max(steps)) if steps else newest(workdir)
 
 
 def newest(workdir: pathlib.Path) -> pathlib.Path:

@@ -108,6 +108,7 @@ RANGES = {
   "train.log_steps": _whole(1),
   "train.checkpoint_minutes": _NOT_NEGATIVE,
   "train.eval_epochs": _NOT_NEGATIVE,
+  "train.patience": _whole(0),
   "eval.batch_size": _whole(1),
   "eval.splits": Range(
     lambda x: bool(x) and all(x) and len(set(x)) == len(x), "one or more names, each once"
@@ -213,6 +214,11 @@ def _together(config: ml_collections.ConfigDict) -> list[str]:
   if t.batch_size % t.accumulate:
     wrong.append(
       f"train.accumulate is {t.accumulate}; it must divide train.batch_size, {t.batch_size}"
+    )
+  if t.patience and not t.eval_epochs:
+    wrong.append(
+      f"train.patience is {t.patience}, but nothing is evaluated while training: set "
+      "train.eval_epochs, or train.patience to 0"
     )
   if config.optimizer.warmup_epochs >= t.num_epochs:
     wrong.append(

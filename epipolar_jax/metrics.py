@@ -20,7 +20,8 @@ def position_errors(
 
   Args:
     prediction, target: [j, d].
-    clamp: largest distance that is told; the original clamps at 150 mm. None: as it is.
+    clamp: largest distance that is returned; the original clamps at 150 mm and counts every
+      joint, invisible ones too. None: as it is.
 
   Returns:
     [j]; infinite where a coordinate is not a number, unless clamped.
@@ -30,45 +31,13 @@ def position_errors(
   return errors if clamp is None else jnp.minimum(errors, clamp)
 
 
-def masked(values: jax.Array, valid: jax.Array) -> SumCount:
-  """Sum of the valid values [...] and their number; what is not valid may be NaN."""
-  return jnp.sum(jnp.where(valid, values, 0.0)), jnp.sum(valid).astype(values.dtype)
-
-
 def masked_each(values: jax.Array, valid: jax.Array) -> SumCount:
-  """The same without the sum: [j] values, zero where not valid, and [j] ones; for a row per joint.
+  """[j] values, zero where not valid (they may be NaN), and [j] ones where they count.
 
-  Add up over frames, divide with `mean`: the means of the joints. Summed over joints as well it is
-  what `masked` gives.
+  Added up over frames and divided they are the means of the joints, added up over joints as well
+  the mean of all.
   """
   return jnp.where(valid, values, 0.0), valid.astype(values.dtype)
-
-
-def merge(*parts: SumCount) -> SumCount:
-  """The (sum, count) of several parts together: batches, hosts or protocols."""
-  return sum(part[0] for part in parts), sum(part[1] for part in parts)
-
-
-def mean(part: SumCount) -> jax.Array:
-  """sum / count; zero where nothing counted, so look at the count too."""
-  total, count = part
-  count = jnp.broadcast_to(count, jnp.shape(total))
-  return linalg.safe_divide(total, count, tiny=0.0)
-
-
-def mpjpe(
-  prediction: jax.Array, target: jax.Array, valid: jax.Array, *, clamp: float | None = None
-) -> SumCount:
-  """Position error in absolute coordinates: Σ over valid joints and their number.
-
-  The original's number: clamp=150 and every joint valid (it averages invisible joints too).
-
-  Args:
-    prediction, target: [j, 3], mm.
-    valid: [j].
-    clamp: as in `position_errors`.
-  """
-  return masked(position_errors(prediction, target, clamp=clamp), valid)
 
 
 def align_root(
@@ -128,47 +97,6 @@ def align_similarity(
   return aligned, target, valid
 
 
-def root_relative_mpjpe(
-  prediction: jax.Array, target: jax.Array, valid: jax.Array, *, root: int
-) -> SumCount:
-  """Position error after both roots are moved to the origin (protocol 1 of Human3.6M).
-
-  The root counts as a joint (its error is 0), as is the custom; arguments as of `align_root`.
-  """
-  return mpjpe(*align_root(prediction, target, valid, root=root))
-
-
-def scale_aligned_mpjpe(
-  prediction: jax.Array, target: jax.Array, valid: jax.Array, *, root: int
-) -> SumCount:
-  """Position error after root and size are aligned (N-MPJPE); arguments as of `align_scale`."""
-  return mpjpe(*align_scale(prediction, target, valid, root=root))
-
-
-def pa_mpjpe(prediction: jax.Array, target: jax.Array, valid: jax.Array) -> SumCount:
-  """Position error after the best similarity (PA-MPJPE); arguments as of `align_similarity`."""
-  return mpjpe(*align_similarity(prediction, target, valid))
-
-
-def lifting_epe(
-  prediction: jax.Array, target: jax.Array, valid: jax.Array, *, scale_mm: jax.Array
-) -> SumCount:
-  """Position error of poses in units of a reference bone, in mm.
-
-  Args:
-    prediction, target: [j, 3], root-relative, divided by the length of the reference bone.
-    valid: [j].
-    scale_mm: [], that length.
-  """
-  total, count = mpjpe(prediction, target, valid)
-  return total * scale_mm, count
-
-
-def epe_2d(prediction: jax.Array, target: jax.Array, valid: jax.Array) -> SumCount:
-  """End-point error in the image: [j, 2] px against [j, 2] px, valid [j]."""
-  return masked(position_errors(prediction, target), valid)
-
-
 def pck(
   prediction: jax.Array,
   target: jax.Array,
@@ -183,7 +111,7 @@ def pck(
     prediction, target: [j, d].
     valid: [j].
     thresholds: k distances, in the unit of the points.
-    x_only: reproduces the reference, whose distance is that of the first coordinate.
+    x_only: reproduces the original, whose distance is that of the first coordinate.
 
   Returns:
     sum: [k], joints within (at most at) each threshold.
@@ -216,46 +144,23 @@ def pck_auc(
 
 
 def jdr(
-  prediction: jax.Array, target: jax.Array, valid: jax.Array, *, reference_axes: bool = False
+  prediction: jax.Array, target: jax.Array, valid: jax.Array, *, size_wh: tuple[int, int]
 ) -> SumCount:
   """Joint detection rate: the maxima of two heatmaps lie within half a tenth of the map's size.
 
   Per joint, because the original averages over frames first and over joints after.
 
   Args:
-    prediction, target: [j, h, w].
-    valid: [j]; joints whose target has its maximum in the first two columns or rows, or none above
-      zero, do not count either.
-    reference_axes: reproduces the reference, which divides x by the height and y by the width; only
-      matters for maps that are not square.
+    prediction, target: [j, 2], places of the maxima, whole map px.
+    valid: [j]; targets in the first two columns or rows do not count either.
+    size_wh: (width, height) of the map; the original exchanges them, which only matters for maps
+      that are not square.
 
   Returns:
     sum: [j], 1 where the joint is detected.
     count: [j], 1 where the joint counts.
   """
-  height, width = target.shape[1:]
-  size_wh = (height, width) if reference_axes else (width, height)
-  return jdr_of_peaks(jax.vmap(_peak)(prediction), jax.vmap(_peak)(target), valid, size_wh=size_wh)
-
-
-def jdr_of_peaks(
-  prediction: jax.Array, target: jax.Array, valid: jax.Array, *, size_wh: tuple[int, int]
-) -> SumCount:
-  """`jdr` from the places of the maxima.
-
-  Args:
-    prediction, target: [j, 2], whole map px.
-    valid: [j]; targets in the first two columns or rows do not count either.
-    size_wh: (width, height) of the map.
-  """
   unit = jnp.array(size_wh, prediction.dtype)[None] / 10.0
   distance = linalg.safe_norm((prediction - target) / jnp.broadcast_to(unit, prediction.shape))
   counts = valid & (target[:, 0] > 1) & (target[:, 1] > 1)
   return ((distance < 0.5) & counts).astype(distance.dtype), counts.astype(distance.dtype)
-
-
-def _peak(heatmap: jax.Array) -> jax.Array:
-  """(x, y) [2] of the first maximum of [h, w]; (0, 0) when it is not positive."""
-  row, column = jnp.unravel_index(jnp.argmax(heatmap), heatmap.shape)
-  peak = jnp.stack([column, row]).astype(heatmap.dtype)
-  return jnp.where(jnp.max(heatmap) > 0, peak, 0.0)

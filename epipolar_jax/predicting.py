@@ -124,7 +124,7 @@ def _find(name_or_folder) -> tuple[pathlib.Path, pathlib.Path]:
     return _SHIPPED / name, _SHIPPED / name / "config.json"
   folder = pathlib.Path(name_or_folder)
   if (folder / "config.json").exists() and (folder / "checkpoints").is_dir():
-    return checkpointing.newest(folder), folder / "config.json"
+    return checkpointing.chosen(folder), folder / "config.json"
   if (folder / "weights").is_dir():
     record = run_folder.record_of(folder)
     if record is None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from configs import synthetic_full
 
-SIZE = 80  # of the stored pictures, px
+SIZE = 80  # of the stored images, px
 _HUES = np.random.default_rng(7).integers(60, 255, (17, 3))
 
 
@@ -16,7 +16,7 @@ def frames(count: int, *, views: int = 4, seed: int = 0) -> list[dict]:
 
 
 def config(**model: object) -> ml_collections.ConfigDict:
-  """A tiny run: ResNet-18 of an eighth of the width on 64 x 64 pictures."""
+  """A tiny run: ResNet-18 of an eighth of the width on 64 x 64 images."""
   c = synthetic_full.get_config()
   c.model.update({"width": 0.125, "deconv_channels": 16, **model})
   c.model.fusion.update({"merge": "late", "sources": "nearest", "num_samples": 8})
@@ -42,11 +42,11 @@ def _frame(rng: np.random.Generator, index: int, views: int) -> dict:
     k = np.array([[SIZE * 2.4, 0, SIZE / 2], [0, SIZE * 2.4, SIZE / 2], [0, 0, 1.0]])
     x = joints @ r.T + t
     uv = x[:, :2] / x[:, 2:] * [k[0, 0], k[1, 1]] + k[:2, 2]
-    picture = np.zeros((SIZE, SIZE, 3), np.uint8)
+    canvas = np.zeros((SIZE, SIZE, 3), np.uint8)
     for j, p in enumerate(uv):
-      cv2.circle(picture, tuple(np.rint(p).astype(int).tolist()), 3, _HUES[j].tolist(), -1)
+      cv2.circle(canvas, tuple(np.rint(p).astype(int).tolist()), 3, _HUES[j].tolist(), -1)
     for store, x in zip(
-      (image, intrinsics, rotation, translation, joints_2d), (picture, k, r, t, uv)
+      (image, intrinsics, rotation, translation, joints_2d), (canvas, k, r, t, uv)
     ):
       store.append(x)
   as_floats = lambda x: np.asarray(x, np.float32)  # noqa: E731

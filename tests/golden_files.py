@@ -1,4 +1,4 @@
-"""Opens tests/golden/*.npz: cut copies of what the PyTorch reference computes (README there)."""
+"""Opens tests/golden/*.npz: cut copies of what the original computes (README there)."""
 
 import pathlib
 

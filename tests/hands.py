@@ -1,4 +1,4 @@
-"""Hands in memory, as the RHD builder stores them: half of them left, pictures of dots."""
+"""Hands in memory, as the RHD builder stores them: half of them left, images of dots."""
 
 import cv2
 import numpy as np
@@ -29,11 +29,11 @@ def _hand(rng: np.random.Generator, index: int) -> dict:
   intrinsics = np.array([[280.0, 0, 159.5], [0, 280.0, 159.5], [0, 0, 1]])
   uv = points @ intrinsics.T
   uv = uv[:, :2] / uv[:, 2:]
-  picture = np.zeros((_SIDE, _SIDE, 3), np.uint8)
+  canvas = np.zeros((_SIDE, _SIDE, 3), np.uint8)
   for joint, place in enumerate(uv):
-    cv2.circle(picture, tuple(np.rint(place).astype(int).tolist()), 4, _HUES[joint].tolist(), -1)
+    cv2.circle(canvas, tuple(np.rint(place).astype(int).tolist()), 4, _HUES[joint].tolist(), -1)
   return {
-    "image": picture,
+    "image": canvas,
     "joints_3d": points.astype(np.float32),
     "joints_2d": uv.astype(np.float32),
     "visible": rng.random(21) > 0.1,

@@ -1,9 +1,11 @@
-"""Runs an entry point on pictures of dots: `python tests/job.py DEVICES train.py --config ...`.
+"""Runs an entry point on images of dots: `python tests/job.py DEVICES train.py --config ...`.
 
-`DEVICES,stopped` tells the process to stop (SIGTERM) when it reads the first training frame. For
-tests that need a process of its own; `tests/job.py` is also the config it names.
+`DEVICES,stopped` tells the process to stop (SIGTERM) when it reads the first training frame;
+`DEVICES,shard_map` maps by `shard_map` in place of `pmap`. For tests that need a process of its
+own; `tests/job.py` is also the config it names.
 """
 
+import functools
 import os
 import pathlib
 import runpy
@@ -44,10 +46,18 @@ def install(*, stopped: bool = False) -> None:
   pose_resnet.PoseResNet = small_network.SmallNetwork
 
 
+def _map_by_shard_map() -> None:
+  """Every step of training, and every prediction, by the twin of `pmap`."""
+  from epipolar_jax.runtime import parallel
+
+  for name in ("make_step", "make_predict"):
+    setattr(parallel, name, functools.partial(getattr(parallel, name), by_shard_map=True))
+
+
 def main() -> None:
   """Sets up the devices and the data, then runs the script as `python SCRIPT ...` would."""
   setting, script, *arguments = sys.argv[1:]
-  devices, *stopped = setting.split(",")
+  devices, *options = setting.split(",")
   # First of the path is the folder of the script that runs, as Python has it.
   sys.path[0] = str(_ROOT)
   import jax
@@ -55,7 +65,9 @@ def main() -> None:
   jax.config.update("jax_platforms", "cpu")
   jax.config.update("jax_num_cpu_devices", int(devices))
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-  install(stopped=stopped == ["stopped"])
+  install(stopped="stopped" in options)
+  if "shard_map" in options:
+    _map_by_shard_map()
   sys.argv = [script, *arguments]
   runpy.run_path(str(_ROOT / script), run_name="__main__")
 

@@ -28,3 +28,10 @@ def unpack(text: str):
 def read(html: str):
   """The tree inside a page."""
   return unpack(re.search(r'id="data">([^<]*)</script>', html)[1])
+
+
+def decode_weights(codes: np.ndarray, code: dict) -> np.ndarray:
+  """What the page makes of `viewer.encode_weights`."""
+  if code["kind"] == "linear":
+    return code["low"] + (code["high"] - code["low"]) * codes / 255.0
+  return np.where(codes == 0, 0.0, 10.0 ** ((codes - 255.0) / code["per_decade"]))

@@ -17,11 +17,11 @@ import numpy as np
 from scipy import sparse
 
 from data import integrity, opening, prepared
-from data.h36m import annotations, builder, options, pictures
+from data.h36m import annotations, builder, options, raw_images
 from data.rhd import annotations as rhd
 from epipolar_jax import checkpointing, metric_writer, skeletons
 from epipolar_jax.footage import prediction, videos
-from epipolar_jax.inputs import pictures as stored
+from epipolar_jax.inputs import stored_images as stored
 from epipolar_jax.keypoints import reading
 from epipolar_jax.motion import files, formats
 from epipolar_jax.original import pairwise_pickle, pth, pth_writer, safetensors
@@ -204,7 +204,7 @@ def _jpeg(tiles: bool, folder: pathlib.Path) -> Target:
 def _png(folder: pathlib.Path) -> Target:
   done, data = cv2.imencode(".png", _image(rhd.SIDE))
   assert done
-  read = functools.partial(rhd.read_picture, channels=3)
+  read = functools.partial(rhd.read_image, channels=3)
   return _bytes("00000.png", data.tobytes(), read, folder)
 
 
@@ -212,8 +212,8 @@ def _archive(folder: pathlib.Path) -> Target:
   h36m_raw.write(folder, [], [], {"images/a.jpg": b"\xff\xd8" + bytes(range(256)) * 4})
 
   def read():
-    pictures._open_archive.cache_clear()  # one archive a process, else
-    pictures.Store(folder / "images.zip", False).read("a.jpg", "record 0")
+    raw_images._open_archive.cache_clear()  # one archive a process, else
+    raw_images.Store(folder / "images.zip", False).read("a.jpg", "record 0")
 
   return Target((folder / "images.zip",), read)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from epipolar_jax import __main__ as command
-from epipolar_jax.calibration import judging, refining
+from epipolar_jax.calibration import judging, refining, timing
 from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.keypoints import writing
 from epipolar_jax.motion import files, formats
@@ -141,7 +141,7 @@ def test_people_are_kept_by_number(laboratory, capsys):
     assert f"Kept 1 of up to 2 people in a frame (--people {people})" in capsys.readouterr().out
     np.testing.assert_allclose(found.points[1, 0], joints, atol=0.1)
   assert command.main([*arguments, "few"]) == 2
-  assert "--people should be a number or all, got 'few'" in capsys.readouterr().err
+  assert "--people should be a number above 0 or all, got 'few'" in capsys.readouterr().err
 
 
 def test_files_for_the_next_tool(laboratory, capsys):
@@ -328,6 +328,21 @@ def test_predict_finds_nobody_in_noise_and_says_so(tmp_path, capsys):
   assert found.valid.shape == (3, 1, 17) and not found.valid.any()
   assert np.isfinite(found.points).all() and np.isfinite(found.covariance).all()
   assert (tmp_path / "out" / "joints_anipose.csv").exists()
+  everybody = [*arguments[:-2], str(tmp_path / "all"), "--trust_names", "--people", "all"]
+  assert command.main(["predict", *everybody]) == 0
+  assert "No person between" in capsys.readouterr().out
+  assert not files.read(tmp_path / "all" / "joints.npz")[0].valid.any()
+  assert command.main(["predict", *everybody, "--bones", "constant"]) == 0
+  assert "no length is known" in capsys.readouterr().out
+  timing.Timing(rig.names, (0.0, 1.2), (0.0, 0.0), 1.0).write(tmp_path / "timing.json")
+  late = ["--timing", str(tmp_path / "timing.json")]
+  assert command.main(["predict", *everybody, *late]) == 2
+  assert "a prediction with other recordings" in capsys.readouterr().err
+  timing.Timing(("cam0",), (0.0,), (0.0,), 1.0).write(tmp_path / "timing.json")
+  assert command.main(["predict", *everybody, *late]) == 2
+  assert "no time offset of view cam1" in capsys.readouterr().err
+  assert command.main(["predict", *everybody, "--to_label", "3"]) == 2
+  assert "--to_label takes frames of one person" in capsys.readouterr().err
   assert command.main(["predict", *arguments, "--no_fusion"]) == 2
   assert "other detector" in capsys.readouterr().err
   assert command.main(["predict", *arguments, "--method", "rpsm"]) == 2

@@ -1,7 +1,7 @@
 """The steps lower for TPU and CUDA from here, without what those machines cannot do or do badly.
 
-`pmap` is a `shard_map` over the devices under `jit`, and `jax.export` takes the latter only: here
-the same functions are mapped over a mesh of eight devices that need not exist.
+`jax.export` takes a `shard_map` under `jit` but no `pmap`: here the steps' twins by `shard_map` are
+mapped over a mesh of eight devices that need not exist.
 """
 
 import functools
@@ -21,7 +21,7 @@ from epipolar_jax.training import step as train_step
 from tests import dots
 
 _DEVICES = 8
-_SIZE = 64  # px, of the pictures; the heatmaps have a quarter of it
+_SIZE = 64  # px, of the images; the heatmaps have a quarter of it
 _P = sharding.PartitionSpec
 _MESH = sharding.AbstractMesh((_DEVICES,), (parallel.AXIS,))
 # Reading or writing single rows at computed places, as many as a heatmap has pixels or more, is
@@ -43,12 +43,12 @@ def _config(merge):
   return config
 
 
-def _spread(tree, spec, *, factor=1):
-  """Shapes of a tree on the mesh, `factor` times as many frames."""
+def _spread(tree, spec):
+  """Shapes of a tree on the mesh: whole on every device, or with an axis of devices before it."""
   place = sharding.NamedSharding(_MESH, spec)
 
   def shape(x):
-    full = (factor * x.shape[0], *x.shape[1:]) if factor > 1 else x.shape
+    full = (_DEVICES, *x.shape) if spec == _P(parallel.AXIS) else x.shape
     # As arrays come to a device: the host's numbers of a frame are int64.
     dtype = jax.dtypes.canonicalize_dtype(x.dtype)
     return jax.ShapeDtypeStruct(full, dtype, sharding=place)
@@ -61,7 +61,7 @@ def _steps(merge):
   """Of training and evaluation: the function under `jit` and the shapes of its arguments."""
   config = _config(merge)
   frames = multiview.eval_batches(dots.frames(2), size=_SIZE, batch_size=2, num_threads=1)
-  batch = _spread(multiview.device_part(next(frames)), _P(parallel.AXIS), factor=_DEVICES)
+  batch = _spread(multiview.device_part(next(frames)), _P(parallel.AXIS))
   optimizer = schedules.optimizer(config.optimizer, lambda step: 1e-3)
   task = tasks.build(config, axis_name=parallel.AXIS)
 
@@ -72,16 +72,13 @@ def _steps(merge):
   step = train_step.make_train_step(task, optimizer, seed=0, accumulate=config.train.accumulate)
   predict = tasks.build(config, axis_name=None).predict
   return {
-    "train": (_mapped(step, out=_P()), state, batch),
-    "eval": (_mapped(predict, out=_P(parallel.AXIS)), state.variables, batch),
+    "train": (jax.jit(parallel.shard_mapped(step, _MESH, _P())), state, batch),
+    "eval": (
+      jax.jit(parallel.shard_mapped(predict, _MESH, _P(parallel.AXIS))),
+      state.variables,
+      batch,
+    ),
   }
-
-
-def _mapped(function, *, out):
-  specs = (_P(), _P(parallel.AXIS))
-  return jax.jit(
-    jax.shard_map(function, mesh=_MESH, in_specs=specs, out_specs=out, check_vma=False)
-  )
 
 
 def _rows(text):

@@ -1,11 +1,14 @@
 """Metrics."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from epipolar_jax import metrics
-from tests import golden_files, reference
+from epipolar_jax.tasks import multiview
+from tests import golden_files, oracles
 
 
 def _float32(*arrays):
@@ -21,13 +24,30 @@ def _poses(seed=0, frames=6):
   return target + rng.normal(0, 25, target.shape), target, valid
 
 
-def test_mpjpe_golden_epemean():
+def _error(prediction, target, valid, *, align=None, clamp=None):
+  """Sum of a pose's errors and how many joints count, as the evaluation adds them up."""
+  if align is not None:
+    prediction, target, valid = align(prediction, target, valid)
+  errors = metrics.position_errors(prediction, target, clamp=clamp)
+  total, count = metrics.masked_each(errors, valid)
+  return total.sum(), count.sum()
+
+
+def _errors(prediction, target, valid, **options):
+  """`_error` of every frame."""
+  every = jax.jit(jax.vmap(functools.partial(_error, **options)))
+  return every(*_float32(prediction, target), jnp.asarray(valid))
+
+
+_ROOT = functools.partial(metrics.align_root, root=0)
+_SCALE = functools.partial(metrics.align_scale, root=0)
+
+
+def test_position_errors_golden_epemean():
   """The original clamps every error and averages invisible joints too."""
   g = golden_files.load("metrics_epe")
-  everything = jnp.ones((6, 17), bool)
   for key, clamp in (("novis", 150.0), ("maxdist30", 30.0)):
-    mpjpe = jax.jit(jax.vmap(lambda p, t, v, c=clamp: metrics.mpjpe(p, t, v, clamp=c)))
-    total, count = mpjpe(*_float32(g["pred3d"], g["gt3d"]), everything)
+    total, count = _errors(g["pred3d"], g["gt3d"], np.ones((6, 17), bool), clamp=clamp)
     np.testing.assert_allclose(total.sum() / count.sum(), g[f"EPEmean.{key}.mean"], rtol=1e-5)
     errors = metrics.position_errors(*_float32(g["pred3d"][0], g["gt3d"][0]), clamp=clamp)
     np.testing.assert_allclose(errors, g[f"EPEmean.{key}.perjoint"], rtol=1e-5)
@@ -37,68 +57,58 @@ def test_absolute_and_root_relative_errors_count_only_valid_joints():
   prediction, target, valid = _poses()
   prediction = np.where(valid[..., None], prediction, np.nan)
   distance = np.linalg.norm(prediction - target, axis=-1)
-  total, count = jax.jit(jax.vmap(metrics.mpjpe))(*_float32(prediction, target), jnp.asarray(valid))
+  total, count = _errors(prediction, target, valid)
   np.testing.assert_allclose(total.sum(), distance[valid].sum(), rtol=1e-5)
   assert count.sum() == valid.sum()
-  relative = jax.jit(jax.vmap(lambda p, t, v: metrics.root_relative_mpjpe(p, t, v, root=0)))
   moved = np.linalg.norm((prediction - prediction[:, :1]) - (target - target[:, :1]), axis=-1)
-  total, count = relative(*_float32(prediction + 500, target), jnp.asarray(valid))
+  total, count = _errors(prediction + 500, target, valid, align=_ROOT)
   np.testing.assert_allclose(total.sum(), moved[valid].sum(), rtol=1e-5)
   rootless = valid & (np.arange(17) > 0)
-  total, count = relative(*_float32(prediction, target), jnp.asarray(rootless))
+  total, count = _errors(prediction, target, rootless, align=_ROOT)
   assert total.sum() == count.sum() == 0
-  image = jax.jit(metrics.epe_2d)(
-    *_float32(prediction[0, :, :2], target[0, :, :2]), jnp.asarray(valid[0])
-  )
-  expected = np.linalg.norm(prediction[0, :, :2] - target[0, :, :2], axis=-1)[valid[0]]
-  np.testing.assert_allclose(image, [expected.sum(), len(expected)], rtol=1e-5)
+  total, count = _errors(prediction[..., :2], target[..., :2], valid)
+  flat = np.linalg.norm(prediction[..., :2] - target[..., :2], axis=-1)
+  np.testing.assert_allclose(total.sum(), flat[valid].sum(), rtol=1e-5)
 
 
-def test_pa_mpjpe_matches_svd_procrustes_of_the_valid_joints():
+def test_similarity_aligned_errors_match_svd_procrustes_of_the_valid_joints():
   prediction, target, valid = _poses(1)
   prediction[3:, :, 0] *= -1  # mirrored: the alignment must not use a reflection
-  total, count = jax.jit(jax.vmap(metrics.pa_mpjpe))(
-    *_float32(np.where(valid[..., None], prediction, np.nan), target), jnp.asarray(valid)
+  total, count = _errors(
+    np.where(valid[..., None], prediction, np.nan), target, valid, align=metrics.align_similarity
   )
   for p, t, v, got, n in zip(prediction, target, valid, total, count):
-    expected = np.linalg.norm(reference.procrustes(p[v], t[v]) - t[v], axis=-1).sum()
+    expected = np.linalg.norm(oracles.procrustes(p[v], t[v]) - t[v], axis=-1).sum()
     np.testing.assert_allclose(got, expected, rtol=1e-4)
     assert n == v.sum()
 
 
-def test_scale_aligned_mpjpe_is_the_least_over_scales_and_sees_no_size():
+def test_scale_aligned_errors_are_the_least_over_scales_and_see_no_size():
   prediction, target, valid = _poses(2)
   prediction = np.where(valid[..., None], 0.8 * prediction + 300, np.nan)
-  aligned = jax.jit(jax.vmap(lambda p, t, v: metrics.scale_aligned_mpjpe(p, t, v, root=0)))
-  total, count = aligned(*_float32(prediction, target), jnp.asarray(valid))
+  total, count = _errors(prediction, target, valid, align=_SCALE)
   moved, wanted = prediction - prediction[:, :1], target - target[:, :1]
   for n in range(len(valid)):
     a, b = moved[n, valid[n]], wanted[n, valid[n]]
     (scale,), *_ = np.linalg.lstsq(a.reshape(-1, 1), b.ravel(), rcond=None)
     np.testing.assert_allclose(total[n], np.linalg.norm(scale * a - b, axis=1).sum(), rtol=1e-4)
   assert count.sum() == valid.sum()
-  exact, _ = aligned(*_float32(0.5 * target, target), jnp.asarray(valid))
+  exact, _ = _errors(0.5 * target, target, valid, align=_SCALE)
   np.testing.assert_allclose(exact, 0, atol=0.02)
-  rootless = jnp.asarray(valid & (np.arange(17) > 0))
-  total, count = aligned(*_float32(prediction, target), rootless)
+  rootless = valid & (np.arange(17) > 0)
+  total, count = _errors(prediction, target, rootless, align=_SCALE)
   assert total.sum() == count.sum() == 0
 
 
-def test_parts_merge_to_the_whole_per_joint_and_over_all():
-  """In any split, uneven ones too; a joint that is never valid has count 0 and mean 0."""
+def test_frames_add_up_to_each_joints_sum_and_count():
+  """A joint that is never valid has count 0, whatever its errors."""
   prediction, target, valid = _poses(3)
   valid[:, 5] = False
   errors = np.linalg.norm(prediction - target, axis=-1)
-  each = [metrics.masked_each(*_float32(e), jnp.asarray(v)) for e, v in zip(errors, valid)]
-  first, second = metrics.merge(*each[:1]), metrics.merge(*each[1:])
-  total, count = metrics.merge(first, second)
-  np.testing.assert_allclose(total, np.where(valid, errors, 0).sum(0), rtol=1e-5)
-  np.testing.assert_array_equal(count, valid.sum(0))
-  joint = metrics.mean((total, count))
-  assert joint[5] == 0 and np.isfinite(joint).all()
-  np.testing.assert_allclose(joint[1], errors[valid[:, 1], 1].mean(), rtol=1e-5)
-  whole = metrics.masked(*_float32(errors), jnp.asarray(valid))
-  np.testing.assert_allclose(total.sum() / count.sum(), metrics.mean(whole), rtol=1e-5)
+  errors[:, 5] = np.nan
+  total, count = jax.vmap(metrics.masked_each)(*_float32(errors), jnp.asarray(valid))
+  np.testing.assert_allclose(total.sum(0), np.where(valid, errors, 0).sum(0), rtol=1e-5)
+  np.testing.assert_array_equal(count.sum(0), valid.sum(0))
 
 
 def test_pck_golden_calc_pck():
@@ -128,42 +138,39 @@ def test_pck_auc_is_the_mean_over_thresholds():
   np.testing.assert_allclose(total.sum() / count.sum(), expected, rtol=1e-5)
 
 
+def _peaks(maps):
+  """(x, y) [n, j, 2] of maps [n, j, h, w] as evaluation finds them; the original's (0, 0) where
+  nothing is above 0."""
+  peaks = jax.jit(jax.vmap(jax.vmap(multiview._peak)))(jnp.asarray(maps))
+  return np.where(maps.max((-1, -2))[..., None] > 0, peaks, 0)
+
+
+def test_peaks_golden_get_max_preds():
+  """basic_batch.get_max_preds: the pixel of the maximum, (0, 0) where nothing is above 0."""
+  g = golden_files.load("decode_get_max_preds")
+  for name in ("", "more_"):
+    np.testing.assert_array_equal(_peaks(g[f"{name}heatmaps"]), g[f"{name}preds"])
+
+
 def test_jdr_boundaries():
   """A target in column 1 does not count, in column 2 it does; half a unit off is a miss."""
   target = jnp.array([[1.0, 5.0], [5.0, 1.0], [2.0, 2.0], [5.0, 5.0], [5.0, 5.0]])
   # The unit is a tenth of a map of 20 x 10 px: 2 px across, 1 px down.
   off = jnp.array([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [1.0, 0.0], [0.75, 0.25]])
-  found, counted = metrics.jdr_of_peaks(target + off, target, jnp.ones(5, bool), size_wh=(20, 10))
+  found, counted = metrics.jdr(target + off, target, jnp.ones(5, bool), size_wh=(20, 10))
   np.testing.assert_array_equal(counted, [0, 0, 1, 1, 1])
   np.testing.assert_array_equal(found, [0, 0, 1, 0, 1])
 
 
-def test_jdr_of_maps_that_are_not_square():
-  """A unit is a tenth of the width across and of the height down; the original exchanges them."""
-  target = jnp.zeros((2, 10, 20)).at[:, 5, 12].set(1.0)
-  prediction = jnp.zeros((2, 10, 20)).at[0, 5, 12].set(1.0).at[1, 5, 13].set(1.0)
-  # A pixel off is half of a unit of 2 px, and not below it.
-  found, counted = metrics.jdr(prediction, target, jnp.ones(2, bool))
-  np.testing.assert_array_equal(found, [1, 0])
-  np.testing.assert_array_equal(counted, [1, 1])
-  wide = jnp.repeat(prediction, 2, axis=2), jnp.repeat(target, 2, axis=2)  # 40 wide: units of 4 px
-  found, _ = metrics.jdr(wide[0].at[1].set(0.0).at[1, 5, 25].set(1.0), wide[1], jnp.ones(2, bool))
-  np.testing.assert_array_equal(found, [1, 1])
-  swapped, _ = metrics.jdr(
-    wide[0].at[1].set(0.0).at[1, 5, 25].set(1.0), wide[1], jnp.ones(2, bool), reference_axes=True
-  )
-  np.testing.assert_array_equal(swapped, [1, 0])
-
-
 def test_jdr_golden():
-  """Square maps by default; maps of 48 x 64 with the original's exchanged axes."""
+  """Square maps as they are; maps of 48 x 64 with the original's exchanged axes."""
   g = golden_files.load("metrics_2d")
-  output, target = _float32(g["jdr_output_q"] / 64, g["jdr_target"])
+  output, target = g["jdr_output_q"] / 64, g["jdr_target"]
   valid = jnp.ones((4, 17), bool)
-  for key, rows, swapped in (("jdr_acc", 64, False), ("jdr_48x64_acc", 48, True)):
-    jdr = jax.jit(jax.vmap(lambda o, t, v, s=swapped: metrics.jdr(o, t, v, reference_axes=s)))
-    found, counted = jdr(output[:, :, :rows], target[:, :, :rows], valid)
-    found, counted = np.asarray(found.sum(0)), np.asarray(counted.sum(0))
+  for key, rows, size_wh in (("jdr_acc", 64, (64, 64)), ("jdr_48x64_acc", 48, (48, 64))):
+    peaks = _float32(*(_peaks(x[:, :, :rows]) for x in (output, target)))
+    jdr = jax.jit(jax.vmap(functools.partial(metrics.jdr, size_wh=size_wh)))
+    found, counted = (np.asarray(x.sum(0)) for x in jdr(*peaks, valid))
     rate = np.where(counted > 0, found / np.maximum(counted, 1), -1)
     np.testing.assert_allclose(rate, g[key][1:], rtol=1e-6)
     np.testing.assert_allclose(rate[counted > 0].mean(), g[key][0], rtol=1e-6)
@@ -174,41 +181,19 @@ def test_not_a_number_is_no_hit():
   target = jnp.zeros((2, 3))
   prediction = jnp.array([[jnp.nan, 0.0, 0.0], [3.0, 0.0, 4.0]])
   valid = jnp.ones(2, bool)
-  assert metrics.mpjpe(prediction, target, valid)[0] == jnp.inf
-  np.testing.assert_allclose(metrics.mpjpe(prediction, target, valid, clamp=150.0)[0], 155.0)
+  assert _error(prediction, target, valid)[0] == jnp.inf
+  np.testing.assert_allclose(_error(prediction, target, valid, clamp=150.0)[0], 155.0)
   near, count = metrics.pck(prediction, target, valid, thresholds=(1.0, 6.0))
   np.testing.assert_array_equal(near, [0, 1])
   assert count == 2
-
-
-def test_lifting_epe_is_in_units_of_the_bone():
-  g = golden_files.load("metrics_epe")
-  points = _float32(g["pred3d"], g["gt3d"])
-  everything = jnp.ones((6, 17), bool)
-  each = jax.vmap(lambda p, t, v, s: metrics.lifting_epe(p, t, v, scale_mm=s))
-  total, count = each(*points, everything, jnp.full(6, 0.5))
-  distance = np.linalg.norm(g["pred3d"] - g["gt3d"], axis=-1)
-  np.testing.assert_allclose(total.sum() / count.sum(), 0.5 * distance.mean(), rtol=1e-5)
 
 
 def test_nothing_valid_counts_nothing():
   nan = jnp.full((5, 3), jnp.nan)
   none = jnp.zeros(5, bool)
   for metric in (
-    metrics.mpjpe,
-    metrics.pa_mpjpe,
-    metrics.epe_2d,
     metrics.pck_auc,
-    lambda p, t, v: metrics.root_relative_mpjpe(p, t, v, root=0),
-    lambda p, t, v: metrics.scale_aligned_mpjpe(p, t, v, root=0),
+    *(functools.partial(_error, align=x) for x in (None, _ROOT, _SCALE, metrics.align_similarity)),
   ):
     total, count = jax.jit(metric)(nan, jnp.zeros((5, 3)), none)
     assert total == count == 0
-
-
-def test_peaks_golden_get_max_preds():
-  """basic_batch.get_max_preds: the pixel of the maximum, (0, 0) where nothing is above 0."""
-  g = golden_files.load("decode_get_max_preds")
-  for name in ("", "more_"):
-    found = jax.vmap(jax.vmap(metrics._peak))(jnp.asarray(g[f"{name}heatmaps"]))
-    np.testing.assert_array_equal(found, g[f"{name}preds"])

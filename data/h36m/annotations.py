@@ -1,10 +1,10 @@
 """The annotation files of the H36M toolbox: what a record must hold, and frames of four records.
 
-A file is a pickled list of dicts, one for each picture:
+A file is a pickled list of dicts, one for each image:
 
   image                      "s_01_act_02_subact_01_ca_01/s_01_act_02_subact_01_ca_01_000001.jpg"
   subject, action, subaction, image_id, camera_id (0..3)
-  joints_2d [17, 2] px of the distorted picture     joints_vis [17, 3]
+  joints_2d [17, 2] px of the distorted image     joints_vis [17, 3]
   joints_3d_camera [17, 3] mm                       center [2] px, scale [2] in 200 px: person box
   camera  R [3, 3] and T [3] mm, the centre: x_c = R (x_w - T); fx fy cx cy px; k [3], p [2]
 
@@ -44,14 +44,14 @@ ACTIONS = {
   15: "walking_dog",
   16: "walking_together",
 }
-# (subject, action, subaction) of clips whose 3D labels are shifted against the pictures.
+# (subject, action, subaction) of clips whose 3D labels are shifted against the images.
 DAMAGED = frozenset({(9, 5, 2), (9, 10, 2), (9, 13, 1)})
 # The stored fields are 32 bits wide.
 _LARGEST_NUMBER = 2**31 - 1
 # A person box outside these is a mistake, px.
 _BOX_SIDES = (20.0, 3000.0)
 _SIDE = 1000
-# The camera in a picture's name, from 1.
+# The camera in an image's name, from 1.
 _NAME = re.compile(r"^s_\d+_act_\d+_subact_\d+_ca_(\d{1,4})_")
 _KEY = ("subject", "action", "subaction", "image_id")
 
@@ -70,7 +70,7 @@ class Frame:
 
   @property
   def damaged(self) -> bool:
-    """Its clip's 3D labels are known to be shifted against its pictures."""
+    """Its clip's 3D labels are known to be shifted against its images."""
     first = self.records[0]
     return (first["subject"], first["action"], first["subaction"]) in DAMAGED
 
@@ -85,12 +85,12 @@ class View:
     camera: number, 0..3.
     rotation: [3, 3], world to camera.
     center: [3] mm, the camera's centre in the world.
-    intrinsics: [3, 3] px, of the distorted picture and of the undistorted one alike.
+    intrinsics: [3, 3] px, of the distorted image and of the undistorted one alike.
     distortion: [5], (k0, k1, p0, p1, k2), OpenCV's order.
-    joints_2d: [17, 2] px of the distorted picture.
+    joints_2d: [17, 2] px of the distorted image.
     joints_camera: [17, 3] mm, camera frame.
     labelled: [17] bool.
-    box_center: [2] px of the distorted picture.
+    box_center: [2] px of the distorted image.
     box_size: px.
   """
 
@@ -254,7 +254,7 @@ def view(record: dict[str, Any], where: str) -> View:
     raise faults.BadRecord(
       "bad field",
       f"{where}: the person box of {side:g} px around center {center.tolist()} lies outside the "
-      f"picture of {_SIDE} px",
+      f"image of {_SIDE} px",
     )
   return View(
     where=where,
@@ -276,7 +276,7 @@ def views(frame: Frame, name: str) -> tuple[View, ...]:
   """The checked records of a frame.
 
   Raises:
-    faults.BadRecord: as `view`; or the names of the pictures say that cameras are swapped.
+    faults.BadRecord: as `view`; or the names of the images say that cameras are swapped.
   """
   found = tuple(view(r, f"{name}, record {i}") for r, i in zip(frame.records, frame.indices))
   named = [_NAME.search(pathlib.PurePosixPath(v.image).name) for v in found]
@@ -285,9 +285,9 @@ def views(frame: Frame, name: str) -> tuple[View, ...]:
     for v, number in zip(found, numbers):
       if v.camera != number:
         raise faults.BadRecord(
-          "pictures swapped",
+          "images swapped",
           f"{v.where}: image is {v.image}, of camera {number} (from 0) by its name, but camera_id "
-          f"is {v.camera}: the pictures of two cameras are swapped",
+          f"is {v.camera}: the images of two cameras are swapped",
         )
   return found
 
@@ -320,7 +320,7 @@ def _integer(record: dict[str, Any], field: str, where: str) -> int:
 
 
 def _image_path(record: dict[str, Any], where: str) -> str:
-  """The picture's path, which must stay below the folder of images."""
+  """The image's path, which must stay below the folder of images."""
   value = record.get("image")
   # Annotations made on Windows separate folders by backslashes.
   value = value.replace("\\", "/") if type(value) is str and "\0" not in value else None

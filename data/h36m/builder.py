@@ -1,6 +1,6 @@
 """Human3.6M as a TFDS builder: `python -m data.h36m.builder --raw FOLDER --data_dir data_cache`.
 
-Reads what the H36M toolbox wrote, checks it, undistorts and cuts every picture once, and stores
+Reads what the H36M toolbox wrote, checks it, undistorts and cuts every image once, and stores
 frames with their four views as ArrayRecord (`examples` lists the fields). Work is done in shards by
 several processes; a stopped run goes on where it stopped. Training reads the result through
 `open_prepared`, which needs no raw data.
@@ -23,7 +23,7 @@ import tensorflow_datasets as tfds
 import tqdm
 
 from data import faults, files, integrity, opening, sharded, storing
-from data.h36m import annotations, examples, pictures, raw_digests
+from data.h36m import annotations, examples, raw_digests, raw_images
 from data.h36m import options as options_lib
 
 Options = options_lib.Options
@@ -37,7 +37,7 @@ class Config(sharded.Config):
   """TFDS configuration.
 
   Attributes:
-    options: how pictures are stored.
+    options: how images are stored.
   """
 
   options: Options = dataclasses.field(default_factory=Options)
@@ -60,7 +60,7 @@ class H36m(sharded.Builder):
 
   def keep(self, summary: dict[str, Any]) -> None:
     """Writes it beside the data, for readers that do not open them."""
-    raw_digests.write(pathlib.Path(self.data_dir), summary.pop("pictures"))
+    raw_digests.write(pathlib.Path(self.data_dir), summary.pop("raw_crc32"))
     text = json.dumps(summary, indent=2)
     (pathlib.Path(self.data_dir) / _SUMMARY).write_text(text + "\n", encoding="utf-8")
 
@@ -78,9 +78,9 @@ def prepare(
   """Prepares Human3.6M, unless it is prepared already.
 
   Args:
-    raw: folder with `annot` and the pictures, or the folder above it (h36m/annot).
+    raw: folder with `annot` and the images, or the folder above it (h36m/annot).
     data_dir: folder for data sets; created if need be.
-    options: how pictures are stored.
+    options: how images are stored.
     images: where they are: folder, zip, undistorted_zip, or auto, the first of these.
     processes: that work side by side; 0 works in this one.
     stop: at the first faulty record; otherwise its frame is left out and counted.
@@ -96,7 +96,7 @@ def prepare(
   """
   data_dir = pathlib.Path(data_dir).expanduser().resolve()
   root = annotations.find_root(pathlib.Path(raw).expanduser().resolve())
-  store = pictures.find_store(root, images)
+  store = raw_images.find_store(root, images)
   sources = {s: annotations.path_of(root, s) for s in annotations.SPLITS}
   known = _known(data_dir, root)
   mark = options_lib.fingerprint(options, {s: files.read(path) for s, path in sources.items()})
@@ -114,7 +114,7 @@ def prepare(
       "fingerprint": mark,
       "raw": str(root),
       "splits": summary,
-      "pictures": read,
+      "raw_crc32": read,
       "left_out": bad.counts,
       "first_of_each": bad.first,
     }
@@ -221,7 +221,7 @@ def _facts(made: Sequence[dict[str, Any]]) -> dict[str, Any]:
   return {
     "subjects": dict(collections.Counter(str(example["subject"]) for example in made)),
     "damaged": _ranges([example["damaged"] for example in made]),
-    "pictures": {image: x for example in made for image, x in example["raw_crc32"].items()},
+    "raw_crc32": {image: x for example in made for image, x in example["raw_crc32"].items()},
   }
 
 
@@ -229,7 +229,7 @@ def _run(jobs, options, processes, bad):
   """Makes all shards: ({split: [(path, frames)]}, {split: summary}, CRC-32 by image)."""
   total = sum(len(job.items) for group in jobs.values() for job in group)
   shards, summary, read = {}, {}, {}
-  side = options.image_size or pictures.SIDE
+  side = options.image_size or raw_images.SIDE
   sharded.check_space([*itertools.chain(*jobs.values())], annotations.NUM_CAMERAS * side**2)
   bar = tqdm.tqdm(total=annotations.NUM_CAMERAS * total, unit="img", desc="prepare h36m")
   with contextlib.closing(bar), sharded.pool(processes) as run_all:
@@ -242,7 +242,7 @@ def _run(jobs, options, processes, bad):
         damaged = _join(damaged, start, shard.facts["damaged"])
         counts.update(shard.facts["subjects"])
         # Shards of a run that an older version began have none.
-        read |= shard.facts.get("pictures", {})
+        read |= shard.facts.get("raw_crc32", {})
         if shard.length:
           shards[split].append((shard.path, shard.length))
         bar.update(annotations.NUM_CAMERAS * len(job.items))
@@ -289,7 +289,7 @@ def describe(summary: dict[str, Any]) -> str:
 def main() -> None:
   """Prepares the data set from the command line."""
   parser = argparse.ArgumentParser(description="Prepares Human3.6M for training.")
-  parser.add_argument("--raw", required=True, help="folder with annot/ and the pictures")
+  parser.add_argument("--raw", required=True, help="folder with annot/ and the images")
   parser.add_argument("--data_dir", default="data_cache", help="folder for prepared data sets")
   for field in dataclasses.fields(Options):
     parser.add_argument(f"--{field.name}", type=field.type, default=field.default)

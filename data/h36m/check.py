@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 
 from data import faults
-from data.h36m import annotations, calibration, pictures
+from data.h36m import annotations, calibration, raw_images
 
 # Subjects of the usual protocol.
 _SUBJECTS = {"train": {1, 5, 6, 7, 8}, "validation": {9, 11}}
@@ -22,11 +22,11 @@ def recognizes(path: pathlib.Path) -> bool:
 
 
 def check(path: pathlib.Path, *, samples: int) -> tuple[list[str], list[str]]:
-  """Reads all labels and some pictures.
+  """Reads all labels and some images.
 
   Args:
     path: the folder.
-    samples: frames of each split whose pictures and cameras are looked at, evenly spread; 0 is all.
+    samples: frames of each split whose images and cameras are looked at, evenly spread; 0 is all.
 
   Returns:
     facts: what is there, and what to do next.
@@ -38,8 +38,8 @@ def check(path: pathlib.Path, *, samples: int) -> tuple[list[str], list[str]]:
     return [], [str(error)]
   facts, problems = [f"Human3.6M in {root}"], []
   try:
-    store = pictures.find_store(root)
-    facts.append(f"pictures: {store.path.name}{', undistorted' if store.undistorted else ''}")
+    store = raw_images.find_store(root)
+    facts.append(f"images: {store.path.name}{', undistorted' if store.undistorted else ''}")
   except FileNotFoundError as error:
     store = None
     problems.append(str(error))
@@ -79,7 +79,7 @@ def check(path: pathlib.Path, *, samples: int) -> tuple[list[str], list[str]]:
 
 
 def _look(frames, name, store, samples, bad) -> int:
-  """Checks the labels and pictures of some frames; returns how many."""
+  """Checks the labels and images of some frames; returns how many."""
   count = min(samples or len(frames), len(frames))
   for index in np.linspace(0, len(frames) - 1, count).round().astype(int):
     try:
@@ -87,7 +87,7 @@ def _look(frames, name, store, samples, bad) -> int:
       if not frames[index].damaged:
         calibration.check(views)
       for view in views if store else ():
-        pictures.decode(store.read(view.image, view.where), view.where, view.image)
+        raw_images.decode(store.read(view.image, view.where), view.where, view.image)
     except faults.BadRecord as fault:
       bad.add(fault)
   return count

@@ -4,7 +4,7 @@ On top of those (`data.synthetic.builder`):
   subaction   int
   labelled    [4, 17] bool, joints_vis of the annotations: without it a joint carries no loss and is
               in no metric. Data sets before version 3 lack it (`labelled_of_old`)
-  damaged     bool, the clip's 3D labels are known to be shifted against its pictures
+  damaged     bool, the clip's 3D labels are known to be shifted against its images
 `frame` is the number in the clip, `action` a name of `annotations.ACTIONS`, `occluded` False.
 """
 
@@ -16,15 +16,15 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data import storing
-from data.h36m import annotations, calibration, pictures, raw_digests
+from data.h36m import annotations, calibration, raw_digests, raw_images
 from data.h36m import options as options_lib
 
-_STACKED = ("picture", "intrinsics", "joints_2d", "box_center", "box_size")
+_STACKED = ("pixels", "intrinsics", "joints_2d", "box_center", "box_size")
 
 
 def features(options: options_lib.Options) -> tfds.features.FeaturesDict:
   """Types and shapes of the fields."""
-  size, views = options.image_size or pictures.SIDE, annotations.NUM_CAMERAS
+  size, views = options.image_size or raw_images.SIDE, annotations.NUM_CAMERAS
   joints = annotations.NUM_JOINTS
   image = tfds.features.Image(shape=(size, size, 3), encoding_format="jpeg")
 
@@ -57,7 +57,7 @@ def features(options: options_lib.Options) -> tfds.features.FeaturesDict:
 def make(
   frame: annotations.Frame,
   name: str,
-  store: pictures.Store,
+  store: raw_images.Store,
   options: options_lib.Options,
   expected: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def make(
   Args:
     frame: the records.
     name: of the annotation file, for messages.
-    store: where the pictures are.
+    store: where the images are.
     options: how they are stored.
     expected: CRC-32 of images' files that are known from an earlier preparation.
 
@@ -83,13 +83,13 @@ def make(
     calibration.check(views)
   made = [_make_view(view, store, options, expected) for view in views]
   stacked = {field: np.stack([view[field] for view in made]) for field in _STACKED}
-  inside = _inside(stacked["joints_2d"], options.image_size or pictures.SIDE)
+  inside = _inside(stacked["joints_2d"], options.image_size or raw_images.SIDE)
   labelled = np.stack([view.labelled for view in views])
   rotation = np.stack([view.rotation for view in views])
   return {
     "image": [
-      storing.encode_jpeg(picture[..., ::-1], options.jpeg_quality, tiles=True)
-      for picture in stacked["picture"]
+      storing.encode_jpeg(pixels[..., ::-1], options.jpeg_quality, tiles=True)
+      for pixels in stacked["pixels"]
     ],
     "intrinsics": stacked["intrinsics"].astype(np.float32),
     "rotation": rotation.astype(np.float32),
@@ -115,10 +115,10 @@ def make(
 def labelled_of_old(example: dict[str, Any]) -> np.ndarray:
   """[4, 17], `labelled` of an example stored before there was a field for it.
 
-  `visible` was "labelled and inside the stored picture": a joint that lies inside without being
+  `visible` was "labelled and inside the stored image": a joint that lies inside without being
   visible was not labelled. Of those outside nothing is known, and they count as labelled.
   """
-  width_height = example["image"][0].size_wh or (pictures.SIDE, pictures.SIDE)
+  width_height = example["image"][0].size_wh or (raw_images.SIDE, raw_images.SIDE)
   points = np.asarray(example["joints_2d"])
   return np.asarray(example["visible"]) | ~_inside(points, width_height[0])
 
@@ -128,22 +128,22 @@ def _inside(points: np.ndarray, size: int) -> np.ndarray:
 
 
 def _make_view(view, store, options, expected):
-  """The picture, what depends on its pixels, and the CRC-32 of its file."""
+  """The image, what depends on its pixels, and the CRC-32 of its file."""
   data = store.read(view.image, view.where)
   crc32 = raw_digests.compare(data, expected.get(view.image), view.where, view.image)
-  picture = pictures.decode(data, view.where, view.image)
+  pixels = raw_images.decode(data, view.where, view.image)
   if not store.undistorted:
-    picture = pictures.undistort(picture, view.intrinsics, view.distortion)
+    pixels = raw_images.undistort(pixels, view.intrinsics, view.distortion)
   points = np.concatenate([view.joints_2d, view.box_center[None]])
-  points = pictures.undistort_points(points, view.intrinsics, view.distortion)
+  points = raw_images.undistort_points(points, view.intrinsics, view.distortion)
   affine = np.eye(2, 3)
   if options.image_size:
     side = options.margin * view.box_size
-    picture, affine = pictures.cut(picture, points[-1], side, size=options.image_size)
+    pixels, affine = raw_images.cut(pixels, points[-1], side, size=options.image_size)
   points = points @ affine[:, :2].T + affine[:, 2]
   return {
     "crc32": crc32,
-    "picture": picture,
+    "pixels": pixels,
     "intrinsics": np.concatenate([affine, [[0, 0, 1.0]]]) @ view.intrinsics,
     "joints_2d": points[:-1],
     "box_center": points[-1],

@@ -12,7 +12,7 @@ VERSION = 3
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """How the pictures are stored.
+  """How the images are stored.
 
   Attributes:
     image_size: side of the stored square, px; 0 keeps whole undistorted frames, 1000 px.
@@ -40,7 +40,7 @@ class Options:
 
 
 def config_name(image_size: int) -> str:
-  """Name of the prepared data set with pictures of this side; 0 is whole frames."""
+  """Name of the prepared data set with images of this side; 0 is whole frames."""
   return f"{image_size}px" if image_size else "whole"
 
 

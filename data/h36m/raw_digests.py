@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from data import faults, files
-from data.h36m import annotations, pictures
+from data.h36m import annotations, raw_images
 
 FILE = "raw_images.crc32"
 _LINE = re.compile(r"([0-9a-f]{8}) (.+)")
@@ -86,7 +86,7 @@ def check(folder: pathlib.Path, *, samples: int) -> list[str]:
     if not recorded:
       return []
     root = pathlib.Path(json.loads(files.read_text(folder / "summary.json"))["raw"])
-    store = pictures.find_store(annotations.find_root(root))
+    store = raw_images.find_store(annotations.find_root(root))
   except FileNotFoundError:
     return []
   except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:

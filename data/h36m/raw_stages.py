@@ -1,4 +1,4 @@
-"""What a stored frame was before the builder: its raw pictures, and the undistorted ones."""
+"""What a stored frame was before the builder: its raw images, and the undistorted ones."""
 
 import pathlib
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from data import faults
-from data.h36m import annotations, pictures
+from data.h36m import annotations, raw_images
 
-# Whole pictures are shown smaller, px.
+# Whole images are shown smaller, px.
 _SHOWN = 500
 
 
@@ -16,7 +16,7 @@ class RawFrames:
   """The frames of one split of the raw data set, found by what the builder stored of them.
 
   Args:
-    root: folder with `annot` and the pictures, or the folder above it.
+    root: folder with `annot` and the images, or the folder above it.
     split: "train" or "validation".
 
   Raises:
@@ -28,7 +28,7 @@ class RawFrames:
     root = annotations.find_root(root)
     path = annotations.path_of(root, split)
     self._name = path.name
-    self._store = pictures.find_store(root)
+    self._store = raw_images.find_store(root)
     # A frame that the builder left out is never asked for.
     ignored = faults.Faults(stop=False)
     found = annotations.frames(annotations.read(path), path.name, ignored, ignored)
@@ -53,18 +53,18 @@ class RawFrames:
         f"{key[2]}: the prepared data were made from another raw data set"
       )
     views = annotations.views(self._frames[key], self._name)
-    read = [pictures.decode(self._store.read(v.image, v.where), v.where, v.image) for v in views]
-    straight = [pictures.undistort_points(v.joints_2d, v.intrinsics, v.distortion) for v in views]
+    read = [raw_images.decode(self._store.read(v.image, v.where), v.where, v.image) for v in views]
+    straight = [raw_images.undistort_points(v.joints_2d, v.intrinsics, v.distortion) for v in views]
     centers = [
-      pictures.undistort_points(v.box_center[None], v.intrinsics, v.distortion)[0] for v in views
+      raw_images.undistort_points(v.box_center[None], v.intrinsics, v.distortion)[0] for v in views
     ]
     undistorted = _stage(
       "Undistorted",
-      "Whole pictures free of lens distortion, at half size. Dashed: the person box.",
+      "Whole images free of lens distortion, at half size. Dashed: the person box.",
       views,
       read
       if self._store.undistorted
-      else [pictures.undistort(x, v.intrinsics, v.distortion) for x, v in zip(read, views)],
+      else [raw_images.undistort(x, v.intrinsics, v.distortion) for x, v in zip(read, views)],
       straight,
       centers,
     )
@@ -90,9 +90,9 @@ def _key(record: dict[str, Any], number: str) -> tuple[int, ...]:
 
 
 def _stage(name, note, views, images, joints, centers) -> dict[str, Any]:
-  """One stage: BGR pictures of 1000 px and points in them, scaled to what is shown."""
-  middle = np.full(2, (pictures.SIDE - 1) / 2)
-  shown, affines = zip(*(pictures.cut(x, middle, pictures.SIDE, size=_SHOWN) for x in images))
+  """One stage: BGR images of 1000 px and points in them, scaled to what is shown."""
+  middle = np.full(2, (raw_images.SIDE - 1) / 2)
+  shown, affines = zip(*(raw_images.cut(x, middle, raw_images.SIDE, size=_SHOWN) for x in images))
   affine = affines[0]
   scale = affine[0, 0]
   square = np.concatenate([affine, [[0.0, 0.0, 1.0]]])

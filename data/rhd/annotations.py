@@ -1,9 +1,9 @@
 """The raw Rendered Hand Pose data set, version 2: what its files hold, and how a record is checked.
 
-  training/    color/00000.png ..  mask/00000.png ..  anno_training.pickle     41,258 pictures
-  evaluation/  color/00000.png ..  mask/00000.png ..  anno_evaluation.pickle    2,728 pictures
+  training/    color/00000.png ..  mask/00000.png ..  anno_training.pickle     41,258 images
+  evaluation/  color/00000.png ..  mask/00000.png ..  anno_evaluation.pickle    2,728 images
 
-Pictures are 320 x 320. An annotation file is a pickled dict: number of the picture to
+Images are 320 x 320. An annotation file is a pickled dict: number of the image to
 
   xyz     [42, 3] metres, camera frame (x right, y down, z forward): left hand, then right hand;
           each is the wrist, then thumb, index, middle, ring and little finger from tip to base
@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 
 from data import faults, files
-from epipolar_jax.inputs import picture_size
+from epipolar_jax.inputs import image_header
 from epipolar_jax.pickles import numpy_pickle
 
 FOLDERS = {"train": "training", "validation": "evaluation"}
@@ -32,8 +32,8 @@ NUM_JOINTS = 42
 # First and last mask id of the left and of the right hand.
 HAND_IDS = ((2, 17), (18, 33))
 _PNG_END = b"IEND\xaeB`\x82"
-_LARGEST_PICTURE = 16 << 20
-# Median over the joints of one picture. A wrong camera or unit is off by tens of pixels.
+_LARGEST_FILE = 16 << 20
+# Median over the joints of one image. A wrong camera or unit is off by tens of pixels.
 _REPROJECTION_TOLERANCE_PX = 3.0
 # Wrist to base of the middle finger, mm.
 _PALM_MM = (30.0, 300.0)
@@ -50,7 +50,7 @@ class Record:
   """One checked annotation.
 
   Attributes:
-    frame: number of the picture.
+    frame: number of the image.
     joints_3d: [42, 3] mm, camera frame.
     joints_2d: [42, 2] px.
     visible: [42] bool.
@@ -89,7 +89,7 @@ def read(path: pathlib.Path) -> dict[int, Any]:
   """Reads an annotation file; its records are checked one by one with `check`.
 
   Returns:
-    Records as they stand in the file by number of the picture, in rising order.
+    Records as they stand in the file by number of the image, in rising order.
 
   Raises:
     ValueError: not a file of this kind, or a damaged one.
@@ -98,7 +98,7 @@ def read(path: pathlib.Path) -> dict[int, Any]:
   records = numpy_pickle.load(path)
   good = type(records) is dict and records
   if not good or not all(type(n) is int and 0 <= n < 10**6 for n in records):
-    raise ValueError(f"{path} must hold a dict of records by number of the picture")
+    raise ValueError(f"{path} must hold a dict of records by number of the image")
   return dict(sorted(records.items()))
 
 
@@ -107,7 +107,7 @@ def check(path: pathlib.Path, frame: int, record: Any) -> Record:
 
   Args:
     path: of the file, for messages.
-    frame: number of the picture.
+    frame: number of the image.
     record: as it stands in the file.
 
   Raises:
@@ -159,12 +159,12 @@ def reprojection_error(
   return float(np.median(distance[ahead])) if 2 * ahead.sum() >= len(ahead) else np.inf
 
 
-def read_picture(path: pathlib.Path, *, channels: int) -> np.ndarray:
+def read_image(path: pathlib.Path, *, channels: int) -> np.ndarray:
   """Reads a PNG of the data set, whole and of the right size.
 
   Args:
     path: of the file.
-    channels: 3 for a picture (returned as RGB), 1 for a mask.
+    channels: 3 for an image (returned as RGB), 1 for a mask.
 
   Returns:
     [320, 320, 3] or [320, 320] uint8.
@@ -172,9 +172,9 @@ def read_picture(path: pathlib.Path, *, channels: int) -> np.ndarray:
   Raises:
     faults.BadRecord: it is not there, damaged, truncated or of another size.
   """
-  what = "picture" if channels == 3 else "mask"
+  what = "image" if channels == 3 else "mask"
   try:
-    data = files.read(path, largest=_LARGEST_PICTURE)
+    data = files.read(path, largest=_LARGEST_FILE)
   except OSError as error:
     reason = error.strerror or error
     raise faults.BadRecord(f"no {what}", f"{path} cannot be read: {reason}") from error
@@ -183,7 +183,7 @@ def read_picture(path: pathlib.Path, *, channels: int) -> np.ndarray:
   # follows it does not matter.
   if _PNG_END in data:
     try:
-      size = picture_size.read(data)
+      size = image_header.read(data)
       if size != (SIDE, SIDE):
         found = (*size[::-1], 3)[: len(shape)]
         raise faults.BadRecord(
@@ -210,9 +210,9 @@ def hand_pixels(path: pathlib.Path) -> np.ndarray:
   """[2] int32, pixels of the left and of the right hand in a mask.
 
   Raises:
-    faults.BadRecord: see `read_picture`; or the mask holds other ids.
+    faults.BadRecord: see `read_image`; or the mask holds other ids.
   """
-  counts = np.bincount(read_picture(path, channels=1).ravel(), minlength=256)
+  counts = np.bincount(read_image(path, channels=1).ravel(), minlength=256)
   if counts[HAND_IDS[1][1] + 1 :].any():
     raise faults.BadRecord(
       "ids of a mask", f"{path} holds id {counts.nonzero()[0][-1]}; a mask has 0..{HAND_IDS[1][1]}"

@@ -1,18 +1,18 @@
-"""The Rendered Hand Pose data set as a TFDS builder: the larger hand of every picture, made once.
+"""The Rendered Hand Pose data set as a TFDS builder: the larger hand of every image, made once.
 
   python -m data.rhd.builder --raw RHD_published_v2 --data_dir data_cache
 
 Reads the published files (`annotations`), checks every record, and stores as ArrayRecord, without
 TensorFlow, in shards by several processes; a stopped run goes on where it stopped:
 
-  image        [320, 320, 3] JPEG, RGB; the whole picture, cut to the hand when it is read
+  image        [320, 320, 3] JPEG, RGB; the whole image, cut to the hand when it is read
   joints_3d    [21, 3] mm, camera frame, of the hand with more pixels in the mask, RHD order
   joints_2d    [21, 2] px
   visible      [21] bool
   intrinsics   [3, 3]
   hand_side    int, 0 left, 1 right (also when both hands have as many pixels)
   hand_pixels  [2] int, mask pixels of the left and of the right hand
-  frame        int, number of the picture in its folder
+  frame        int, number of the image in its folder
 
 Splits: train and validation, the original's `training` and `evaluation`. Palm or wrist, the cut and
 the canonical frame are choices of the reader (`inputs.hand_crops`, `tasks.lifting.poses`).
@@ -51,7 +51,7 @@ class Rhd(sharded.Builder):
   def _info(self) -> tfds.core.DatasetInfo:
     return tfds.core.DatasetInfo(
       builder=self,
-      description="One hand of each picture of the Rendered Hand Pose data set.",
+      description="One hand of each image of the Rendered Hand Pose data set.",
       features=features(),
       disable_shuffling=True,
       metadata=tfds.core.MetadataDict(),
@@ -99,7 +99,7 @@ def prepare(
     data_dir: folder for prepared data sets; created if need be.
     split: train or validation.
     stop: the first bad record raises; False leaves bad records out and counts them.
-    jpeg_quality: of the stored pictures, 1..100.
+    jpeg_quality: of the stored images, 1..100.
     processes: that work side by side; 0 works in this one.
 
   Returns:
@@ -231,11 +231,11 @@ def summary(builder: tfds.core.DatasetBuilder) -> str:
 
 
 def make_example(path: pathlib.Path, item: tuple[int, Any], *, quality: int) -> dict[str, Any]:
-  """Reads, checks and encodes one picture.
+  """Reads, checks and encodes one image.
 
   Args:
     path: of the annotation file.
-    item: number of the picture, and its record as it stands in the file.
+    item: number of the image, and its record as it stands in the file.
     quality: of the JPEG.
 
   Raises:
@@ -245,7 +245,7 @@ def make_example(path: pathlib.Path, item: tuple[int, Any], *, quality: int) -> 
   checked = annotations.check(path, frame, record)
   name = f"{frame:05d}.png"
   pixels = annotations.hand_pixels(path.parent / "mask" / name)
-  image = annotations.read_picture(path.parent / "color" / name, channels=3)
+  image = annotations.read_image(path.parent / "color" / name, channels=3)
   hand_side = 0 if pixels[0] > pixels[1] else 1
   hand = slice(21 * hand_side, 21 * hand_side + 21)
   return {

@@ -19,11 +19,11 @@ def recognizes(path: pathlib.Path) -> bool:
 
 
 def check(path: pathlib.Path, *, samples: int) -> tuple[list[str], list[str]]:
-  """Checks all labels and some pictures.
+  """Checks all labels and some images.
 
   Args:
     path: the folder.
-    samples: pictures of each split to look at, evenly spread; 0 is all.
+    samples: images of each split to look at, evenly spread; 0 is all.
 
   Returns:
     facts: what is there, and what to do next.
@@ -41,10 +41,10 @@ def check(path: pathlib.Path, *, samples: int) -> tuple[list[str], list[str]]:
     total += len(records)
     found = faults.Faults(stop=False)
     looked_at = _look(file, records, samples, found)
-    facts.append(f"{split}: {len(records):,} records, {looked_at:,} pictures looked at")
+    facts.append(f"{split}: {len(records):,} records, {looked_at:,} images looked at")
     unused = len(list((folder / "color").glob("*.png"))) - len(records)
     if unused > 0:
-      facts.append(f"{split}: {unused:,} pictures without a record, which is harmless")
+      facts.append(f"{split}: {unused:,} images without a record, which is harmless")
     problems += [
       f"{kind}: {count:,} of those looked at, the first: {found.first[kind]}"
       for kind, count in found.counts.items()
@@ -56,7 +56,7 @@ def check(path: pathlib.Path, *, samples: int) -> tuple[list[str], list[str]]:
 
 
 def _look(file, records, samples, found) -> int:
-  """Checks all records, and the pictures of some; returns of how many."""
+  """Checks all records, and the images of some; returns of how many."""
   count = min(samples or len(records), len(records))
   looked_at = set(np.linspace(0, len(records) - 1, count).round().astype(int).tolist())
   for index, (frame, record) in enumerate(records.items()):
@@ -65,7 +65,7 @@ def _look(file, records, samples, found) -> int:
       if index in looked_at:
         name = f"{frame:05d}.png"
         annotations.hand_pixels(file.parent / "mask" / name)
-        annotations.read_picture(file.parent / "color" / name, channels=3)
+        annotations.read_image(file.parent / "color" / name, channels=3)
     except faults.BadRecord as fault:
       found.add(fault)
   return count

@@ -196,7 +196,7 @@ def _check(frame, split, index):
   if not error <= _REPROJECTION_TOLERANCE_PX or not (depth > 0).all():
     raise ValueError(f"frame {index} of {split}: joints reproject {error} px off")
   clear = ~frame.occluded
-  if not (frame.picture.person[clear].max((1, 2)) > 0).all():
+  if not (frame.rendering.person[clear].max((1, 2)) > 0).all():
     raise ValueError(f"frame {index} of {split}: a view without an occluder shows no body")
 
 

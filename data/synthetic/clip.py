@@ -91,9 +91,9 @@ class Recorder(scene.Generator):
     for index, (vertices, normals, joints) in enumerate(tqdm(bodies, unit="frame")):
       shadow = room_lib.floor_shadow(room, np.asarray(vertices), boxes, light)
       place = scene.room_arrays(room, boxes, shadow)
-      picture = self._renderer.draw(vertices, normals, texture, cameras, place, lamp)
-      picture = jax.tree.map(np.asarray, picture)
-      images = self._expose(picture.color, self._rng(_SPLIT, "clip camera", index))
+      rendering = self._renderer.draw(vertices, normals, texture, cameras, place, lamp)
+      rendering = jax.tree.map(np.asarray, rendering)
+      images = self._expose(rendering.color, self._rng(_SPLIT, "clip camera", index))
       found.append((images, np.asarray(joints, np.float64)))
     return found
 

@@ -1,7 +1,7 @@
 """Synthetic data in the file formats of licensed data sets.
 
   python -m data.synthetic.export --layout h36m --output raw/h36m [--frames N ...]
-  python -m data.synthetic.export --layout rhd --output raw/rhd [--pictures N ...]
+  python -m data.synthetic.export --layout rhd --output raw/rhd [--images N ...]
 
 What comes out is read by the same builders as the real files, so everything from there on can be
 tried, trained and tested without a licence. `--layout NAME --help` lists a layout's options.

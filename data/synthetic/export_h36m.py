@@ -1,7 +1,7 @@
-"""Synthetic people as the H36M toolbox would have written them: distorted whole pictures, pickles.
+"""Synthetic people as the H36M toolbox would have written them: distorted whole images, pickles.
 
 Seven subjects, each with four cameras of their own in two sizes (1000 x 1002 and 1000 x 1000 px)
-and lenses as strong as those of Human3.6M. Pictures are drawn without distortion at `render_size`,
+and lenses as strong as those of Human3.6M. Images are drawn without distortion at `render_size`,
 a little wider than the sensor sees, and bent to the sensor's size; the labels are exact.
 Action numbers only tell the motions apart. `joints_3d` are positions in the world.
 """
@@ -54,7 +54,7 @@ _THREADS = 2
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the options of this layout."""
-  parser.add_argument("--frames", type=int, default=200, help="training frames, 4 pictures each")
+  parser.add_argument("--frames", type=int, default=200, help="training frames, 4 images each")
   parser.add_argument("--validation_frames", type=int, default=40)
   parser.add_argument("--render_size", type=int, default=640, help="px, enlarged to the sensor's")
   parser.add_argument("--seed", type=int, default=0)
@@ -108,7 +108,7 @@ def write(output: pathlib.Path, arguments: argparse.Namespace) -> str:
     with (output / "annot" / f"h36m_{split}.pkl").open("wb") as file:
       pickle.dump(_in_order(records), file, protocol=4)
   return (
-    f"wrote {total} pictures to {output}. They are synthetic: results on them say nothing about "
+    f"wrote {total} images to {output}. They are synthetic: results on them say nothing about "
     f"Human3.6M.\nNext: python -m data.h36m.builder --raw {output} --data_dir data_cache"
   )
 
@@ -140,7 +140,7 @@ class _WholeViews(scene.Generator):
 
   @functools.lru_cache(maxsize=32)  # noqa: B019 - the same
   def bending(self, base: str, subject: int, camera: int, matrix: bytes) -> tuple[Any, Any]:
-    """Maps of cv2.remap from the drawn picture to the sensor of a camera with these intrinsics."""
+    """Maps of cv2.remap from the drawn image to the sensor of a camera with these intrinsics."""
     intrinsics = np.frombuffer(matrix).reshape(3, 3)
     u, v = np.meshgrid(np.arange(_WIDTH), np.arange(_ROWS[camera]))
     pixels = np.stack([u, v], -1).reshape(-1, 2).astype(np.float32)
@@ -167,7 +167,7 @@ def _undistort(pixels: np.ndarray, intrinsics: np.ndarray, lens: np.ndarray) -> 
 def _make_frame(
   generator: _WholeViews, split: str, index: int, save: Callable[[str, bytes], None]
 ) -> list[dict[str, Any]]:
-  """Draws a frame, saves its pictures, returns its four records."""
+  """Draws a frame, saves its images, returns its four records."""
   frame = generator.frame(split, index)
   subjects = SUBJECTS[split]
   subject, nth = subjects[index % len(subjects)], index // len(subjects)
@@ -183,12 +183,12 @@ def _make_frame(
     intrinsics = to_sensor @ frame.rig.intrinsics[camera]
     lens = generator.lens(split, subject, camera)
     maps = generator.bending(split, subject, camera, intrinsics.tobytes())
-    picture = cv2.remap(drawn, *maps, cv2.INTER_LINEAR)
+    distorted = cv2.remap(drawn, *maps, cv2.INTER_LINEAR)
     folder = "s_{subject:02d}_act_{action:02d}_subact_{subaction:02d}".format(**key)
     folder += f"_ca_{camera + 1:02d}"
     name = f"{folder}/{folder}_{key['image_id']:06d}.jpg"
     quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-    save(name, cv2.imencode(".jpg", picture[..., ::-1], quality)[1].tobytes())
+    save(name, cv2.imencode(".jpg", distorted[..., ::-1], quality)[1].tobytes())
     calibration = (intrinsics, lens, frame.rig.rotation[camera], frame.rig.centers[camera])
     records.append({"image": name, **labels(frame.joints_3d, *calibration)})
     records[-1].update(key, camera_id=camera, video_id=0, source="h36m")
@@ -245,7 +245,7 @@ def _in_order(records):
 
 @contextlib.contextmanager
 def _sink(output: pathlib.Path, packed: bool) -> Iterator[Callable[[str, bytes], None]]:
-  """Yields a function that saves a picture in the folder or in the archive."""
+  """Yields a function that saves an image in the folder or in the archive."""
   if not packed:
 
     def save(name, data):

@@ -1,4 +1,4 @@
-"""Synthetic hands as Rendered Hand Pose has them: pictures, masks and pickled annotations.
+"""Synthetic hands as Rendered Hand Pose has them: images, masks and pickled annotations.
 
 A run that was stopped goes on where it was: finished records wait in a file of their own until all
 of a split are there and the annotation file is written.
@@ -19,9 +19,9 @@ from data import storing
 from data.rhd import annotations
 from data.synthetic import hand_scene
 
-# Raise when the same options give other pictures than before.
+# Raise when the same options give other images than before.
 VERSION = 1
-# xyz, uv_vis and K of one picture.
+# xyz, uv_vis and K of one image.
 _ROW = np.dtype([("xyz", "<f8", (42, 3)), ("uv_vis", "<f8", (42, 3)), ("K", "<f8", (3, 3))])
 _CHOICES = "synthetic.json"
 _THREADS = 2
@@ -29,8 +29,8 @@ _THREADS = 2
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the options of this layout."""
-  parser.add_argument("--pictures", type=int, default=2000, help="training pictures")
-  parser.add_argument("--validation_pictures", type=int, default=200)
+  parser.add_argument("--images", type=int, default=2000, help="training images")
+  parser.add_argument("--validation_images", type=int, default=200)
   parser.add_argument("--people", type=int, default=60, help="in the training split")
   parser.add_argument("--seed", type=int, default=0)
 
@@ -46,17 +46,17 @@ def write(output: pathlib.Path, arguments: argparse.Namespace) -> str:
     What was written and what to do next.
 
   Raises:
-    ValueError: fewer than one picture in a split.
+    ValueError: fewer than one image in a split.
     FileExistsError: the folder holds something else.
   """
-  counts = {"train": arguments.pictures, "validation": arguments.validation_pictures}
+  counts = {"train": arguments.images, "validation": arguments.validation_images}
   if min(counts.values()) < 1:
-    raise ValueError(f"pictures and validation_pictures are {counts}; each must be at least 1")
+    raise ValueError(f"images and validation_images are {counts}; each must be at least 1")
   missing = {}
   for split, count in counts.items():
     folder = output / annotations.FOLDERS[split]
     choices = {"version": VERSION, "seed": arguments.seed, "people": arguments.people}
-    _claim(folder, choices | {"pictures": count})
+    _claim(folder, choices | {"images": count})
     if not (folder / annotations.annotation_name(split)).exists():
       missing[split] = count
   if missing:
@@ -64,7 +64,7 @@ def write(output: pathlib.Path, arguments: argparse.Namespace) -> str:
     for split, count in missing.items():
       _write_split(generator, split, count, output / annotations.FOLDERS[split])
   return (
-    f"wrote {sum(counts.values())} pictures to {output}. They are synthetic: results on them say "
+    f"wrote {sum(counts.values())} images to {output}. They are synthetic: results on them say "
     f"nothing about Rendered Hand Pose.\nNext: python -m data.rhd.builder --raw {output} "
     "--data_dir data_cache"
   )
@@ -92,10 +92,10 @@ def _write_split(generator, split, count, folder):
   done = min(rows.stat().st_size // _ROW.itemsize, count)
   # A record that was cut off in the middle.
   os.truncate(rows, done * _ROW.itemsize)
-  make = functools.partial(_save_picture, generator, split, folder)
+  make = functools.partial(_save_image, generator, split, folder)
   if done < count:
     # Compiles before the threads start, which would both compile the same.
-    generator.picture(split, done)
+    generator.labelled_image(split, done)
   with (
     rows.open("ab") as file,
     tqdm.tqdm(total=count, initial=done, unit="img", desc=f"write rhd {split}") as bar,
@@ -116,14 +116,14 @@ def _write_split(generator, split, count, folder):
   rows.unlink()
 
 
-def _save_picture(generator, split, folder, index):
-  """Draws and saves one picture and its mask; returns its record as bytes."""
-  picture = generator.picture(split, index)
+def _save_image(generator, split, folder, index):
+  """Draws and saves one image and its mask; returns its record as bytes."""
+  labelled = generator.labelled_image(split, index)
   name = f"{index:05d}.png"
-  for kind, pixels in (("color", picture.image[..., ::-1]), ("mask", picture.mask)):
+  for kind, pixels in (("color", labelled.image[..., ::-1]), ("mask", labelled.mask)):
     if not cv2.imwrite(os.fspath(folder / kind / name), pixels):
       raise OSError(f"cannot write {folder / kind / name}")
   record = np.zeros((), _ROW)
-  record["xyz"], record["K"] = picture.joints_3d / 1000, picture.intrinsics
-  record["uv_vis"] = np.concatenate([picture.joints_2d, picture.visible[:, None]], 1)
+  record["xyz"], record["K"] = labelled.joints_3d / 1000, labelled.intrinsics
+  record["uv_vis"] = np.concatenate([labelled.joints_2d, labelled.visible[:, None]], 1)
   return record.tobytes()

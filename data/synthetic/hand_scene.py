@@ -1,6 +1,6 @@
-"""One picture of hands as Rendered Hand Pose has them: a person, seen from an arm's length.
+"""One image of hands as Rendered Hand Pose has them: a person, seen from an arm's length.
 
-A picture is a pure function of (options, split, index): a dressed body in a room, both hands posed,
+An image is a pure function of (options, split, index): a dressed body in a room, both hands posed,
 and one camera 40 to 65 cm from one of them, in any direction from which it is seen.
 """
 
@@ -20,7 +20,7 @@ FOCAL_PX = 282.9
 CENTER_PX = 160.0
 _DISTANCE_MM = (400.0, 650.0)
 # The camera keeps so far from the body that nothing in its field lies before the near plane: the
-# corners of the picture are 39 degrees off its axis, where this distance is 205 mm deep.
+# corners of the image are 39 degrees off its axis, where this distance is 205 mm deep.
 _CLEARANCE_MM = 265.0
 _ROOM_REACH_MM = np.array([2200.0, 2200.0])
 _CAMERA_HEIGHT_MM = (150.0, 2700.0)
@@ -28,20 +28,20 @@ _CAMERA_HEIGHT_MM = (150.0, 2700.0)
 _BLOCKED_MM = 24.0
 _TRIES = 200
 _POSES = 20
-# Close up, triangles are large. Measured on 150 pictures, and a little room.
+# Close up, triangles are large. Measured on 150 images, and a little room.
 _TIERS = ((4, 8192), (7, 3584), (12, 3072), (24, 2560), (40, 1280), (64, 384), (96, 64))
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
-  """One picture and its labels, as `data/rhd/annotations.py` describes them.
+class LabelledImage:
+  """One image and its labels, as `data/rhd/annotations.py` describes them.
 
   Attributes:
     image: [320, 320, 3] uint8 RGB.
     mask: [320, 320] uint8.
     joints_3d: [42, 3] mm, camera frame.
     joints_2d: [42, 2] px.
-    visible: [42] bool, inside the picture, and the part of the hand around it is seen there.
+    visible: [42] bool, inside the image, and the part of the hand around it is seen there.
     intrinsics: [3, 3].
   """
 
@@ -54,7 +54,7 @@ class Picture:
 
 
 class Generator(scene.Generator):
-  """Makes pictures of hands; `picture` in place of `frame`.
+  """Makes images of hands; `labelled_image` in place of `frame`.
 
   Args:
     seed: everything is drawn from it.
@@ -96,12 +96,12 @@ class Generator(scene.Generator):
       around=True,
     )
 
-  def picture(self, split: str, index: int) -> Picture:
-    """Makes one picture.
+  def labelled_image(self, split: str, index: int) -> LabelledImage:
+    """Makes one image.
 
     Args:
       split: train or validation.
-      index: number of the picture in its split.
+      index: number of the image in its split.
 
     Raises:
       RuntimeError: no camera sees a hand in any of 20 poses.
@@ -124,7 +124,7 @@ class Generator(scene.Generator):
       if camera is not None:
         break
     else:
-      raise RuntimeError(f"picture {index} of {split}: no camera sees a hand in {_POSES} poses")
+      raise RuntimeError(f"image {index} of {split}: no camera sees a hand in {_POSES} poses")
     light = room_lib.sample_light(rng, self.options.light_range)
     boxes = furniture.sample_clutter(rng, room, body_joints, camera.centers, self.options.clutter)
     shadow = room_lib.floor_shadow(room, np.asarray(vertices), boxes, light)
@@ -138,7 +138,7 @@ class Generator(scene.Generator):
     )
     drawn = jax.tree.map(np.asarray, drawn)
     joints_2d, _ = rig_lib.project(camera, hand_joints)
-    return Picture(
+    return LabelledImage(
       image=self._expose(drawn.color, rng)[0],
       mask=drawn.label[0],
       joints_3d=hand_joints @ camera.rotation[0].T + camera.translation[0],

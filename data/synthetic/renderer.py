@@ -1,4 +1,4 @@
-"""The picture of one frame: a shaded body in a ray-cast room, from several cameras at once.
+"""The rendering of one frame: a shaded body in a ray-cast room, from several cameras at once.
 
 Device code, one jitted function for the pose and one for the pixels. Samples are taken on a grid
 `supersampling` times finer than the image and averaged.
@@ -20,7 +20,7 @@ NEAR_MM = 200.0
 _MAX_FACES = 8
 
 
-class Picture(NamedTuple):
+class Rendering(NamedTuple):
   """What `Renderer.draw` returns.
 
   Attributes:
@@ -47,13 +47,13 @@ class Renderer:
 
   Args:
     body: the asset.
-    image_size: side of the pictures, px.
+    image_size: side of the images, px.
     supersampling: samples per pixel and axis.
     joints_of: what `pose` returns as joints, see `body.pose_body`.
-    labels: [F] uint8, label of each triangle for `Picture.label`; None for none.
+    labels: [F] uint8, label of each triangle for `Rendering.label`; None for none.
     limits: of the rasteriser; None for those of a body that is seen whole.
     around: the body may reach behind the cameras. Its triangles that do are left out: keep the
-      cameras so far from it that none of those is in the picture.
+      cameras so far from it that none of those is in the image.
   """
 
   def __init__(
@@ -112,7 +112,7 @@ class Renderer:
     cameras: tuple[np.ndarray, np.ndarray, np.ndarray],
     room: dict[str, np.ndarray],
     light: room_lib.Light,
-  ) -> Picture:
+  ) -> Rendering:
     """Draws the frame from every camera.
 
     Args:
@@ -129,12 +129,12 @@ class Renderer:
     scene = (vertices, normals, texture, cameras, room, light)
     for factor in (1, 2, 4, 16):
       limits = self._limits if factor == 1 else self._limits.grown(factor)
-      picture = self._draw(self._body, self._labels, *scene, limits=limits)
-      if np.asarray(picture.clipped).any() and not self._around:
+      rendering = self._draw(self._body, self._labels, *scene, limits=limits)
+      if np.asarray(rendering.clipped).any() and not self._around:
         raise RuntimeError("a body reaches behind the near plane of a camera")
-      if not np.asarray(picture.overflow).any():
-        return picture
-    raise RuntimeError(f"{np.asarray(picture.overflow)} items per view found no room in {limits}")
+      if not np.asarray(rendering.overflow).any():
+        return rendering
+    raise RuntimeError(f"{np.asarray(rendering.overflow)} items per view found no room in {limits}")
 
 
 def _pose(body, faces, shape, bone_rotations, translation, yaw, thickness, *, joints_of):
@@ -235,7 +235,7 @@ def _draw_view(
   if labels is not None:
     label = jnp.where(person, to_image(labels[raster.triangle], 0), 0).astype(jnp.uint8)
     label = label[::supersampling, ::supersampling]
-  return Picture(
+  return Rendering(
     jnp.stack([average(channel) for channel in color], -1),
     nearest[::supersampling, ::supersampling],
     average(person.astype(jnp.float32)),

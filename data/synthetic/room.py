@@ -1,6 +1,6 @@
 """Rooms: floor, walls, ceiling and furniture, ray cast per pixel in true perspective.
 
-The host paints one picture per surface (boards, tiles, carpet, wallpaper, windows, doors, posters)
+The host paints one texture per surface (boards, tiles, carpet, wallpaper, windows, doors, posters)
 and places boxes; the device finds, for each pixel's ray, the surface or box it meets first. Boxes
 are analytic, so the same slab test that draws an occluder tells which joints it hides.
 """
@@ -343,7 +343,7 @@ def _wallpaper(rng):
 
 
 def _paint_wall(rng, span, color, wallpaper):
-  """One wall of `span` (length, height) mm with a skirting board, windows, doors and pictures."""
+  """One wall of `span` (length, height) mm with a skirting board, windows, doors and posters."""
   size = TEXTURE_SIZE
   scale = size / np.asarray(span)
   image = np.tile(np.float32(color), (size, size, 1)) + _blotches(rng, 4.0)[..., None]

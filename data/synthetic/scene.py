@@ -42,7 +42,7 @@ class Frame:
     subject: number of the person; unique over the splits.
     action: of the motion clip.
     occluded: [v] bool, an occluder stands before the view.
-    picture: the clean picture, as numpy arrays.
+    rendering: the clean images and what else was rendered, as numpy arrays.
   """
 
   images: np.ndarray
@@ -55,7 +55,7 @@ class Frame:
   subject: int
   action: str
   occluded: np.ndarray
-  picture: renderer.Picture
+  rendering: renderer.Rendering
 
 
 class Generator:
@@ -130,7 +130,7 @@ class Generator:
     occluders, occluded = self._occluders(split, index, joints, centers)
     boxes = room_lib.Boxes.concatenate([clutter, occluders])
     rig, box_size = self.aim(rig, joints[0])
-    picture = self._renderer.draw(
+    rendering = self._renderer.draw(
       vertices,
       normals,
       texture,
@@ -138,13 +138,13 @@ class Generator:
       room_arrays(room, boxes, room_lib.floor_shadow(room, np.asarray(vertices), boxes, light)),
       room_lib.Light(*(_float32(a) for a in light)),
     )
-    picture = jax.tree.map(np.asarray, picture)
+    rendering = jax.tree.map(np.asarray, rendering)
     joints_2d, _ = rig_lib.project(rig, joints)
     last = options.image_size - 0.5
     inside = ((joints_2d >= -0.5) & (joints_2d <= last)).all(-1)
     middle = (options.image_size - 1) / 2
     return Frame(
-      images=self._expose(picture.color, self._rng(base, "camera", index)),
+      images=self._expose(rendering.color, self._rng(base, "camera", index)),
       rig=rig,
       joints_3d=joints,
       joints_2d=joints_2d,
@@ -154,7 +154,7 @@ class Generator:
       subject=_first_person(options, base) + person,
       action=str(pose.action),
       occluded=occluded,
-      picture=picture,
+      rendering=rendering,
     )
 
   def cast(self, base: str, index: int, rng: np.random.Generator) -> tuple[int, int]:
@@ -163,7 +163,7 @@ class Generator:
     return person, int(rng.integers(_pool(self.options.train_rigs, base)))
 
   def aim(self, rig: rig_lib.Rig, root: np.ndarray) -> tuple[rig_lib.Rig, float]:
-    """The cameras of the stored pictures, and the side of the person box; see `rig.crop`."""
+    """The cameras of the stored images, and the side of the person box; see `rig.crop`."""
     size, margin = self.options.image_size, self.options.margin
     return rig_lib.crop(rig, root, image_size=size, margin=margin)
 

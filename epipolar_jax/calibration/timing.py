@@ -45,10 +45,20 @@ class Timing:
     Raises:
       ValueError: no such view; the message lists the names.
     """
-    if view not in self.views:
-      raise ValueError(f"no time offset of view {view}; there are {', '.join(self.views)}")
+    self.check(view)
     i = self.views.index(view)
     return frames + self.offset[i] + self.drift[i] * (frames - self.middle)
+
+  def check(self, view: str) -> None:
+    """Raises ValueError if a view has no offset; the message lists those that have."""
+    if view not in self.views:
+      raise ValueError(f"no time offset of view {view}; there are {', '.join(self.views)}")
+
+  def whole(self) -> tuple[dict[str, int], "Timing"]:
+    """Offsets in whole frames by view, and what is left when these have been shifted away."""
+    shifts = tuple(round(offset) for offset in self.offset)
+    left = tuple(offset - shift for offset, shift in zip(self.offset, shifts))
+    return dict(zip(self.views, shifts)), dataclasses.replace(self, offset=left)
 
   def write(self, path: str | os.PathLike) -> None:
     """Writes a json file that `read` reads."""

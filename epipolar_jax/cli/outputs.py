@@ -1,5 +1,6 @@
 """What the verbs that end in 3D joints have in common: proof of the pairing, files, a summary."""
 
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 
@@ -79,7 +80,7 @@ def tell(estimated: Estimate, ideal: Observations, rig: Rig, method: str) -> np.
     method: of triangulation.
 
   Returns:
-    [f, v, j], px, of the first person: left-out errors; reprojection errors of two cameras.
+    [f, p, v, j], px: left-out errors; reprojection errors of two cameras.
   """
   frames, people, joints = estimated.valid.shape
   several = f"{people} people, " if people > 1 else ""
@@ -88,15 +89,17 @@ def tell(estimated: Estimate, ideal: Observations, rig: Rig, method: str) -> np.
     f"{method}; px, median / 90th percentile:"
   )
   left_out = None
-  if people == 1 and len(rig.names) > 2:
-    left_out = judging.leave_one_out(ideal, rig.cameras, method=method)
+  if len(rig.names) > 2:
+    each = [dataclasses.replace(ideal, people=(), **_one(ideal, i)) for i in range(people)]
+    errors = [judging.leave_one_out(one, rig.cameras, method=method) for one in each]
+    left_out = np.stack(errors, axis=1)
   heading = "" if left_out is None else "          left out"
   print(f"{'camera':>16}      reprojection{heading}  agrees in")
   for view, name in enumerate(rig.names):
     off = estimated.reprojection_px[:, :, view]
     columns = percentiles(off)
     if left_out is not None:
-      columns += f"  {percentiles(left_out[:, view])}"
+      columns += f"  {percentiles(left_out[:, :, view])}"
     seen = np.isfinite(off)
     if not seen.any():
       print(f"{name:>16}  saw nothing that was triangulated")
@@ -107,7 +110,12 @@ def tell(estimated: Estimate, ideal: Observations, rig: Rig, method: str) -> np.
       print(f"    {name} hardly agrees with the others: is its calibration or its timing wrong?")
   if left_out is not None:
     print("left out: what a view saw by itself, against the point that the others give")
-  return estimated.reprojection_px[:, 0] if left_out is None else left_out
+  return estimated.reprojection_px if left_out is None else left_out
+
+
+def _one(observations: Observations, person: int) -> dict[str, np.ndarray]:
+  part = np.s_[:, person : person + 1]
+  return {"points": observations.points[part], "score": observations.score[part]}
 
 
 def percentiles(errors: np.ndarray) -> str:

@@ -69,9 +69,7 @@ def run(options: argparse.Namespace) -> None:
   compilation_cache.enable()
   if options.fps is not None and not 0 < options.fps < float("inf"):
     raise ValueError(f"--fps should be above 0, got {options.fps}")
-  if options.people != "all" and not options.people.isdecimal():
-    raise ValueError(f"--people should be a number or all, got {options.people!r}")
-  most = None if options.people == "all" else int(options.people)
+  most = people.number(options.people)
   estimates.check_method(options.method)
   chosen = outputs.names(options.format)
   formats.check_up(options.up)

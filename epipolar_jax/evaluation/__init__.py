@@ -1,1 +1,1 @@
-"""From a split to numbers, a table, JSON and pictures: what every task shares."""
+"""From a split to numbers, a table, JSON and figures: what every task shares."""

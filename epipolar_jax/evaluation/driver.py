@@ -13,6 +13,7 @@ import ml_collections
 import numpy as np
 import tqdm
 
+import epipolar_jax
 from epipolar_jax import checkpointing, config_ranges, metric_writer, tasks
 from epipolar_jax.evaluation import batch_statistics
 from epipolar_jax.inputs import batches as inputs
@@ -34,7 +35,7 @@ def report(
   trained: dict[str, Any] | None = None,
   log: metric_writer.Writer | None = None,
 ) -> dict[str, dict[str, Any]]:
-  """Evaluates `config.eval.splits`, prints the table, writes the JSON and the pictures.
+  """Evaluates `config.eval.splits`, prints the table, writes the JSON and the figures.
 
   Of several processes each predicts its share; all know the results, the first one writes them.
 
@@ -42,8 +43,8 @@ def report(
     config: the whole config.
     variables: of the model, replicated.
     step: at which they were saved.
-    output: the JSON file; pictures go next to it as `<stem>_<split>.png`.
-    draw: whether to draw pictures.
+    output: the JSON file; figures go next to it as `<stem>_<split>.png`.
+    draw: whether to draw figures.
     trained: the config that the weights were trained with, as recorded, if it is known.
     log: of the run, where the numbers and images belong too, as `SPLIT/mpjpe_mm` and so on.
     video: an MP4 file of the drawn frames, `<stem>_<split>.mp4` if there are several splits.
@@ -93,16 +94,16 @@ def report(
   for split, result in results.items():
     for doubt in result.get("doubts", ()):
       processes.tell(f"WARNING: {split}: {doubt}")
-  # Numbers first: a disk that is full of pictures must not cost them.
+  # Numbers first: a disk that is full of figures must not cost them.
   write_json(output, results, config, step=step, trained=trained)
   for split, frames in drawings:
     if log is not None:
       log.scalars(step, logged(evaluation, results[split], split))
-    if draw and evaluation.picture is not None and len(frames[0]):
-      path, picture = output.with_name(f"{output.stem}_{split}.png"), evaluation.picture(*frames)
-      predictions.write_png(path, picture)
+    if draw and evaluation.figure is not None and len(frames[0]):
+      path, figure = output.with_name(f"{output.stem}_{split}.png"), evaluation.figure(*frames)
+      predictions.write_png(path, figure)
       if log is not None:
-        log.image(step, f"{split}/predictions", picture)
+        log.image(step, f"{split}/predictions", figure)
     if video is not None:
       several = len(config.eval.splits) > 1
       path = video.with_name(f"{video.stem}_{split}.mp4") if several else video
@@ -160,8 +161,8 @@ def _check_writable(path: pathlib.Path, name: str) -> None:
 
 
 def _write_film(path, evaluation, images, predicted, labels) -> None:
-  pictures = evaluation.film(images, predicted, labels, fps=_FPS, hold_s=_HOLD_S)
-  count = film.write_mp4(path, pictures, fps=_FPS)
+  stills = evaluation.film(images, predicted, labels, fps=_FPS, hold_s=_HOLD_S)
+  count = film.write_mp4(path, stills, fps=_FPS)
   print(f"Wrote {path}: {count / _FPS:.0f} s.")
 
 
@@ -251,9 +252,11 @@ def table(results: dict[str, dict[str, Any]], evaluation: tasks.Evaluation) -> s
   return "\n".join(lines)
 
 
-def _cell(value: float | int | None) -> str:
+def _cell(value: float | int | list[float] | None) -> str:
   if value is None:
     return "-"
+  if isinstance(value, list):
+    return "–".join(map(_cell, value))
   return str(value) if isinstance(value, int) else f"{value:.1f}"
 
 
@@ -273,6 +276,7 @@ def write_json(
   first = next(iter(results.values()))
   record = first | {
     "splits": results,
+    "version": f"{epipolar_jax.__version__}, jax {jax.__version__}",
     "step": step,
     "seed": None if trained is None else trained.get("seed"),
     "protocol": tasks.build(config, axis_name=None).evaluation.protocol,

@@ -14,7 +14,7 @@ from epipolar_jax.rigs import lenses
 from epipolar_jax.rigs.rig import Rig
 from epipolar_jax.skeletons import Skeleton
 from epipolar_jax.triangulation.estimate import Estimate
-from epipolar_jax.visualize import film, predictions
+from epipolar_jax.visualize import film, limbs, predictions
 
 # Side of a crop on the sheet and in the report, px.
 TILE = 300
@@ -23,38 +23,63 @@ _FILM_WH, _FPS = (1920, 1080), 25.0
 
 
 def places(rig: Rig, view: int, estimated: Estimate, frame: int) -> tuple[np.ndarray, np.ndarray]:
-  """The joints of the first person in a view: [j, 2] px of its own images, and which are there."""
-  uv = judging.project(rig.cameras[view], estimated.points[frame, 0])
+  """Everybody's joints in a view: [p, j, 2] px of its own images, and which are there [p, j]."""
+  uv = judging.project(rig.cameras[view], estimated.points[frame])
   uv = rig.lenses[view].distort(uv, np.asarray(rig.cameras.intrinsics[view]))
-  return uv, estimated.valid[frame, 0] & np.isfinite(uv).all(axis=-1)
+  return uv, estimated.valid[frame] & np.isfinite(uv).all(axis=-1)
 
 
 def crop(
-  image: np.ndarray, rig: Rig, view: int, skeleton: Skeleton, estimated: Estimate, frame: int
+  image: np.ndarray,
+  rig: Rig,
+  view: int,
+  skeleton: Skeleton,
+  estimated: Estimate,
+  frame: int,
+  *,
+  person: int | None = None,
 ) -> np.ndarray:
-  """The part of an image around the person with the skeleton, [2 TILE, 2 TILE, 3] uint8."""
+  """The part of an image around a person (None: everybody) with skeletons, [2 TILE, 2 TILE, 3]."""
   uv, valid = places(rig, view, estimated, frame)
   high, wide = image.shape[:2]
   centre, side = np.array([wide - 1, high - 1]) / 2, float(max(high, wide))
-  if valid.any():
-    centre, side = windows.around(uv, valid, margin=1.5)
+  around = valid & (uv > -1).all(axis=-1) & (uv < (wide, high)).all(axis=-1)
+  if person is not None:
+    around = around & (np.arange(len(valid)) == person)[:, None]
+  if around.any():
+    centre, side = windows.around(uv[around], np.ones(around.sum(), bool), margin=1.5)
   matrix = windows.affine(centre, np.array(max(side, 1.0)), size=2 * TILE)
   tile = windows.cut(image, lenses.Pinhole(), np.eye(3), matrix, size=2 * TILE)
-  predictions.draw_limbs(tile, uv @ matrix[:, :2].T + matrix[:, 2], valid, skeleton, thickness=3)
+  _draw(tile, uv @ matrix[:, :2].T + matrix[:, 2], valid, skeleton, thickness=3)
   return tile
+
+
+def _draw(tile, uv: np.ndarray, valid: np.ndarray, skeleton: Skeleton, *, thickness: int) -> None:
+  """Everybody's skeleton, joints [p, j, 2]; several have a colour each."""
+  for person in range(len(uv)):
+    limbs.draw(
+      tile,
+      uv[person],
+      skeleton,
+      thickness=thickness,
+      valid=valid[person],
+      cased=True,
+      person=person if len(uv) > 1 else None,
+    )
 
 
 def write_sheet(
   path: pathlib.Path, footage: Footage, rig: Rig, skeleton: Skeleton, estimated: Estimate
 ) -> int | None:
-  """Writes a PNG of the middle frame with a person: a crop of every view.
+  """Writes a PNG of the middle frame of those with most people: a crop of every view.
 
   Returns:
     The frame's number; None, and no file, where nobody was found.
   """
-  found = np.flatnonzero(estimated.valid[:, 0].any(axis=-1))
-  if not len(found):
+  people = estimated.valid.any(axis=-1).sum(axis=-1)
+  if not people.any():
     return None
+  found = np.flatnonzero(people == people.max())
   frame = int(found[len(found) // 2])
   images = next(itertools.islice(footage.frames(frame), 1))
   tiles = [
@@ -86,7 +111,7 @@ def write_film(
     footage: v recordings; a view that has ended is black.
     rig: their cameras.
     skeleton: of the joints.
-    estimated: of one person, [f, 1, ...].
+    estimated: of p people, [f, p, ...].
     fps: frames a second; None: 25.
 
   Returns:
@@ -111,7 +136,7 @@ def write_film(
         tile = cv2.resize(image, tuple(size.tolist()), interpolation=cv2.INTER_AREA)
         uv, valid = places(rig, view, estimated, frame)
         factor = size / image.shape[1::-1]
-        predictions.draw_limbs(tile, (uv + 0.5) * factor - 0.5, valid, skeleton, thickness=2)
+        _draw(tile, (uv + 0.5) * factor - 0.5, valid, skeleton, thickness=2)
         left, top = cell * [view % columns, view // columns]
         canvas[top : top + size[1], left : left + size[0]] = tile
       yield canvas

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from epipolar_jax import locking
+from epipolar_jax.footage import crowd
 from epipolar_jax.footage import tracker as trackers
 from epipolar_jax.footage.detector import Detector
+from epipolar_jax.footage.finder import Finder
 from epipolar_jax.footage.videos import Footage
 from epipolar_jax.keypoints import npz
 from epipolar_jax.rigs.rig import Rig
@@ -28,6 +30,7 @@ def predict(
   detector: Detector,
   folder: pathlib.Path,
   *,
+  finder: Finder | None = None,
   progress: Callable[[int], None] = lambda frames: None,
 ) -> trackers.Part:
   """Detects a person's joints in every frame of every camera.
@@ -40,10 +43,12 @@ def predict(
     rig: v cameras in the same order.
     detector: of the joints.
     folder: to write to.
+    finder: of everybody; None: one person alone is looked for.
     progress: called with the number of frames done.
 
   Returns:
-    Everything that was found, [f, ...].
+    Everything that was found, [f, ...]; with a finder [f, p, ...], as of `crowd.Crowd`, in slots
+    of any order.
 
   Raises:
     ValueError: the folder holds parts of another recording, rig or detector; the message names what
@@ -53,33 +58,48 @@ def predict(
   parts.mkdir(parents=True, exist_ok=True)
   try:
     with locking.alone(parts / "lock"):
-      _check(folder / "predict.json", _description(footage, rig, detector))
-      return _predict(footage, rig, detector, parts, progress)
+      description = _description(footage, rig, detector)
+      if finder is not None:
+        description["people"] = "all"
+      _check(folder / "predict.json", description)
+      track = _one(detector, rig) if finder is None else crowd.Crowd(detector, rig, finder)
+      shape = (*(() if finder is None else (None,)), len(rig.names), detector.skeleton.num_joints)
+      return _joined(_predicted(footage, track, parts, shape, progress))
   except locking.BusyError as error:
     raise ValueError(
       f"{folder} is being written to by {error}: wait for it, or give another --out"
     ) from None
 
 
-def _predict(footage, rig, detector, parts: pathlib.Path, progress) -> trackers.Part:
-  done, start, pose = [], 0, None
+def _one(detector: Detector, rig: Rig):
+  """A tracker of one person in the form of `crowd.Crowd`."""
+  track = trackers.Tracker(detector, rig)
+
+  def step(frames, poses, start):
+    part, pose = track(frames, poses[0] if poses else None)
+    return part, () if pose is None else (pose,)
+
+  return step
+
+
+def _predicted(footage, track, parts: pathlib.Path, shape, progress) -> list[trackers.Part]:
+  done, start, poses = [], 0, ()
   while (path := parts / f"{start:08d}.npz").exists():
-    part, pose, ended = _read(path, detector)
+    part, poses, ended = _read(path, shape)
     done.append(part)
     start += len(part.found)
     progress(start)
     if ended:
-      return _joined(done)
-  track = trackers.Tracker(detector, rig)
+      return done
   for frames, ended in _ahead(footage.frames(start)):
-    part, pose = track(frames, pose)
-    _write(parts / f"{start:08d}.npz", part, pose, ended)
+    part, poses = track(frames, poses, start)
+    _write(parts / f"{start:08d}.npz", part, poses, ended)
     done.append(part)
     start += len(frames)
     progress(start)
   if not done:
     raise ValueError("the recordings hold no frames")
-  return _joined(done)
+  return done
 
 
 def _ahead(frames: Iterator) -> Iterator[tuple[list, bool]]:
@@ -126,18 +146,20 @@ def _check(path: pathlib.Path, wanted: dict) -> None:
     )
 
 
-def _write(path: pathlib.Path, part, pose, ended: bool) -> None:
+def _write(path: pathlib.Path, part, poses, ended: bool) -> None:
   temporary = path.with_suffix(".tmp.npz")
-  empty = np.zeros((0, 3)), np.zeros(0, bool)
-  points, good = (pose.points, pose.good) if pose is not None else empty
   arrays = {name: getattr(part, name) for name in _ARRAYS}
+  joints = part.own.shape[-2]
+  points = np.stack([pose.points for pose in poses]) if poses else np.zeros((0, joints, 3))
+  good = np.stack([pose.good for pose in poses]) if poses else np.zeros((0, joints), bool)
   np.savez(temporary, **arrays, pose_points=points, pose_good=good, ended=ended)
   temporary.replace(path)
 
 
-def _read(path: pathlib.Path, detector: Detector):
+def _read(path: pathlib.Path, shape: tuple[int | None, ...]):
+  """Part, poses and whether it is the last; shape is that of a frame's joints, None: any number."""
   wanted = {*_ARRAYS, "pose_points", "pose_good", "ended"}
-  joints, advice = detector.skeleton.num_joints, "remove it and the parts after it"
+  advice = "remove it and the parts after it"
   try:
     found = npz.read(path, wanted)
   except ValueError as error:
@@ -145,13 +167,40 @@ def _read(path: pathlib.Path, detector: Detector):
   if missing := sorted(wanted - found.keys()):
     raise ValueError(f"{path} lacks {', '.join(missing)}: {advice}")
   part = trackers.Part(**{name: found[name] for name in _ARRAYS})
-  pose = trackers.Pose(found["pose_points"], found["pose_good"])
-  if part.own.ndim != 4 or part.own.shape[2] != joints or len(part.own) != len(part.found):
+  own, joints = part.own.shape, shape[-1]
+  agree = len(own) == len(shape) + 2 and all(b in (a, None) for a, b in zip(own[1:], shape))
+  if not agree or len(own) < 1 or own[0] != len(part.found):
     raise ValueError(
-      f"{path} holds joints of shape {part.own.shape}, not [frames, views, {joints}, 2]: {advice}"
+      f"{path} holds joints of shape {own}, not [frames, {_named(shape)}, 2]: {advice}"
     )
-  return part, pose if len(pose.good) else None, bool(found["ended"].all())
+  points, good = found["pose_points"], found["pose_good"]
+  if points.shape != (len(points), joints, 3) or good.shape != (len(points), joints):
+    raise ValueError(
+      f"{path} holds poses of shape {points.shape}, not [people, {joints}, 3]: {advice}"
+    )
+  poses = tuple(trackers.Pose(*pose) for pose in zip(points, good))
+  return part, poses, bool(found["ended"].all())
 
 
-def _joined(parts: list) -> trackers.Part:
-  return trackers.Part(**{n: np.concatenate([getattr(p, n) for p in parts]) for n in _ARRAYS})
+def _named(shape) -> str:
+  return ", ".join("people" if size is None else str(size) for size in shape)
+
+
+def _joined(parts: list[trackers.Part]) -> trackers.Part:
+  """All frames; of several people, with as many slots as the fullest part, one at least."""
+  slots = max(1, *(part.own.shape[1] for part in parts))
+
+  def whole(name: str) -> np.ndarray:
+    arrays = [getattr(part, name) for part in parts]
+    if parts[0].found.ndim == 2:
+      empty = np.nan if name in ("own", "fused", "windows") else 0
+      arrays = [_filled(array, slots, empty) for array in arrays]
+    return np.concatenate(arrays)
+
+  return trackers.Part(**{name: whole(name) for name in _ARRAYS})
+
+
+def _filled(array: np.ndarray, slots: int, value: float) -> np.ndarray:
+  """[f, p, ...] with so many p."""
+  pad = [(0, 0), (0, slots - array.shape[1])] + [(0, 0)] * (array.ndim - 2)
+  return np.pad(array, pad, constant_values=value)

@@ -17,7 +17,7 @@ from epipolar_jax.footage.videos import Footage
 from epipolar_jax.rigs.rig import Rig
 from epipolar_jax.skeletons import Skeleton
 from epipolar_jax.triangulation.estimate import Estimate
-from epipolar_jax.visualize import document
+from epipolar_jax.visualize import document, palette
 
 # Left-out error in shares of the person's size in the image: good below the first, useless above
 # the second.
@@ -38,6 +38,7 @@ def write(
   left_out: np.ndarray,
   size_px: float,
   *,
+  doubts: Sequence[str] = (),
   up: str = "z",
   fps: float | None = None,
 ) -> list[str]:
@@ -48,33 +49,34 @@ def write(
     footage: the recordings, for the images of the worst frames.
     rig: of the views.
     skeleton: of the joints.
-    estimated: of one person, [f, 1, ...].
-    left_out: [f, v, j], px, what a view saw against the others' point (with two views, the
+    estimated: of p people, [f, p, ...].
+    left_out: [f, p, v, j], px, what a view saw against the others' point (with two views, the
       reprojection error); NaN where there is none.
-    size_px: of the person in the images.
+    size_px: of a person in the images.
+    doubts: sentences on what is wrong with the cameras, for the verdict.
     up: which axis of the world is up.
     fps: frames a second, None: not known.
 
   Returns:
     The verdict, sentence by sentence.
   """
-  sentences = verdict(rig.names, estimated, left_out, size_px)
+  sentences = verdict(rig.names, estimated, left_out, size_px, doubts)
   worst = _worst(left_out)
+  by_camera, by_joint = np.moveaxis(left_out, 2, 0), np.moveaxis(left_out, 3, 0)
   body = [
     document.verdict(sentences),
     "<p>The error is the distance, in pixels, between what a view saw by itself and the point that "
     "the other views give (with two cameras: the reprojection error).</p>",
     "<h2>By camera</h2>"
-    + document.table(("camera", "median", "90 %", "seen"), _rows(rig.names, left_out)),
-    "<h2>Over time</h2>" + _chart(rig.names, _median(left_out, axis=2)),
+    + document.table(("camera", "median", "90 %", "seen"), _rows(rig.names, by_camera)),
+    *_by_person(estimated, left_out),
+    "<h2>Over time</h2>" + _chart(rig.names, _median(left_out, axis=(1, 3))),
     "<h2>In space</h2><p>Cameras have the colours of their curves; far ones are drawn nearer.</p>",
     stage.play(estimated, rig, skeleton, _COLORS, up=up, fps=fps),
     "<h2>By joint</h2>"
-    + document.table(
-      ("joint", "median", "90 %", "seen"), _rows(skeleton.joints, np.moveaxis(left_out, 2, 1))
-    ),
-    "<h2>Lengths of limbs</h2><p>A limb keeps its length; what it varies is error.</p>"
-    + document.table(("limb", "median, mm", "standard deviation, mm"), _limbs(skeleton, estimated)),
+    + document.table(("joint", "median", "90 %", "seen"), _rows(skeleton.joints, by_joint)),
+    "<h2>Lengths of limbs</h2><p>A limb keeps its length; what it varies is error.</p>",
+    *_limbs(skeleton, estimated),
     "<h2>The worst frames</h2>",
     *_figures(footage, rig, skeleton, estimated, worst),
   ]
@@ -83,12 +85,17 @@ def write(
 
 
 def verdict(
-  names: Sequence[str], estimated: Estimate, left_out: np.ndarray, size_px: float
+  names: Sequence[str],
+  estimated: Estimate,
+  left_out: np.ndarray,
+  size_px: float,
+  doubts: Sequence[str] = (),
 ) -> list[str]:
   """What the numbers say, in words; arguments as for `write`."""
-  valid = estimated.valid.mean()
+  there = estimated.valid.any(axis=2)
+  valid = estimated.valid[there].mean() if estimated.valid.shape[1] > 1 else estimated.valid.mean()
   if not np.isfinite(left_out).any():
-    return ["Nothing was triangulated: no two views agree on a person."]
+    return ["Nothing was triangulated: no two views agree on a person.", *doubts]
   middle = float(np.nanmedian(left_out))
   share = middle / size_px
   quality = "good" if share < _GOOD else "usable with care" if share < _BAD else "not to be trusted"
@@ -98,7 +105,9 @@ def verdict(
     f"{size_px:.0f} px.",
     f"{valid:.1%} of the joints were triangulated.",
   ]
-  each = {n: float(_median(left_out[:, v])) for v, n in enumerate(names)}
+  if len(there[0]) > 1:
+    said.append(f"{len(there[0])} people were found, at most {there.sum(axis=1).max()} in a frame.")
+  each = {n: float(_median(left_out[:, :, v])) for v, n in enumerate(names)}
   # One camera that is off spoils the point that the others are compared with: the worst is named.
   name = max(each, key=lambda n: np.nan_to_num(each[n]))
   rest = float(_median([e for n, e in each.items() if n != name]))
@@ -107,9 +116,14 @@ def verdict(
       f"Camera {name} is {each[name]:.1f} px off, the others {rest:.1f} px: its calibration, its "
       "timing or its video may be wrong."
     )
-  if share >= _GOOD:
+  if share >= _GOOD and not doubts:
     said.append("epipolar calibrate refines the cameras on these keypoints.")
-  return said
+  return [*said, *doubts]
+
+
+def doubtful(left_out: np.ndarray, size_px: float) -> bool:
+  """The views agree less than well, or on nothing; arguments as for `write`."""
+  return not float(np.nan_to_num(_median(left_out), nan=np.inf)) < _GOOD * size_px
 
 
 def _median(errors, axis=None) -> np.ndarray:
@@ -120,10 +134,9 @@ def _median(errors, axis=None) -> np.ndarray:
 
 
 def _rows(names: Sequence[str], errors: np.ndarray) -> list[tuple[str, str, str, str]]:
-  """Of errors [f, n, m], a row for each of n."""
+  """Of errors [n, ...], a row for each of n."""
   rows = []
-  for index, name in enumerate(names):
-    one = errors[:, index]
+  for name, one in zip(names, errors):
     seen = one[np.isfinite(one)]
     low, high = np.percentile(seen, (50, 90)) if len(seen) else (np.nan, np.nan)
     shown = (f"{low:.1f} px", f"{high:.1f} px") if len(seen) else ("none", "none")
@@ -131,8 +144,43 @@ def _rows(names: Sequence[str], errors: np.ndarray) -> list[tuple[str, str, str,
   return rows
 
 
-def _limbs(skeleton: Skeleton, estimated: Estimate) -> list[tuple[str, str, str]]:
-  points, valid = estimated.points[:, 0], estimated.valid[:, 0]
+def _by_person(estimated: Estimate, left_out: np.ndarray) -> Iterator[str]:
+  """Of several people a table, with their colours."""
+  people = estimated.valid.shape[1]
+  if people == 1:
+    return
+  there, rows = estimated.valid.any(axis=2), []
+  for person, row in enumerate(_rows(_named(people), np.moveaxis(left_out, 1, 0))):
+    frames = np.flatnonzero(there[:, person])
+    when = (f"{frames[0]} to {frames[-1]}", str(len(frames))) if len(frames) else ("none", "0")
+    agree = np.nansum(estimated.inlier[:, person] > 0.5, axis=1)[estimated.valid[:, person]]
+    views = f"{np.median(agree):.0f}" if len(agree) else "none"
+    rows.append((row[0], *when, views, *row[1:3]))
+  heading = ("person", "frames", "of them seen in", "views that agree", "median", "90 %")
+  swatches = "".join(
+    '<span style="color:#{:02x}{:02x}{:02x}">&#9632; person {}</span> '.format(
+      *palette.limb("left", person), person + 1
+    )
+    for person in range(people)
+  )
+  note = "Whom two views agree on has no error: there is no other point to compare with."
+  yield f"<h2>By person</h2><p>{swatches}<br>{note}</p>" + document.table(heading, rows)
+
+
+def _named(people: int) -> list[str]:
+  return [f"person {person + 1}" for person in range(people)]
+
+
+def _limbs(skeleton: Skeleton, estimated: Estimate) -> Iterator[str]:
+  """A table for each person."""
+  people = estimated.valid.shape[1]
+  for person, name in enumerate(_named(people)):
+    heading = "limb" if people == 1 else f"{name}: limb"
+    rows = _lengths(skeleton, estimated.points[:, person], estimated.valid[:, person])
+    yield document.table((heading, "median, mm", "standard deviation, mm"), rows)
+
+
+def _lengths(skeleton: Skeleton, points, valid) -> list[tuple[str, str, str]]:
   rows = []
   for parent, child in skeleton.limbs:
     length = np.linalg.norm(points[:, parent] - points[:, child], axis=-1)
@@ -179,17 +227,17 @@ def _runs(values: np.ndarray) -> Iterator[list[tuple[int, float]]]:
       run = []
 
 
-def _worst(left_out: np.ndarray) -> list[tuple[int, int]]:
-  """(frame, view) of the largest median errors, no two near each other, in order of time."""
-  errors = _median(left_out, axis=2)
+def _worst(left_out: np.ndarray) -> list[tuple[int, int, int]]:
+  """(frame, person, view) of the largest median errors, none near another, in order of time."""
+  errors = _median(left_out, axis=3)
   apart = max(1, len(errors) // (3 * _WORST))
-  chosen: list[tuple[int, int]] = []
+  chosen: list[tuple[int, int, int]] = []
   for flat in np.argsort(-np.nan_to_num(errors, nan=-1.0), axis=None):
-    frame, view = np.unravel_index(flat, errors.shape)
-    if not np.isfinite(errors[frame, view]) or len(chosen) == _WORST:
+    frame, person, view = map(int, np.unravel_index(flat, errors.shape))
+    if not np.isfinite(errors[frame, person, view]) or len(chosen) == _WORST:
       break
-    if all(abs(frame - f) >= apart for f, _ in chosen):
-      chosen.append((int(frame), int(view)))
+    if all(abs(frame - other[0]) >= apart for other in chosen):
+      chosen.append((frame, person, view))
   return sorted(chosen)
 
 
@@ -197,16 +245,17 @@ def _figures(
   footage: Footage, rig: Rig, skeleton: Skeleton, estimated: Estimate, worst
 ) -> Iterator[str]:
   """The images of these frames with the skeleton that was triangulated."""
-  wanted = dict(worst)
+  wanted = {frame: (person, view) for frame, person, view in worst}
   if not wanted:
     return
   for frame, images in enumerate(footage.frames()):
-    view = wanted.get(frame)
+    person, view = wanted.get(frame, (None, None))
     if view is not None and images[view] is not None:
-      tile = overlay.crop(images[view], rig, view, skeleton, estimated, frame)
+      tile = overlay.crop(images[view], rig, view, skeleton, estimated, frame, person=person)
       _, data = cv2.imencode(".jpg", cv2.cvtColor(tile, cv2.COLOR_RGB2BGR))
       source = base64.b64encode(data.tobytes()).decode()
-      caption = html.escape(f"frame {frame}, {rig.names[view]}")
+      who = f", person {person + 1}" if estimated.valid.shape[1] > 1 else ""
+      caption = html.escape(f"frame {frame}, {rig.names[view]}{who}")
       yield (
         f'<figure><img alt="{caption}" src="data:image/jpeg;base64,{source}">'
         f"<figcaption>{caption}</figcaption></figure>"

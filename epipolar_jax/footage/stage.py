@@ -1,4 +1,4 @@
-"""The skeleton in space with the cameras, played over time: an SVG that needs no script."""
+"""The skeletons in space with the cameras, played over time: an SVG that needs no script."""
 
 from collections.abc import Sequence
 
@@ -31,7 +31,7 @@ def play(
   """An SVG element, played in real time and over again by the browser.
 
   Args:
-    estimated: of one person, [f, 1, ...].
+    estimated: of p people, [f, p, ...].
     rig: of v views.
     skeleton: of the joints.
     colors: of the cameras, by view, repeated if there are fewer.
@@ -41,7 +41,7 @@ def play(
   Returns:
     The element; "" where nothing was triangulated.
   """
-  points, valid = estimated.points[:, 0], estimated.valid[:, 0]
+  points, valid = estimated.points, estimated.valid
   if not valid.any():
     return ""
   chosen = np.unique(np.linspace(0, len(points) - 1, min(len(points), _MOST_FRAMES)).astype(int))
@@ -62,11 +62,12 @@ def play(
   for view in range(len(rig.names)):
     lines = _frustum(rig, view, middle, radius)
     parts.append(_path(flat(lines[None]), colors[view % len(colors)], 1.5, seconds))
-  there = np.where(valid[chosen, :, None], points[chosen], np.nan)
-  for color, limbs in _by_side(skeleton).items():
-    lines = np.stack([there[:, list(limb)] for limb in limbs], axis=1)
-    lines = np.where(np.isfinite(lines).all(axis=(2, 3), keepdims=True), lines, middle)
-    parts.append(_path(flat(lines), color, 3, seconds))
+  there = np.where(valid[chosen, ..., None], points[chosen], np.nan)
+  for person in range(points.shape[1]):
+    for color, limbs in _by_side(skeleton, person if points.shape[1] > 1 else None).items():
+      lines = np.stack([there[:, person, list(limb)] for limb in limbs], axis=1)
+      lines = np.where(np.isfinite(lines).all(axis=(2, 3), keepdims=True), lines, middle)
+      parts.append(_path(flat(lines), color, 3, seconds))
   label = "the skeleton and the cameras in space, over time"
   box = f'viewBox="0 0 {_WIDE} {_HIGH}" role="img" aria-label="{label}"'
   return f"<svg {box}>{''.join(parts)}</svg>"
@@ -108,13 +109,12 @@ def _frustum(rig: Rig, view: int, middle: np.ndarray, radius: float) -> np.ndarr
   return np.concatenate([sides, np.stack([corners, np.roll(corners, 1, axis=0)], axis=1)])
 
 
-def _by_side(skeleton: Skeleton) -> dict[str, list[tuple[int, int]]]:
-  """Limbs by colour: right, left, neither."""
-  sides = {i: c for pair in skeleton.flip_pairs for i, c in zip(pair, ("right", "left"))}
-  rgb = {"right": palette.RIGHT, "left": palette.LEFT, None: palette.MIDDLE}
+def _by_side(skeleton: Skeleton, person: int | None) -> dict[str, list[tuple[int, int]]]:
+  """Limbs by colour."""
+  sides = palette.sides(skeleton.num_joints, skeleton.flip_pairs)
   found: dict[str, list[tuple[int, int]]] = {}
   for limb in skeleton.limbs:
-    color = "#{:02x}{:02x}{:02x}".format(*rgb[sides.get(limb[1])])
+    color = "#{:02x}{:02x}{:02x}".format(*palette.limb(sides[limb[1]], person))
     found.setdefault(color, []).append(limb)
   return found
 

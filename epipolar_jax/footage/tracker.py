@@ -56,17 +56,38 @@ class Pose:
   good: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
+class Seen:
+  """What each view sees by itself in f frames, before fusion.
+
+  Attributes:
+    maps: [f, v, h, w, j], the detector's.
+    own, score, windows: as of `Part`.
+  """
+
+  maps: np.ndarray
+  own: np.ndarray
+  score: np.ndarray
+  windows: np.ndarray
+
+
 class Tracker:
   """Finds a person in frames of a rig, given where they last were.
 
   Windows and joints are found in turns until they agree: a window comes from the joints in space
   that the last one gave. Without a last pose the whole image is the first window, and each view's
   own joints make the second.
+
+  Args:
+    detector: of the joints.
+    rig: of v views.
+    searches: False: whoever is lost is not looked for in whole images.
   """
 
-  def __init__(self, detector: Detector, rig: Rig):
+  def __init__(self, detector: Detector, rig: Rig, *, searches: bool = True):
     self._detector = detector
     self._rig = rig
+    self._searches = searches
     # Of a small skeleton a third.
     self._fewest = min(_FEWEST_JOINTS, -(-detector.skeleton.num_joints // 3))
     self._cameras = Cameras(*(np.asarray(x, np.float64) for x in _arrays(rig.cameras)))
@@ -84,6 +105,13 @@ class Tracker:
     Returns:
       What was found, and the last pose for the next frames.
     """
+    seen, poses = self.locate(frames, last)
+    return self.fused(seen, poses), last_of(poses)
+
+  def locate(
+    self, frames: Sequence[Sequence[np.ndarray | None]], last: Pose | None
+  ) -> tuple["Seen", list[Pose | None]]:
+    """What each view sees by itself, and the pose of each frame; arguments as of a call."""
     size = len(frames), len(self._rig.names)
     fresh = functools.cache(lambda: self._fresh(frames))
     start = fresh() if last is None else np.stack([self._around(last, f) for f in frames])
@@ -100,11 +128,17 @@ class Tracker:
       state = self._detect(frames, boxes, again, state)
     else:
       poses = self._poses(state)
-    maps, own, own_score = state
-    fused, fused_score = self._fuse(maps, own, own_score, boxes)
+    return Seen(*state, boxes), poses
+
+  def poses(self, seen: "Seen") -> list[Pose | None]:
+    """The person in space in each frame; None where the views do not agree on one."""
+    return self._poses((seen.maps, seen.own, seen.score))
+
+  def fused(self, seen: "Seen", poses: Sequence[Pose | None]) -> Part:
+    """With what the other views hold."""
+    fused, score = self._fuse(seen.maps, seen.own, seen.score, seen.windows)
     found = np.array([pose is not None for pose in poses])
-    part = Part(own, own_score, fused, fused_score, boxes, found)
-    return part, next((pose for pose in reversed(poses) if pose is not None), None)
+    return Part(seen.own, seen.score, fused, score, seen.windows, found)
 
   def _detect(self, frames, boxes, which, state):
     """(maps [f, v, h, w, j], joints [f, v, j, 2], score [f, v, j]), renewed where `which`."""
@@ -129,11 +163,11 @@ class Tracker:
     return maps, own, own_score
 
   def _cut(self, image, box, view):
-    return windows.cut(
+    return windows.square(
       image,
       self._rig.lenses[view],
       self._cameras.intrinsics[view],
-      self._matrix(box),
+      box,
       size=self._detector.size,
     )
 
@@ -202,6 +236,8 @@ class Tracker:
         pose = poses[min(known, key=lambda i: abs(i - f))]
       if pose is not None:
         wanted[f] = self._around(pose, frames[f])
+      elif not self._searches:
+        continue
       elif (boxes[f] == fresh()[f])[np.isfinite(fresh()[f])].all():
         for view in np.flatnonzero(np.isfinite(fresh()[f, :, 2])):
           good = score[f, view] > _LEAST_SCORE
@@ -230,6 +266,11 @@ class Tracker:
     # A frame's fusion is a loop over pairs of views, which XLA runs on one core.
     list(self._pool.map(one, range(len(own)), np.isfinite(boxes[:, :, 2])))
     return fused, score
+
+
+def last_of(poses: Sequence[Pose | None]) -> Pose | None:
+  """The last pose that there is."""
+  return next((pose for pose in reversed(poses) if pose is not None), None)
 
 
 def _arrays(cameras: Cameras):

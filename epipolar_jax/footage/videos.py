@@ -1,34 +1,42 @@
 """Frames of several cameras in step, from videos or folders of images."""
 
+import itertools
 import os
 import pathlib
 import re
+import types
 from collections.abc import Iterator, Mapping
 
 import cv2
 import numpy as np
 
-from epipolar_jax.inputs import picture_size
+from epipolar_jax.inputs import image_header
 
 IMAGES = (".jpg", ".jpeg", ".png")
 
 
 class Footage:
-  """Recordings of v cameras that started together.
+  """Recordings of v cameras that started together, or as many frames apart as is said.
 
   Attributes:
     names: v camera names.
     sizes_wh: (width, height) of each, px, upright as a player shows it.
-    counts: frames that each file promises.
+    counts: frames that each file promises, from the first camera's start on.
     fps: frames a second, None for images.
     description: name, size and frames of each, by camera, for records.
   """
 
-  def __init__(self, sources: Mapping[str, str | os.PathLike]):
+  def __init__(
+    self,
+    sources: Mapping[str, str | os.PathLike],
+    *,
+    shifts: Mapping[str, int] = types.MappingProxyType({}),
+  ):
     """Opens the recordings.
 
     Args:
       sources: video file or folder of images (in natural order of their names), by camera.
+      shifts: by camera, which of its frames is shown with frame 0; below 0 it is missing at first.
 
     Raises:
       FileNotFoundError, ValueError: one is missing, empty or not readable, or frame rates differ;
@@ -40,11 +48,22 @@ class Footage:
     self.names = tuple(self._tracks)
     tracks = self._tracks.values()
     self.sizes_wh = tuple(track.size_wh for track in tracks)
-    self.counts = tuple(track.count for track in tracks)
+    self._shifts = [int(shifts.get(name, 0)) for name in self.names]
+    longest = max(track.count for track in tracks)
+    for name, track, shift in zip(self.names, tracks, self._shifts):
+      if not -longest < shift < max(track.count, 1):
+        raise ValueError(
+          f"camera {name} is to start at frame {shift}: it has {track.count} frames, the longest "
+          f"recording {longest}. Is the time offset in frames?"
+        )
+    self.counts = tuple(track.count - shift for track, shift in zip(tracks, self._shifts))
     self.description = {
       name: {"file": track.path.name, "bytes": track.bytes, "frames": track.count}
       for name, track in self._tracks.items()
     }
+    for name, shift in zip(self.names, self._shifts):
+      if shift:
+        self.description[name]["shift"] = shift
     rates = {name: track.fps for name, track in self._tracks.items() if track.fps is not None}
     self.fps = next(iter(rates.values()), None)
     if rates and max(rates.values()) > 1.001 * min(rates.values()):
@@ -52,17 +71,21 @@ class Footage:
       raise ValueError(f"frame rates differ: {stated}. Convert the videos to one rate first")
 
   def frames(self, start: int = 0) -> Iterator[list[np.ndarray | None]]:
-    """Yields frames [h, w, 3] uint8 RGB of the cameras; None once a recording has ended.
+    """Yields frames [h, w, 3] uint8 RGB of the cameras; None before one starts and once it ended.
 
     Args:
       start: first frame.
     """
-    readers = [track.images(start) for track in self._tracks.values()]
+    readers = [
+      itertools.chain(itertools.repeat(None, max(0, -first)), track.images(max(0, first)))
+      for track, first in zip(self._tracks.values(), (start + shift for shift in self._shifts))
+    ]
+    ended = object()
     while True:
-      images = [next(reader, None) for reader in readers]
-      if all(image is None for image in images):
+      images = [next(reader, ended) for reader in readers]
+      if all(image is ended for image in images):
         return
-      yield images
+      yield [None if image is ended else image for image in images]
 
 
 class _Video:
@@ -75,7 +98,7 @@ class _Video:
     wide, high = (
       int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
     )
-    if not 0 < wide * high <= picture_size.LARGEST:
+    if not 0 < wide * high <= image_header.LARGEST:
       raise ValueError(f"{path}: frames of {wide} by {high} pixels")
     ok, first = capture.read()
     capture.release()
@@ -133,7 +156,7 @@ def _parts(name: str) -> list[str]:
 def _decode(path: pathlib.Path) -> np.ndarray:
   data = path.read_bytes()
   try:
-    picture_size.check(data)
+    image_header.check(data)
   except ValueError as error:
     raise ValueError(f"{path}: {error}") from error
   image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)

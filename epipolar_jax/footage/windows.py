@@ -80,6 +80,13 @@ def around_pose(
   return (centre, side) if inside else None
 
 
+def square(
+  frame: np.ndarray, lens: Lens, intrinsics: np.ndarray, box: np.ndarray, *, size: int
+) -> np.ndarray:
+  """`cut` of a window given as (u, v, side) of its centre, [3] px of the ideal image."""
+  return cut(frame, lens, intrinsics, affine(box[:2], box[2], size=size), size=size)
+
+
 def cut(
   frame: np.ndarray, lens: Lens, intrinsics: np.ndarray, matrix: np.ndarray, *, size: int
 ) -> np.ndarray:

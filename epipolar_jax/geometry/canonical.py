@@ -64,7 +64,7 @@ def angle_between(first: jax.Array, second: jax.Array) -> jax.Array:
 def turn_to(ray: jax.Array) -> jax.Array:
   """The smallest rotation that takes a ray onto the optical axis, [3, 3].
 
-  A camera turned so sees a person at the border of its picture as one in the middle.
+  A camera turned so sees a person at the border of its image as one in the middle.
 
   Args:
     ray: [3], camera frame, any length, in front of the camera (z > 0).

@@ -144,7 +144,7 @@ def sample_line_original(
   right, top, in that order), a line through two opposite corners counts as a miss, and so does
   every line between exactly parallel cameras, whose epipole the original divides by zero; a miss
   lies far outside instead of at (-2, -2). Not reproduced: with 94, 100, 106, 118 or 124 samples the
-  reference stops with an error (its steps, by torch.range, are one too few for its map).
+  original stops with an error (its steps, by torch.range, are one too few for its map).
 
   Args:
     point, fundamental, size_wh, num_samples: as in `sample_line`.

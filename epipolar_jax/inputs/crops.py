@@ -1,4 +1,4 @@
-"""Where to cut a view out of its stored picture: numpy affines on the host.
+"""Where to cut a view out of its stored image: numpy affines on the host.
 
 An affine is [2, 3] and maps stored pixels to network pixels. The camera follows on the device:
 K' = A K (`Cameras.crop`), so any affine, mirrored ones included, keeps the
@@ -34,12 +34,12 @@ class Augmentation:
 def crop_affine(
   center: np.ndarray, side: float, *, rotation_deg: float, size: int, mirror: bool
 ) -> np.ndarray:
-  """The affine that maps a square of the stored picture onto the network input.
+  """The affine that maps a square of the stored image onto the network input.
 
   Args:
     center: [2], (u, v) of the square's centre, stored px; it goes to (size/2, size/2).
     side: of the square, stored px.
-    rotation_deg: of the picture's content, clockwise on the screen.
+    rotation_deg: of the image's content, clockwise on the screen.
     size: side of the network input, px.
     mirror: flip left and right.
 

@@ -10,7 +10,7 @@ import ml_collections
 import tensorflow_datasets as tfds
 
 from epipolar_jax import skeletons
-from epipolar_jax.inputs import fields, pictures, subsets
+from epipolar_jax.inputs import fields, stored_images, subsets
 
 Source = Sequence[dict[str, Any]]
 
@@ -30,23 +30,25 @@ class MissingDataError(FileNotFoundError):
 
 
 class _Encoded(tfds.decode.SkipDecoding):
-  """Leaves pictures encoded: the loader decodes what a crop needs, if it needs one at all."""
+  """Leaves images encoded: the loader decodes what a crop needs, if it needs one at all."""
 
-  def decode_example_np(self, serialized_example: bytes) -> pictures.Jpeg:
-    return pictures.Jpeg(serialized_example, _declared(self.feature))
+  def decode_example_np(self, serialized_example: bytes) -> stored_images.Jpeg:
+    return stored_images.Jpeg(serialized_example, _declared(self.feature))
 
-  def decode_batch_example_np(self, serialized_example: Sequence[bytes]) -> list[pictures.Jpeg]:
-    return [pictures.Jpeg(data, _declared(self.feature)) for data in serialized_example]
+  def decode_batch_example_np(
+    self, serialized_example: Sequence[bytes]
+  ) -> list[stored_images.Jpeg]:
+    return [stored_images.Jpeg(data, _declared(self.feature)) for data in serialized_example]
 
 
 def _declared(feature: tfds.features.FeatureConnector) -> tuple[int, int] | None:
-  """(width, height) of the pictures by the data set's own description, where it has one."""
+  """(width, height) of the images by the data set's own description, where it has one."""
   height, width = feature.shape[-3:-1]
   return (width, height) if width and height else None
 
 
 def read(prepared: tfds.core.DatasetBuilder, split: str) -> Source:
-  """Random access to the examples of a prepared data set, pictures as `pictures.Jpeg`.
+  """Random access to the examples of a prepared data set, images as `stored_images.Jpeg`.
 
   Raises:
     ValueError: examples of several views lack a field that every task needs.
@@ -99,7 +101,7 @@ def open_split(config: ml_collections.ConfigDict, split: str) -> Source:
     split: for example "train" or "test".
 
   Returns:
-    A sequence of dicts with the pictures (`pictures.Jpeg`) and all labels of one frame each.
+    A sequence of dicts with the images (`stored_images.Jpeg`) and all labels of one frame each.
 
   Raises:
     ValueError: if there is no such split, or the name is none of a folder.
@@ -117,7 +119,7 @@ def _synthetic(config: ml_collections.ConfigDict, split: str) -> Source:
 
   options = builder.Options(**config.synthetic.to_dict())
   source = read(builder.prepare(options, pathlib.Path(config.dir), split), split)
-  # `visible` is what occluders and the picture's border hide; the labels are exact all the same.
+  # `visible` is what occluders and the image's border hide; the labels are exact all the same.
   return subsets.Labelled(source, subsets.all_joints)
 
 

@@ -84,7 +84,7 @@ def problem(example: dict[str, Any]) -> str:
     view = int(np.flatnonzero(~(sizes > 0))[0])
     return (
       f"box_size of view {view} is {sizes[view]:g} px; it must be positive: leave the frame out, "
-      "or give the whole picture as the box"
+      "or give the whole image as the box"
     )
   center = np.einsum("vji,vj->vi", example["rotation"], example["translation"])
   far = np.linalg.norm(center, axis=-1)

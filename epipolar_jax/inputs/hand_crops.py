@@ -1,4 +1,4 @@
-"""Where to cut a hand out of its picture, and which point stands for the hand: numpy.
+"""Where to cut a hand out of its image, and which point stands for the hand: numpy.
 
 RHD order: 0 is the wrist, 12 the base of the middle finger. `square` is what to use. The functions
 of `original_*` reproduce the PyTorch implementation, which mixes up u and v, takes an invisible
@@ -13,7 +13,7 @@ _WRIST = skeletons.RHD_21.index("wrist")
 _MIDDLE_BASE = skeletons.RHD_21.index("middle4")
 # Limits of the square's side, px.
 _SIDES = (50.0, 500.0)
-_PICTURE_SIDE = 320
+_IMAGE_SIDE = 320
 
 
 def palm(points: np.ndarray, visible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -68,36 +68,6 @@ def original_square(
     joints_2d[_MIDDLE_BASE] += center_noise[::-1]
   center = joints_2d[_MIDDLE_BASE, ::-1].copy()
   seen = joints_2d * visible[:, None]
-  low, high = np.maximum(seen.min(0), 0.0), np.minimum(seen.max(0), _PICTURE_SIDE)
+  low, high = np.maximum(seen.min(0), 0.0), np.minimum(seen.max(0), _IMAGE_SIDE)
   # (u, v) minus (v, u), as there.
   return center, float(np.clip(2.0 * np.maximum(high - center, center - low).max(), *_SIDES))
-
-
-def original_box(center: np.ndarray, side: float) -> tuple[int, int, int, int]:
-  """(top, left, bottom, right) px of what the PyTorch implementation resizes to the crop's size."""
-  last = _PICTURE_SIDE - 1
-  middle = np.clip(center, 0.0, last)
-  corners = np.concatenate([middle - side / 2, middle + side / 2]).astype(int)
-  top, left, bottom, right = np.clip(corners, 0, last).tolist()
-  return top, left, bottom, right
-
-
-def original_joints(
-  joints_2d: np.ndarray, center: np.ndarray, side: float, *, size: int, offset_noise: np.ndarray
-) -> np.ndarray:
-  """Joints in the crop, where the PyTorch implementation draws its heatmaps.
-
-  Args:
-    joints_2d: [21, 2], (u, v) px.
-    center: [2], (v, u) px.
-    side: px.
-    size: side of the crop, px.
-    offset_noise: [2], (v, u) px, added to the centre in training and in evaluation alike.
-
-  Returns:
-    [21, 2], (u, v); its heatmaps have u along their rows.
-  """
-  scale = np.clip(size / side, 1.0, 10.0)
-  moved = (joints_2d - (center + offset_noise)[::-1]) * scale
-  moved[_MIDDLE_BASE] = 0.0
-  return moved + size // 2

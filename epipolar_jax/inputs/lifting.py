@@ -11,9 +11,9 @@ import ml_collections
 import numpy as np
 
 from epipolar_jax import skeletons
-from epipolar_jax.inputs import crops, fields, hand_crops, multiview, pictures
+from epipolar_jax.inputs import crops, fields, hand_crops, multiview, stored_images
 
-# Tasks that see true 2D joints: the pictures need not be decoded.
+# Tasks that see true 2D joints: the images need not be decoded.
 _BLIND = ("lifting", "lifting_direct", "lifting_rot")
 _PER_VIEW = (
   *("intrinsics", "rotation", "translation", "occluded"),
@@ -24,7 +24,7 @@ _PER_VIEW = (
 def loader(config: ml_collections.ConfigDict, *, train: bool) -> multiview.LoadFrame:
   """The function that turns a stored example into a frame, for `multiview`'s `load`.
 
-  In training a frame of bodies has `lifting.train_views` views, drawn anew each time, and pictures
+  In training a frame of bodies has `lifting.train_views` views, drawn anew each time, and images
   only where the task looks at them.
 
   Raises:
@@ -44,7 +44,7 @@ def loader(config: ml_collections.ConfigDict, *, train: bool) -> multiview.LoadF
       _load_hand,
       noise=noise,
       wrist=options.wrist,
-      reference=options.heatmap_layout == "reference",
+      original=options.heatmap_layout == "original",
       with_image=with_image,
     )
   num_views = options.train_views if train else 0
@@ -94,18 +94,18 @@ def _load_hand(
   size: int,
   noise: tuple[float, float, float],
   wrist: bool,
-  reference: bool,
+  original: bool,
   with_image: bool,
 ) -> multiview.Frame:
   """A hand, cut out as the original does: `noise` of the 2D joints, of the cut's centre before its
-  size is chosen and after, px of the whole picture."""
+  size is chosen and after, px of the whole image."""
   uv, points, visible = example["joints_2d"], example["joints_3d"], example["visible"]
   if not wrist:
     points, _ = hand_crops.palm(points, visible)
     uv, visible = hand_crops.palm(uv, visible)
   uv = uv + noise[0] * rng.normal(size=uv.shape)
   shift = noise[1] * rng.normal(size=2)
-  if reference:
+  if original:
     (v, u), side = hand_crops.original_square(uv, visible, shift[::-1])
     center, side = np.array([u, v]), min(side, float(size))
   else:
@@ -136,5 +136,5 @@ def _load_hand(
   batch = {k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in batch.items()}
   if with_image:
     table = crops.color_table(augmentation, rng)
-    batch["image"] = [pictures.Cut(example["image"], affine, table)]
+    batch["image"] = [stored_images.Cut(example["image"], affine, table)]
   return batch

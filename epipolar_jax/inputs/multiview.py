@@ -21,11 +21,11 @@ import grain
 import numpy as np
 
 from epipolar_jax import skeletons
-from epipolar_jax.inputs import crops, fields, pictures
+from epipolar_jax.inputs import crops, fields, stored_images
 
 Batch = dict[str, np.ndarray]
 # What a frame gives to a batch: arrays without the axis b, and as its image what is to be drawn.
-Frame = dict[str, np.ndarray | list[pictures.Cut]]
+Frame = dict[str, np.ndarray | list[stored_images.Cut]]
 # (example, augmentation, rng, size=...) -> the frame.
 LoadFrame = Callable[..., Frame]
 _BOX_SEED = 0  # of the errors of boxes in an evaluation
@@ -278,5 +278,5 @@ def load_frame(
     erased = [crops.erased_box(size, augmentation, rng) for _ in affines]
     # Without jitter a table changes nothing.
     tables = tables if augmentation.color_jitter else [None] * len(tables)
-    frame["image"] = [*map(pictures.Cut, example["image"], affines, tables, erased)]
+    frame["image"] = [*map(stored_images.Cut, example["image"], affines, tables, erased)]
   return frame

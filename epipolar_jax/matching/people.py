@@ -27,6 +27,19 @@ _PATIENCE = 60
 _LEAST_FRAMES = 3
 
 
+def number(text: str) -> int | None:
+  """How many people "N" or "all" (None) asks for, as --people takes it.
+
+  Raises:
+    ValueError: it is neither.
+  """
+  if text == "all":
+    return None
+  if not text.isdecimal() or not 0 < int(text) < 1 << 31:
+    raise ValueError(f"--people should be a number above 0 or all, got {text!r}")
+  return int(text)
+
+
 def match(observations: Observations, rig: Rig, *, people: int | None = None) -> Observations:
   """The same observations with slot i of all views and frames being of the same person.
 
@@ -49,6 +62,15 @@ def match(observations: Observations, rig: Rig, *, people: int | None = None) ->
   if observations.matched or observations.points.shape[1] == 1:
     kept = observations.points.shape[1] if people is None else people
     return _take(observations, _most_seen(observations.seen)[:kept])
+  return chosen(observations, tracks(observations, rig, people=people))
+
+
+def tracks(observations: Observations, rig: Rig, *, people: int | None = None) -> np.ndarray:
+  """Which slot of each frame and view is whose; arguments and errors as of `match`.
+
+  Returns:
+    [f, q, v], people by how much they were seen, most first; -1 where a view does not see one.
+  """
   if len(observations.views) < 2:
     raise ValueError(f"people are matched across 2 views or more, got {observations.views}")
   points, rig = pinholes.prepare(observations, rig)
@@ -56,15 +78,20 @@ def match(observations: Observations, rig: Rig, *, people: int | None = None) ->
   for frame in range(len(points)):
     tracker.step(frame)
   least = min(_LEAST_FRAMES, len(points))
-  tracks = [t.slots for t in tracker.tracks if (t.slots >= 0).any(1).sum() >= least]
-  weight = [_support(observations.score, slots) for slots in tracks]
-  tracks = [tracks[i] for i in np.argsort(-np.array(weight), kind="stable")]
-  if people == 1 and tracks:
-    tracks = [_joined(tracks)]
-  tracks = tracks[:people]
-  slots = np.stack(tracks, axis=1) if tracks else np.zeros((len(points), 0, points.shape[2]), int)
+  found = [t.slots for t in tracker.tracks if (t.slots >= 0).any(1).sum() >= least]
+  weight = [_support(observations.score, slots) for slots in found]
+  found = [found[i] for i in np.argsort(-np.array(weight), kind="stable")]
+  if people == 1 and found:
+    found = [_joined(found)]
+  found = found[:people]
+  nobody = np.zeros((len(points), 0, points.shape[2]), int)
+  return np.stack(found, axis=1) if found else nobody
+
+
+def chosen(observations: Observations, slots: np.ndarray) -> Observations:
+  """Matched observations [f, q, v, j] of the slots [f, q, v] that `tracks` gave."""
   index = np.maximum(slots, 0)
-  frames, views = np.ogrid[: len(points), : points.shape[2]]
+  frames, views = np.ogrid[: len(slots), : slots.shape[2]]
   place = frames[:, None], index, views[None]
   return dataclasses.replace(
     observations,

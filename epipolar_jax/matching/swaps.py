@@ -129,8 +129,10 @@ def _votes_of_others(observations, rig: Rig, regions, view: int) -> dict[str, np
 
   Two views' epipolar lines do not tell apart what lies in a plane with both cameras; three do.
   """
-  others = tuple(name for name in rig.names if name != rig.names[view])
-  found = estimate.triangulate(observations.select(views=others), rig.select(others).cameras)
+  # Not selected but unseen: one program for all views, which the final triangulation has too.
+  out = (np.arange(len(rig.names)) == view)[:, None]
+  rest = dataclasses.replace(observations, score=np.where(out, 0.0, observations.score))
+  found = estimate.triangulate(rest, rig.cameras)
   cameras, origin = pinholes.matrices(rig)
   points = np.where(found.valid[..., None], found.points - origin, np.nan)
   expected = pinholes.project(points, cameras[view : view + 1])[:, :, 0]
@@ -148,7 +150,7 @@ def _votes_of_others(observations, rig: Rig, regions, view: int) -> dict[str, np
       return np.minimum(0.5 * np.square(off / noise), _MOST)
 
     better = cost(left, right) + cost(right, left) - cost(left, left) - cost(right, right)
-    votes[part] = len(others) * _mean(better)
+    votes[part] = (len(rig.names) - 1) * _mean(better)
   return votes
 
 

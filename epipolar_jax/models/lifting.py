@@ -80,7 +80,7 @@ class HeatmapLifter(nn.Module):
 
 
 class FeatureLifter(nn.Module):
-  """One linear layer for the pose and one for the viewpoint, on a picture's features.
+  """One linear layer for the pose and one for the viewpoint, on an image's features.
 
   Attributes:
     num_joints: j.

@@ -9,7 +9,7 @@ A network of the original with 20 heatmaps, for the joints of Human3.6M and MPII
 
 Prints where every tensor went. Anything without a counterpart, on either side, is an error. A
 torchvision classifier fills the trunk only; the rest is what training would start from.
-The original shows its networks BGR pictures. The checkpoint says so, and eval.py refuses it without
+The original shows its networks BGR images. The checkpoint says so, and eval.py refuses it without
 parity.bgr; --channels rgb is for a file that export_torch wrote of a network trained here.
 """
 
@@ -38,7 +38,7 @@ def convert(
     source: a .pth file.
     output: folder to make.
     union_head: keeps 17 of the file's 20 heatmaps (`pretrained.keep_union_joints`).
-    channels: "bgr" or "rgb", the order of the pictures the networks were trained on; a torchvision
+    channels: "bgr" or "rgb", the order of the images the networks were trained on; a torchvision
       classifier is always "rgb".
 
   Returns:
@@ -63,7 +63,7 @@ def convert(
     weights, rows, rest = torch_names.unflatten(matching.filled), matching.rows, ""
     if config.task == "multiview" and channels == "bgr":
       meta["parity"] = meta.get("parity", {}) | {"bgr": True}
-      rest += "; trained on BGR pictures: evaluate with --config.parity.bgr=True"
+      rest += "; trained on BGR images: evaluate with --config.parity.bgr=True"
   checkpointing.write_weights(output, weights=weights, meta=meta)
   ignored = sum(row.ours.startswith("ignored") for row in rows)
   return (
@@ -85,6 +85,6 @@ if __name__ == "__main__":
   # Here, not above: two tools that a test imports would both define it.
   config_flags.DEFINE_config_file("config", None, "A file of configs/.", lock_config=True)
   flags.DEFINE_bool("union_head", False, "Keep Human3.6M's 17 of the file's 20 heatmaps.")
-  flags.DEFINE_enum("channels", "bgr", ("bgr", "rgb"), "Of the pictures it was trained on.")
+  flags.DEFINE_enum("channels", "bgr", ("bgr", "rgb"), "Of the images it was trained on.")
   flags.mark_flag_as_required("config")
   app.run(main)

@@ -252,7 +252,7 @@ def initialize(
 
 def _from_checkpoint(variables: Any, folder: pathlib.Path, say: Callable[[str], None]) -> Any:
   if (folder / "checkpoints").is_dir():
-    folder = checkpointing.newest(folder)
+    folder = checkpointing.chosen(folder)
   stored, step = checkpointing.read_weights(folder)
   try:
     variables, fresh, left = load_own(stored, variables)

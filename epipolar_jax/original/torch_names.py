@@ -141,7 +141,7 @@ def to_torch(variables: Any) -> dict[str, np.ndarray]:
 
   Returns:
     Bare names (no wrapper prefixes); but if there are two networks, the names of both as the
-    reference saves them, under `reference.module.` and `backbone.module.`.
+    original saves them, under `reference.module.` and `backbone.module.`.
 
   Raises:
     ValueError: variables for which the original has no name; lists them.

@@ -27,14 +27,14 @@ class Evaluation(NamedTuple):
   Attributes:
     run: (predict, batch) -> arrays (or dicts of them) with a leading frame axis, on the host;
       `predict` takes a host batch.
-    labels: fields of a batch that `summarize` and `picture` need; those a data set has are kept.
+    labels: fields of a batch that `summarize` and `figure` need; those a data set has are kept.
     summarize: (predicted, labels) -> JSON-ready numbers of all frames of a split.
     columns: headings over numbers -> key of a row; columns of counts that are all 0 are left out.
     rows: (split, summary) -> rows of the table, by what names them.
     logged: keys of the summary that training logs as `eval/KEY`; the first is told in words.
     protocol: says in words what the numbers mean.
-    picture: (images, predicted, labels) -> RGB picture of some frames, or None if there is none.
-    film: (images, predicted, labels, fps, hold_s) -> RGB pictures of a film, or None.
+    figure: (images, predicted, labels) -> RGB figure of some frames, or None if there is none.
+    film: (images, predicted, labels, fps, hold_s) -> RGB images of a film, or None.
     legend: text below the printed table.
     names: headings of the printed table over what names a row.
     check: raises ValueError if the options do not fit an example of the split.
@@ -49,7 +49,7 @@ class Evaluation(NamedTuple):
   rows: Callable[[str, Summary], Rows]
   logged: tuple[str, ...]
   protocol: dict[str, Any]
-  picture: Callable[[np.ndarray, Arrays, Arrays], np.ndarray] | None
+  figure: Callable[[np.ndarray, Arrays, Arrays], np.ndarray] | None
   film: Callable[..., Iterator[np.ndarray]] | None = None
   legend: str = ""
   names: tuple[str, ...] = ("split",)
@@ -72,7 +72,7 @@ class Task(NamedTuple):
       fusion, source [b v m], the views each view looks at, others [b v n], the views it can be
       shown looking at, and weights [b v n p k] of the samples on their epipolar lines, or, where
       each joint has weights of its own, evidence [b v h w j] and sharpness [b j]: they are the
-      softmax of sharpness * evidence over a line. None for tasks without pictures.
+      softmax of sharpness * evidence over a line. None for tasks without images.
   """
 
   init: Callable[[jax.Array], Variables]
@@ -94,7 +94,7 @@ def crop_cameras(batch: Batch) -> Cameras:
 
 
 def normalize_images(image: jax.Array, *, bgr: bool) -> jax.Array:
-  """Pictures as ImageNet's networks want them.
+  """Images as ImageNet's networks want them.
 
   Args:
     image: [b, v, h, w, 3], RGB in 0 .. 255.

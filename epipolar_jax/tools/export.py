@@ -5,7 +5,7 @@ python -m epipolar_jax.tools.export --config configs/h36m.py --output model.stab
     [--triangulation robust]
     [--config.GROUP.FIELD=VALUE ...]
 
-The file holds the weights and everything from pictures to joints in 3D; the number of frames is
+The file holds the weights and everything from images to joints in 3D; the number of frames is
 open, that of cameras is not. Beside it model.json says what goes in and what comes out. To run it:
 
   exported = jax.export.deserialize(bytearray(pathlib.Path("model.stablehlo").read_bytes()))
@@ -68,7 +68,7 @@ def export_network(
     ValueError: another task, an unknown platform, too few views, or a method that needs the truth.
   """
   if config.task != "multiview":
-    raise ValueError(f"only task 'multiview' takes pictures to 3D joints, not {config.task!r}")
+    raise ValueError(f"only task 'multiview' takes images to 3D joints, not {config.task!r}")
   if unknown := [name for name in platforms if name not in PLATFORMS]:
     raise ValueError(f"--platforms: no {unknown[0]!r}; there are {', '.join(PLATFORMS)}")
   if not platforms:
@@ -189,7 +189,7 @@ def main(argv: list[str]) -> None:
   options = flags.FLAGS
   name = pathlib.Path(config_flags.get_config_filename(options["config"])).stem
   workdir = pathlib.Path(options.workdir or f"runs/{name}")
-  checkpoint = pathlib.Path(options.checkpoint or checkpointing.newest(workdir))
+  checkpoint = pathlib.Path(options.checkpoint or checkpointing.chosen(workdir))
   output = pathlib.Path(options.output)
   told = {"platforms": options.platforms, "views": options.views}
   config = options.config

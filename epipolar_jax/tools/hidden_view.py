@@ -13,7 +13,8 @@ import argparse
 import glob
 import itertools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -67,13 +68,55 @@ def compare(
   """A row of the table for each view alone, and for fusion."""
   complete = part.found & np.isfinite(part.windows).all(axis=(1, 2))
   frames = [f for f in counted if complete[f]]
-  k, r, t = (np.asarray(x, np.float64) for x in _arrays(rig.cameras))
   found = {"alone": [], "fusion": []}
+  for seen in look(footage, rig, network, part.windows, frames, hidden):
+    found["alone"].append((_to_image(seen.alone, seen.matrices), seen.alone_score))
+    found["fusion"].append((_to_image(seen.fused, seen.matrices), seen.fused_score))
+  standard = _triangulated(part.own[frames], part.own_score[frames], rig, "robust")
+  return {name: _row(rows, rig, standard, hidden) for name, rows in found.items()}
+
+
+class Seen(NamedTuple):
+  """One moment in v views, in windows of side s around the person.
+
+  Attributes:
+    windows: [v, s, s, 3] uint8 RGB.
+    matrices: [v, 2, 3], image px to window px.
+    alone, alone_score: [v, j, 2] window px and [v, j], by each view alone.
+    fused, fused_score: likewise, with fusion.
+  """
+
+  windows: np.ndarray
+  matrices: np.ndarray
+  alone: np.ndarray
+  alone_score: np.ndarray
+  fused: np.ndarray
+  fused_score: np.ndarray
+
+
+def look(
+  footage: videos.Footage,
+  rig: Rig,
+  network: detector.Detector | trained.TrainedDetector,
+  boxes: np.ndarray,
+  frames: Collection[int],
+  hidden: tuple[int, ...] = (),
+) -> Iterator[Seen]:
+  """Detects the joints again in some frames, with and without fusion.
+
+  Args:
+    footage: all views.
+    rig: their cameras.
+    network: the detector.
+    boxes: [f, v, 3] centre and side of the person's window, image px (`Part.windows`).
+    frames: to look at.
+    hidden: views with a bar before the person.
+  """
+  k, r, t = (np.asarray(x, np.float64) for x in _arrays(rig.cameras))
   for f, images in enumerate(footage.frames()):
     if f not in frames:
       continue
-    boxes = part.windows[f]
-    matrices = windows.affine(boxes[:, :2], boxes[:, 2], size=network.size)
+    matrices = windows.affine(boxes[f, :, :2], boxes[f, :, 2], size=network.size)
     crops = np.stack(
       [
         windows.cut(image, rig.lenses[v], k[v], matrices[v], size=network.size)
@@ -83,13 +126,10 @@ def compare(
     low, high = (int(share * network.size) for share in _BAR)
     crops[list(hidden), :, low:high] = _GREY
     maps = network.maps(crops)
-    uv, score = network.decode(maps)
-    found["alone"].append((_to_image(uv, matrices), score))
     whole = np.concatenate([matrices, np.tile([[[0.0, 0.0, 1.0]]], (len(k), 1, 1))], axis=1)
-    fused, fused_score = network.fuse(maps, np.ones(len(k), bool), Cameras(whole @ k, r, t))
-    found["fusion"].append((_to_image(fused, matrices), fused_score))
-  standard = _triangulated(part.own[frames], part.own_score[frames], rig, "robust")
-  return {name: _row(rows, rig, standard, hidden) for name, rows in found.items()}
+    cameras = Cameras(whole @ k, r, t)
+    fused = network.fuse(maps, np.ones(len(k), bool), cameras)
+    yield Seen(crops, matrices, *network.decode(maps), *fused)
 
 
 def _row(rows, rig: Rig, standard: estimate.Estimate, hidden: tuple[int, ...]) -> str:

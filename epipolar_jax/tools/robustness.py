@@ -128,7 +128,7 @@ def detect(
 def _distorted(scenes: simulation.Scenes) -> np.ndarray:
   """Projections [n, v, j, 2] through the lens.
 
-  The person stands off the middle of a whole picture as it would in the original data, 0.2 focal
+  The person stands off the middle of a whole image as it would in the original data, 0.2 focal
   lengths to the side; what is wrong at that place anyway, the crop's position, is taken out.
   """
   focal = scenes.cameras.intrinsics[..., None, :1, 0]
@@ -246,9 +246,9 @@ def main() -> None:
     }
     arguments.output.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     means = {t: {m: x["mean_mm"] for m, x in row.items()} for t, row in results.items()}
-    picture = dot_plot.draw(means, title="Mean error, mm (log scale)")
-    predictions.write_png(arguments.output.with_suffix(".png"), picture)
-    print(f"\nWrote {arguments.output} and the picture beside it.")
+    chart = dot_plot.draw(means, title="Mean error, mm (log scale)")
+    predictions.write_png(arguments.output.with_suffix(".png"), chart)
+    print(f"\nWrote {arguments.output} and the chart beside it.")
 
 
 if __name__ == "__main__":

@@ -57,11 +57,6 @@ def nearest_view(cameras: Cameras, present: np.ndarray | None = None) -> np.ndar
   return gap.argmin(axis=2).astype(np.int32)
 
 
-def project(joints: np.ndarray, scenes: Scenes) -> np.ndarray:
-  """Joints [n, j, 3] to pixels [n, v, j, 2], by the cameras of the scenes."""
-  return np.asarray(scenes.cameras.project(joints))
-
-
 def _scene(rng: np.random.Generator, num_views: int) -> tuple[np.ndarray, ...]:
   joints = rng.normal(1.0, 0.05) * _pose(rng) + np.array([*rng.normal(0, 500, 2), 950.0])
   person = joints.mean(axis=0)

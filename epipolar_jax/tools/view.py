@@ -71,10 +71,10 @@ def load(
   """The chosen frames of a split, as stored.
 
   Raises:
-    ValueError: a task without pictures, no such split, or no such frame.
+    ValueError: a task without images, no such split, or no such frame.
   """
   if tasks.build(config, axis_name=None).inspect is None:
-    raise ValueError(f"there are no pictures to look at in a run of task {config.task!r}")
+    raise ValueError(f"there are no images to look at in a run of task {config.task!r}")
   source = batches.open_split(config, split)
   return [source[i] for i in pick(frames, len(source))]
 
@@ -148,12 +148,12 @@ def raw_stages(
   """From a stored example to its stages before it was stored: raw, undistorted.
 
   Raises:
-    ValueError: a data set that stores its pictures as they are.
+    ValueError: a data set that stores its images as they are.
     FileNotFoundError: the raw data are not there.
   """
   if config.data.name != "h36m":
     raise ValueError(
-      f"--raw is for Human3.6M, whose pictures are undistorted and cut before they are stored; "
+      f"--raw is for Human3.6M, whose images are undistorted and cut before they are stored; "
       f"those of the data set {config.data.name!r} are stored as they are"
     )
   from data.h36m import raw_stages as h36m
@@ -218,7 +218,7 @@ def _unaugmented(config: ml_collections.ConfigDict, example: dict[str, Any]) -> 
 
 
 def _geometry(batch: multiview.Batch) -> dict[str, Any]:
-  """Pictures, cameras and labels of a batch of one frame, in network pixels, float64."""
+  """Images, cameras and labels of a batch of one frame, in network pixels, float64."""
   crop = batch["crop"][0].astype(np.float64)
   bottom = np.broadcast_to(np.array([[[0.0, 0.0, 1.0]]]), (len(crop), 1, 3))
   labels = np.einsum("vab,vjb->vja", crop[..., :2], batch["joints_2d"][0])

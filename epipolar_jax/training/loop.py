@@ -11,18 +11,22 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import tqdm
 
 from epipolar_jax import checkpointing, config_ranges, metric_writer, skeletons, tasks
-from epipolar_jax.evaluation import driver, pictures
+from epipolar_jax.evaluation import driver, figures
 from epipolar_jax.inputs import batches as inputs
 from epipolar_jax.original import pretrained
 from epipolar_jax.runtime import parallel, processes
+from epipolar_jax.training import best as early_stopping
 from epipolar_jax.training import run_folder, schedules
 from epipolar_jax.training import state as train_state
 from epipolar_jax.training import step as train_step
+
+_IN_FLIGHT = 2  # steps that the devices have been given and need not have done
 
 
 class Interrupted(KeyboardInterrupt):
@@ -102,14 +106,24 @@ def _train(config, workdir, stop_at, allow_changes) -> tuple[train_state.TrainSt
   )
   optimizer = schedules.optimizer(config.optimizer, schedule)
   state, start = _restore_or_init(config, task, optimizer, manager, changes)
-  if start >= num_steps:
+  best = None
+  if config.train.patience:
+    if jax.process_count() > 1:
+      raise ValueError("train.patience is for one process; set it to 0 in a job of several")
+    best = early_stopping.Best(
+      workdir,
+      patience=config.train.patience,
+      name=f"eval/{task.evaluation.logged[0]}",
+      start=start,
+    )
+  if start >= num_steps or (best is not None and best.exhausted):
     manager.close()
     if changes:
       raise run_folder.MismatchError(
         f"training in {workdir} is complete at step {start} of {num_steps}: nothing would be "
         "trained with\n" + "\n".join(changes)
       )
-    return state, True
+    return _best_of(best, state, workdir, task), True
   if start and processes.leads():
     said = [f"Resuming at step {start} of {num_steps} in {workdir}.", *changes]
     tqdm.tqdm.write("\n".join(said), file=sys.stderr)
@@ -138,7 +152,7 @@ def _train(config, workdir, stop_at, allow_changes) -> tuple[train_state.TrainSt
   eval_steps = round(config.train.eval_epochs * steps_per_epoch)
   draw = None
   if eval_steps:
-    draw = processes.first_alone(functools.partial(pictures.make, config, "validation"))
+    draw = processes.first_alone(functools.partial(figures.make, config, "validation"))
 
   bar = tqdm.tqdm(
     total=num_steps,
@@ -158,6 +172,9 @@ def _train(config, workdir, stop_at, allow_changes) -> tuple[train_state.TrainSt
       if step == start + 1:
         bar.unpause()  # the time of compiling says nothing about the rest
       pending.append(values)
+      if len(pending) > _IN_FLIGHT:
+        # Steps that are only asked for are not done, and every one of them holds a batch.
+        jax.block_until_ready(pending[-1 - _IN_FLIGHT])
       bar.update()
       finished = step in (stop_at, num_steps)
       if jax.process_count() == 1:
@@ -182,14 +199,37 @@ def _train(config, workdir, stop_at, allow_changes) -> tuple[train_state.TrainSt
       if finished:
         break
       if eval_steps and step % eval_steps == 0:
-        _evaluate(config, task.evaluation, predict, draw, state, writer, step)
+        error = _evaluate(config, task.evaluation, predict, draw, state, writer, step)
         last_log = time.monotonic()
+        if best is not None:
+          best.update(step, error, state.variables, task.meta)
+          if best.exhausted:
+            break
   _save(manager, state, task)
   manager.wait_until_finished()
   manager.close()
   if stop.number == signal.SIGINT and step < num_steps:
     raise Interrupted(resume_hint(step, workdir))
+  if best is not None and best.exhausted:
+    tqdm.tqdm.write(
+      f"Stopped at step {step}: {best.error:.1f} at step {best.step} is the smallest validation "
+      "error, and what is used.",
+      file=sys.stderr,
+    )
+    return _best_of(best, state, workdir, task), True
+  if step >= num_steps:
+    state = _best_of(best, state, workdir, task)
   return state, step >= num_steps
+
+
+def _best_of(best, state, workdir, task) -> train_state.TrainState:
+  """The state with the weights that a complete run is used by."""
+  if best is None or not best.step:
+    return state
+  weights, step = checkpointing.restore_variables(
+    checkpointing.chosen(workdir), state.variables, task.meta
+  )
+  return state.replace(step=jnp.int32(step), variables=weights)
 
 
 def _restore_or_init(config, task, optimizer, manager, changes):
@@ -254,19 +294,20 @@ def _log(writer, bar, step, pending, schedule, last_log, batch_size) -> float:
   return now
 
 
-def _evaluate(config, evaluation, predict, draw, state, writer, step) -> None:
-  """Evaluates the validation split; logs numbers and pictures."""
+def _evaluate(config, evaluation, predict, draw, state, writer, step) -> float | None:
+  """Evaluates the validation split; logs numbers and figures. Returns the error told in words."""
   predicted, labels, images = driver.collect(config, predict, state.variables, "validation")
   if not processes.leads():
-    return
+    return None
   result = evaluation.summarize(predicted, labels)
   writer.scalars(step, driver.logged(evaluation, result, "eval"))
-  if evaluation.picture is not None and len(images):
-    writer.image(step, "eval/predictions", evaluation.picture(images, predicted, labels))
-  for name, picture in draw(state.variables).items():
-    writer.image(step, f"eval/{name}", picture)
+  if evaluation.figure is not None and len(images):
+    writer.image(step, "eval/predictions", evaluation.figure(images, predicted, labels))
+  for name, figure in draw(state.variables).items():
+    writer.image(step, f"eval/{name}", figure)
   name = evaluation.logged[0]
   tqdm.tqdm.write(f"step {step}: validation {name} {result[name]:.1f}")
+  return result[name]
 
 
 class _StopSignal:

@@ -169,7 +169,7 @@ def record_of(checkpoint: pathlib.Path) -> pathlib.Path | None:
   None where there is none: weights that were copied out of their run.
   """
   places = [checkpoint / _RECORD]
-  if checkpoint.absolute().parent.name == "checkpoints":
+  if checkpoint.absolute().parent.name in ("checkpoints", checkpointing.BEST):
     places.append(checkpoint.absolute().parent.parent / _RECORD)
   return next((place for place in places if place.exists()), None)
 

@@ -1,4 +1,4 @@
-"""Triangulation by consensus of view pairs: the modes of the reference, by their names.
+"""Triangulation by consensus of view pairs: the modes of the original, by their names.
 
 For comparison with published numbers; `robust` is faster and better. The original draws 100
 random pairs per joint. Here all pairs are tried, unless its `draws` are given.
@@ -54,11 +54,11 @@ def naive(
   Args:
     points: [v, 2], px.
     cameras: [v], of those pixels, t_cw in mm.
-    usable: [v], bool; the reference: score above CONF_THRES, 0.05.
+    usable: [v], bool; the original: score above CONF_THRES, 0.05.
     threshold_mm: RANSAC_THRES; 3 in the original's defaults, 35 in its released runs.
     draws: [n, 2], the pairs to try, in this order, as numbers among the usable views; a pair of a
       view with itself or with a negative number is skipped. None: all pairs, in order.
-    world_norm: as in `dlt`; True is the reference.
+    world_norm: as in `dlt`; True is the original.
 
   Returns:
     Not valid with fewer than two usable views or when no pair has a single inlier.
@@ -144,7 +144,7 @@ def epipolar_dlt(
 
 
 def look_up_match(
-  correspondence: jax.Array, point: jax.Array, *, stride: int, reference_rounding: bool = False
+  correspondence: jax.Array, point: jax.Array, *, stride: int, original_rounding: bool = False
 ) -> jax.Array:
   """Where the epipolar attention saw a point in the neighbour view.
 
@@ -152,7 +152,7 @@ def look_up_match(
     correspondence: [h, w, 2], for every map pixel the (u, v) of its best match, map px.
     point: [2], image px.
     stride: image pixels per map pixel.
-    reference_rounding: True reproduces the reference: coordinates are cut to integers instead of
+    original_rounding: True reproduces the original: coordinates are cut to integers instead of
       rounded, and negative ones count from the far end. Ours is kept inside.
 
   Returns:
@@ -162,8 +162,8 @@ def look_up_match(
   uv = (point - (stride - 1) / 2) / stride
   uv = jnp.where(jnp.isfinite(uv), uv, 0.0)
   size = jnp.array([width, height])
-  index = (jnp.trunc(uv) if reference_rounding else jnp.round(uv)).astype(jnp.int32)
-  index = jnp.clip(index, -size if reference_rounding else 0, size - 1)
+  index = (jnp.trunc(uv) if original_rounding else jnp.round(uv)).astype(jnp.int32)
+  index = jnp.clip(index, -size if original_rounding else 0, size - 1)
   return correspondence[index[1], index[0]] * stride + (stride - 1) / 2
 
 

@@ -63,7 +63,7 @@ class _View(NamedTuple):
     linear: 2 times 2, K's linear part over the tolerance: residuals are 1 at the tolerance.
     rotation: 3 times 3.
     shift: 3, translation of the scaled world.
-    strength: [], weight² over the largest; 0 for a view that has no say.
+    strength: [], weight² over the largest; 0 ignores the view.
   """
 
   xy: tuple[jax.Array, ...]
@@ -98,7 +98,7 @@ def robust(
   Args:
     points: [v, 2], px.
     cameras: [v], of those pixels, t_cw in mm; K may be that of a rotated crop.
-    weight: [v], at least 0; a view with weight 0 has no say. As in `dlt` it multiplies the view's
+    weight: [v], at least 0; weight 0 ignores the view. As in `dlt` it multiplies the view's
       equations: its noise is sigma_px / weight. The tolerance is in pixels for all views alike.
     sigma_px: standard deviation of u and of v in a view that is right and has weight 1; the
       covariance is proportional to its square.
@@ -205,8 +205,9 @@ def _best_start(
     parts = _sum_over_views(of_view, chosen, distances, views)
     (matrix, right), number = parts
     adjugate, determinant = s3.adjugate(matrix)
-    # Rays at an angle a have a determinant of 2 sin² a; a pixel is about 0.002 rad.
-    meets = (number >= 2) & (determinant > 1e-6)
+    # Two rays at an angle a have a determinant of 2 sin² a; a pixel is about 0.002 rad. It grows as
+    # the cube of the number of rays, and so does its rounding in float32, a third of this.
+    meets = (number >= 2) & (determinant > 3e-6 * (0.5 * number) ** 3)
     divisor = jnp.where(meets, determinant, 1.0)
     x = tuple(jnp.where(meets, a / divisor, 0.0) for a in s3.times(adjugate, right))
     cost = jnp.where(meets, cost_of(x), jnp.inf)
@@ -359,7 +360,7 @@ def _minimum(num_iterations: int, start: s3.Vector, views: _View) -> s3.Vector:
 
 @_minimum.defjvp
 def _minimum_jvp(num_iterations, primals, tangents):
-  """dx = -H⁻¹ d(gradient of the cost); the start has no say."""
+  """dx = -H⁻¹ d(gradient of the cost); the start does not enter."""
   start, views = primals
   x = _minimum(num_iterations, start, views)
   gradient = jax.grad(_cost)

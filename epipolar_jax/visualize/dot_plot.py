@@ -1,4 +1,4 @@
-"""Positive numbers as a picture: one line a row, one coloured dot a column, on a log scale."""
+"""Positive numbers as a chart: one line a row, one coloured dot a column, on a log scale."""
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ def draw(rows: dict[str, dict[str, float | None]], *, title: str, width: int = 1
   Args:
     rows: numbers by row and column, the same columns everywhere; None is left out.
     title: at the top.
-    width: of the picture, px.
+    width: of the chart, px.
 
   Returns:
     [h, w, 3] uint8 RGB.

@@ -13,7 +13,7 @@ import imageio_ffmpeg
 import numpy as np
 
 from epipolar_jax import skeletons
-from epipolar_jax.visualize import palette, predictions
+from epipolar_jax.visualize import limbs, palette, predictions
 
 _TILE = 256  # side of a view, px
 _PANEL = 400  # width of a 3D panel, px
@@ -32,7 +32,7 @@ def scenes(
   fps: int,
   hold_s: float,
 ) -> Iterator[np.ndarray]:
-  """The pictures of a film, frame after frame of a split.
+  """The images of a film, frame after frame of a split.
 
   Args:
     images: [m v h w 3] uint8 RGB network inputs of the frames `predictions.picked(n, m)`.
@@ -40,7 +40,7 @@ def scenes(
       joint_valid [n j], or `methods`, dicts of these two by name.
     labels: of all n frames, as `predictions.sheet` needs them.
     skeleton: of the joints.
-    fps: pictures a second.
+    fps: images a second.
     hold_s: how long each frame of the split is shown.
 
   Yields:
@@ -70,25 +70,25 @@ def scenes(
       yield np.hstack([grid, *panels])
 
 
-def write_mp4(path: pathlib.Path, pictures: Iterable[np.ndarray], *, fps: float) -> int:
+def write_mp4(path: pathlib.Path, images: Iterable[np.ndarray], *, fps: float) -> int:
   """Writes H.264 that browsers play.
 
   Args:
     path: file to write; its folder is made.
-    pictures: [h, w, 3] uint8 RGB, all of one even size.
-    fps: pictures a second.
+    images: [h, w, 3] uint8 RGB, all of one even size.
+    fps: images a second.
 
   Returns:
-    How many pictures were written.
+    How many images were written.
 
   Raises:
     ValueError: there are none.
     OSError: the encoder failed; with its words.
   """
-  pictures = iter(pictures)
-  first = next(pictures, None)
+  images = iter(images)
+  first = next(images, None)
   if first is None:
-    raise ValueError(f"no pictures for {path}: set eval.num_images above 0")
+    raise ValueError(f"no images for {path}: set eval.num_images above 0")
   path.parent.mkdir(parents=True, exist_ok=True)
   size = f"{first.shape[1]}x{first.shape[0]}"
   source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(fps), "-i", "-"]
@@ -100,8 +100,8 @@ def write_mp4(path: pathlib.Path, pictures: Iterable[np.ndarray], *, fps: float)
     encoder = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=complaints)
     count = 0
     with contextlib.suppress(BrokenPipeError), encoder.stdin as pipe:
-      for picture in itertools.chain([first], pictures):
-        pipe.write(np.ascontiguousarray(picture).tobytes())
+      for image in itertools.chain([first], images):
+        pipe.write(np.ascontiguousarray(image).tobytes())
         count += 1
     if encoder.wait():
       complaints.seek(0)
@@ -157,13 +157,11 @@ def _panel(
   project = _turntable(middle, angle, height, _REACH * skeleton.size_mm)
   ground = np.array([middle[0], middle[1], truth[:, 2].min()])
   _floor(canvas, project, ground, 0.5 * skeleton.size_mm)
-  sides = palette.sides(skeleton.num_joints, skeleton.flip_pairs)
-  tints = {"left": palette.LEFT, "right": palette.RIGHT, "middle": palette.MIDDLE}
-  strokes = []
+  own, strokes = limbs.colors(skeleton), []
   for parent, child in skeleton.limbs:
     strokes.append((truth[[parent, child]], palette.TRUTH, 1))
     if valid[parent] and valid[child]:
-      strokes.append((joints[[parent, child]], tints[sides[child]], 4))
+      strokes.append((joints[[parent, child]], own[child], 4))
   # Far limbs first, so that near ones cover them.
   flat = [(project(ends), color, width) for ends, color, width in strokes]
   for ends, color, width in sorted(flat, key=lambda s: -s[0][:, 2].mean()):

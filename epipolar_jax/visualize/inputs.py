@@ -16,7 +16,7 @@ def render(
   Args:
     frames: one dict a frame: label, a short name; occluded [v]; and stages, a list of dicts, the
       same in every frame: name; note, a sentence; image [v h w 3] uint8; intrinsics [v 3 3] of
-      these pictures; rotation [v 3 3]; translation [v 3] mm; joints_2d [v j 2] px, as labelled;
+      these images; rotation [v 3 3]; translation [v 3] mm; joints_2d [v j 2] px, as labelled;
       joints_3d [j 3] mm; perhaps boxes, a list of (centre [2], side), px; perhaps heatmaps
       [v j h w] in 0..1, the targets; perhaps distortion [v 5], the lens in OpenCV's order, and
       with it straight_2d [v j 2] px, the labels free of it. Stages may differ in size.

@@ -1,16 +1,13 @@
-"""Lifted skeletons beside the true ones, from two sides: arrays in, a picture out."""
+"""Lifted skeletons beside the true ones, from two sides: arrays in, an image out."""
 
 import cv2
 import numpy as np
 
 from epipolar_jax import skeletons
-from epipolar_jax.visualize import palette, predictions
+from epipolar_jax.visualize import limbs, palette, predictions
 
 _TILE = 256  # px
 _GREY = (40, 40, 40)
-_TRUTH = (255, 255, 255)
-# Okabe-Ito, RGB: blue left, vermilion right, yellow middle; one colour a finger, thumb first.
-_FINGERS = ((213, 94, 0), (230, 159, 0), (0, 158, 115), (86, 180, 233), (204, 121, 167))
 
 
 def sheet(
@@ -20,7 +17,7 @@ def sheet(
   *,
   skeleton: skeletons.Skeleton,
 ) -> np.ndarray:
-  """One row a frame: the first view's picture, and the pose from the camera and from the side.
+  """One row a frame: the first view's image, and the pose from the camera and from the side.
 
   Truth is white and thin, the prediction coloured.
 
@@ -43,7 +40,7 @@ def sheet(
     rows.append(
       np.hstack(
         [
-          _picture(views[0], uv, skeleton),
+          _input(views[0], uv, skeleton),
           *sides(points[i], truth[i], skeleton, width_mm=1.2 * skeleton.size_mm, error=error),
         ]
       )
@@ -76,52 +73,18 @@ def sides(
     ((2, 1), "from the side; truth is white"),
   ):
     canvas = np.full((_TILE, _TILE, 3), _GREY, np.uint8)
-    for joints, color, width in ((truth, _TRUTH, 1), (points, None, 2)):
+    for joints, color, width in ((truth, palette.TRUTH, 1), (points, None, 2)):
       flat = (joints - middle)[:, axes] * _TILE / width_mm + _TILE / 2
-      _draw(canvas, flat, skeleton, color=color, thickness=width)
-    _label(canvas, title)
+      limbs.draw(canvas, flat, skeleton, color=color, thickness=width)
+    limbs.label(canvas, title)
     tiles.append(canvas)
   return tiles
 
 
-def _picture(image: np.ndarray, uv: np.ndarray, skeleton: skeletons.Skeleton) -> np.ndarray:
+def _input(image: np.ndarray, uv: np.ndarray, skeleton: skeletons.Skeleton) -> np.ndarray:
   """The network input, enlarged, with the true 2D joints."""
   zoom = _TILE / len(image)
   canvas = cv2.resize(image, (_TILE, _TILE), interpolation=cv2.INTER_CUBIC)
-  _draw(canvas, (uv + 0.5) * zoom - 0.5, skeleton, color=_TRUTH, thickness=1)
-  _label(canvas, "true 2D joints")
+  limbs.draw(canvas, (uv + 0.5) * zoom - 0.5, skeleton, color=palette.TRUTH, thickness=1)
+  limbs.label(canvas, "true 2D joints")
   return canvas
-
-
-def _draw(
-  canvas: np.ndarray,
-  uv: np.ndarray,
-  skeleton: skeletons.Skeleton,
-  *,
-  color: tuple[int, int, int] | None,
-  thickness: int,
-) -> None:
-  """Draws limbs in place, in one colour or each in its own."""
-  # cv2 overflows on far points.
-  points = np.clip(np.rint(uv), -_TILE, 2 * _TILE).astype(int)
-  for parent, child in skeleton.limbs:
-    ends = (tuple(points[parent].tolist()), tuple(points[child].tolist()))
-    cv2.line(canvas, *ends, color or _own(child, skeleton), thickness, cv2.LINE_AA)
-
-
-def _own(joint: int, skeleton: skeletons.Skeleton) -> tuple[int, int, int]:
-  """The colour of the limb that ends in a joint."""
-  if skeleton == skeletons.RHD_21:
-    return _FINGERS[(joint - 1) // 4]
-  for right, left in skeleton.flip_pairs:
-    if joint in (right, left):
-      return palette.RIGHT if joint == right else palette.LEFT
-  return palette.MIDDLE
-
-
-def _label(canvas: np.ndarray, text: str) -> None:
-  """White on a dark bar at the top."""
-  canvas[:18] = canvas[:18] // 4
-  cv2.putText(
-    canvas, text, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA
-  )

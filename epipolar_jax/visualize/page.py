@@ -83,12 +83,12 @@ def pack(tree: Any) -> str:
 
 
 def jpeg(image: np.ndarray, *, quality: int = 93) -> np.ndarray:
-  """The JPEG bytes [n] uint8 of an RGB picture [h, w, 3] uint8."""
+  """The JPEG bytes [n] uint8 of an RGB image [h, w, 3] uint8."""
   encoded, data = cv2.imencode(
     ".jpg", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality]
   )
   if not encoded:
-    raise ValueError(f"no JPEG of a picture of shape {image.shape}, type {image.dtype}")
+    raise ValueError(f"no JPEG of an image of shape {image.shape}, type {image.dtype}")
   return data.reshape(-1)
 
 

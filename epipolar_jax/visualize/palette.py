@@ -1,4 +1,4 @@
-"""The colours of every picture and page: Okabe and Ito's, told apart by colour-blind readers."""
+"""The colours of every image and page: Okabe and Ito's, told apart by colour-blind readers."""
 
 RGB = tuple[int, int, int]
 
@@ -9,6 +9,17 @@ TRUTH: RGB = (255, 255, 255)
 ATTENTION: RGB = (0, 200, 148)  # bluish green, lighter than Okabe's to show on photographs
 MATCHING: RGB = (226, 140, 190)  # reddish purple, likewise
 STAGE: RGB = (27, 32, 38)  # behind 3D skeletons
+
+# Of people, one after the other, where several are shown together.
+_PEOPLE: tuple[RGB, ...] = (
+  (86, 180, 233),
+  (230, 159, 0),
+  (0, 200, 148),
+  (226, 140, 190),
+  (240, 228, 66),
+  (213, 94, 0),
+)
+_DARKER = 0.45
 
 # Names of CSS variables; the first six also are names of things that the pages draw.
 _PAGE = {
@@ -34,6 +45,19 @@ def sides(num_joints: int, flip_pairs: tuple[tuple[int, int], ...]) -> list[str]
   for right, left in flip_pairs:
     names[right], names[left] = "right", "left"
   return names
+
+
+def limb(side: str, person: int | None = None) -> RGB:
+  """The colour of a limb whose side is "left", "right" or "middle".
+
+  Args:
+    side: of the limb.
+    person: of several who are shown together: each has a colour, darker on the right; None: alone.
+  """
+  if person is None:
+    return {"left": LEFT, "right": RIGHT, "middle": MIDDLE}[side]
+  color = _PEOPLE[person % len(_PEOPLE)]
+  return tuple(int(c * _DARKER) for c in color) if side == "right" else color
 
 
 def style_sheet() -> str:

@@ -1,4 +1,4 @@
-"""Predicted and true skeletons drawn on the views: arrays in, a picture out."""
+"""Predicted and true skeletons drawn on the views: arrays in, an image out."""
 
 import pathlib
 from typing import Any
@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from epipolar_jax import skeletons
-from epipolar_jax.visualize import palette
+from epipolar_jax.visualize import limbs, palette
 
 _SIDE = 256  # of one drawn view, px
 
@@ -47,10 +47,10 @@ def sheet(
   return np.vstack(rows)
 
 
-def write_png(path: pathlib.Path, picture: np.ndarray) -> None:
-  """Writes an RGB picture; raises OSError when the file cannot be written."""
+def write_png(path: pathlib.Path, image: np.ndarray) -> None:
+  """Writes an RGB image; raises OSError when the file cannot be written."""
   path.parent.mkdir(parents=True, exist_ok=True)
-  if not cv2.imwrite(str(path), picture[..., ::-1]):
+  if not cv2.imwrite(str(path), image[..., ::-1]):
     raise OSError(f"could not write {path}")
 
 
@@ -77,11 +77,13 @@ def view(
   canvas = cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC)
   affine = truth["crop"][view]
   true_uv = truth["joints_2d"][view] @ affine[:, :2].T + affine[:, 2]
-  _draw(canvas, (true_uv + 0.5) * zoom - 0.5, skeleton, color=palette.TRUTH, thickness=1)
-  _draw(canvas, (frame["joints_2d"][view] + 0.5) * zoom - 0.5, skeleton, color=None, thickness=2)
+  limbs.draw(canvas, (true_uv + 0.5) * zoom - 0.5, skeleton, color=palette.TRUTH, thickness=1)
+  limbs.draw(
+    canvas, (frame["joints_2d"][view] + 0.5) * zoom - 0.5, skeleton, color=None, thickness=2
+  )
   error = np.linalg.norm(frame["joints_2d"][view] - true_uv, axis=-1).mean()
   note = "  occluded" if truth["occluded"][view] else ""
-  _label(canvas, f"view {view}  {error:.1f} px{note}")
+  limbs.label(canvas, f"view {view}  {error:.1f} px{note}")
   return canvas
 
 
@@ -99,71 +101,7 @@ def _skeleton_3d(
       (frame["joints_3d"], None, 2),
     ):
       flat = (joints - root)[:, axes] * np.array([1.0, -1.0]) * scale + _SIDE / 2
-      _draw(canvas, flat, skeleton, color=color, thickness=width)
-    _label(canvas, name)
+      limbs.draw(canvas, flat, skeleton, color=color, thickness=width)
+    limbs.label(canvas, name)
     tiles.append(canvas)
   return tiles
-
-
-def _draw(
-  canvas: np.ndarray,
-  uv: np.ndarray,
-  skeleton: skeletons.Skeleton,
-  *,
-  color: tuple[int, int, int] | None,
-  thickness: int,
-) -> None:
-  """Draws limbs in place; without a colour, left is blue, right is vermilion, middle is yellow."""
-  # Clipped because cv2 overflows on far points; such a joint still leaves through the border.
-  points = np.clip(np.rint(uv), -_SIDE, 2 * _SIDE).astype(int)
-  sides = {
-    i: c for pair in skeleton.flip_pairs for i, c in zip(pair, (palette.RIGHT, palette.LEFT))
-  }
-  for parent, child in skeleton.limbs:
-    own = sides.get(child, palette.MIDDLE)
-    cv2.line(
-      canvas,
-      tuple(points[parent].tolist()),
-      tuple(points[child].tolist()),
-      color or own,
-      thickness,
-      cv2.LINE_AA,
-    )
-
-
-def draw_limbs(
-  canvas: np.ndarray,
-  uv: np.ndarray,
-  valid: np.ndarray,
-  skeleton: skeletons.Skeleton,
-  *,
-  thickness: int,
-) -> None:
-  """Draws the limbs between joints that are there, in place: left blue, right vermilion.
-
-  Args:
-    canvas: [h, w, 3] uint8 RGB.
-    uv: [j, 2], px; anything where not valid.
-    valid: [j], bool.
-    skeleton: of the joints.
-    thickness: of the lines, px.
-  """
-  height, width = canvas.shape[:2]
-  places = np.clip(np.rint(np.where(valid[:, None], uv, 0.0)), -width, 2 * max(width, height))
-  sides = {
-    i: c for pair in skeleton.flip_pairs for i, c in zip(pair, (palette.RIGHT, palette.LEFT))
-  }
-  for parent, child in skeleton.limbs:
-    if valid[parent] and valid[child]:
-      start, stop = (tuple(places[i].astype(int).tolist()) for i in (parent, child))
-      color = sides.get(child, palette.MIDDLE)
-      cv2.line(canvas, start, stop, palette.STAGE, thickness + 2, cv2.LINE_AA)
-      cv2.line(canvas, start, stop, color, thickness, cv2.LINE_AA)
-
-
-def _label(canvas: np.ndarray, text: str) -> None:
-  """White on a dark bar at the top, legible at 100 %."""
-  canvas[:18] = canvas[:18] // 4
-  cv2.putText(
-    canvas, text, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA
-  )

@@ -79,13 +79,6 @@ def encode_weights(weights: np.ndarray, code: dict[str, Any]) -> np.ndarray:
   return np.clip(level, 0, 255).astype(np.uint8)
 
 
-def decode_weights(codes: np.ndarray, code: dict[str, Any]) -> np.ndarray:
-  """What the page makes of `encode_weights`."""
-  if code["kind"] == "linear":
-    return code["low"] + (code["high"] - code["low"]) * codes / 255.0
-  return np.where(codes == 0, 0.0, 10.0 ** ((codes - 255.0) / code["per_decade"]))
-
-
 def _weight_code(weights: list[np.ndarray]) -> dict[str, Any]:
   low, high = min(float(w.min()) for w in weights), max(float(w.max()) for w in weights)
   if low < 0 or high > 1 + 1e-5:

@@ -107,3 +107,21 @@ def test_people_have_to_be_matched_and_points_shared():
   blind = dataclasses.replace(observations, score=score)
   with pytest.raises(ValueError, match="camera cam1 shares fewer than 40 points"):
     offsets.estimate(blind, walkers.ring(2))
+
+
+def test_whole_frames_shifted_and_the_rest_interpolated_are_the_offsets():
+  rig = walkers.ring(3)
+  observed = walkers.observed(walkers.walk(30), rig)
+  whole = timing.Timing(observed.views, (0.0, 2.4, -3.5), (0.0, 0.0, 0.01), 15.0)
+  shifts, rest = whole.whole()
+  assert [shifts[name] for name in observed.views] == [0, 2, -4]
+  assert np.abs(rest.offset).max() <= 0.5 and rest.drift == whole.drift
+  points = observed.points.copy()
+  for view, name in enumerate(observed.views):
+    points[:, :, view] = timing.rows(observed.points[:, :, view], np.arange(30) + shifts[name])
+  score = np.where(np.isfinite(points).all(-1), observed.score, 0.0)
+  shifted = dataclasses.replace(observed, points=points, score=score)
+  found, expected = timing.apply(shifted, rest), timing.apply(observed, whole)
+  inside = np.s_[6:26]
+  assert np.isfinite(expected.points[inside]).all()
+  np.testing.assert_allclose(found.points[inside], expected.points[inside], atol=1e-9)

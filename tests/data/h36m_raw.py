@@ -20,7 +20,7 @@ def records(*image_ids: int) -> list[dict[str, Any]]:
 
 
 def images() -> dict[str, bytes]:
-  """The pictures of frames 1 and 11 by the name of their member."""
+  """The images of frames 1 and 11 by the name of their member."""
   with zipfile.ZipFile(TINY / "images.zip") as archive:
     return {name: archive.read(name) for name in archive.namelist()}
 

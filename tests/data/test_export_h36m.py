@@ -8,7 +8,7 @@ import pytest
 
 from configs import h36m
 from data import check
-from data.h36m import annotations, builder, pictures
+from data.h36m import annotations, builder, raw_images
 from data.h36m import options as options_lib
 from data.synthetic import export, export_h36m
 from epipolar_jax import checkpointing
@@ -30,7 +30,7 @@ def test_what_is_written_is_in_order(raw):
   assert "train: 40 records, 10 frames with all four cameras, 10 of them looked at" in facts
   records = annotations.read(annotations.path_of(raw, "validation"))
   assert {r["subject"] for r in records} == {9, 11}
-  store = pictures.find_store(raw)
+  store = raw_images.find_store(raw)
   sizes = {
     r["camera_id"]: cv2.imdecode(np.frombuffer(store.read(r["image"], ""), np.uint8), 1).shape
     for r in records
@@ -42,14 +42,14 @@ def test_what_is_written_is_in_order(raw):
     export.main(["--layout", "h36m", "--output", str(raw / "other"), "--frames", "0"])
 
 
-def test_lenses_bend_the_pictures_as_the_labels_say(raw):
-  """Undistorting a picture gives the one that was drawn without distortion."""
+def test_lenses_bend_the_images_as_the_labels_say(raw):
+  """Undistorting an image gives the one that was drawn without distortion."""
   views = annotations.read(annotations.path_of(raw, "train"))[:1]
   view = annotations.view(views[0], "here")
-  bent = pictures.decode(pictures.find_store(raw).read(view.image, ""), "", "")
-  straight = pictures.undistort(bent, view.intrinsics, view.distortion)
+  bent = raw_images.decode(raw_images.find_store(raw).read(view.image, ""), "", "")
+  straight = raw_images.undistort(bent, view.intrinsics, view.distortion)
   points = np.stack(np.meshgrid(np.arange(0, 1000, 10.0), np.arange(0, 1000, 10.0)), -1)
-  moved = pictures.undistort_points(points.reshape(-1, 2), view.intrinsics, view.distortion)
+  moved = raw_images.undistort_points(points.reshape(-1, 2), view.intrinsics, view.distortion)
   assert 5 < np.abs(moved - points.reshape(-1, 2)).max() < 60
   options = export_h36m.options_lib.Options(
     image_size=128, supersampling=1, train_occlusion=0.0, suits=1.0

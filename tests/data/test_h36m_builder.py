@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data import check, faults, integrity
-from data.h36m import builder, examples, pictures
+from data.h36m import builder, examples, raw_images
 from data.h36m import options as options_lib
 from epipolar_jax.inputs import crops
 from tests.data import h36m_raw
@@ -60,7 +60,7 @@ def test_a_stopped_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
   assert made == [1, 1, 11]
   h36m_raw.write(tmp_path / "raw", h36m_raw.records(1), frames, members | {name: good})
   # The archive is kept open; a new process would open it anew.
-  pictures._open_archive.cache_clear()
+  raw_images._open_archive.cache_clear()
   builder.prepare(folder, tmp_path, _OPTIONS)
   assert made == [1, 1, 11, 11]
   builder.prepare(folder, tmp_path, _OPTIONS)
@@ -116,11 +116,11 @@ def test_the_margin_holds_every_augmented_crop():
 
 def test_cut_keeps_pixels_under_their_coordinates():
   rng = np.random.default_rng(0)
-  picture = cv2.GaussianBlur(rng.integers(0, 255, (1000, 1000, 3), np.uint8), (0, 0), 8)
+  image = cv2.GaussianBlur(rng.integers(0, 255, (1000, 1000, 3), np.uint8), (0, 0), 8)
   for center, side, size in (((500, 480), 401, 200), ((900, 60), 500, 500), ((500, 500), 100, 300)):
-    small, affine = pictures.cut(picture, np.array(center, float), side, size=size)
+    small, affine = raw_images.cut(image, np.array(center, float), side, size=size)
     assert small.shape == (size, size, 3)
-    expected = cv2.warpAffine(picture, affine, (size, size), flags=cv2.INTER_LINEAR)
+    expected = cv2.warpAffine(image, affine, (size, size), flags=cv2.INTER_LINEAR)
     inner = (slice(size // 4, -size // 4),) * 2
     # The blurred noise has a spread of 3; a shift by half a pixel changes it by 0.3.
     assert np.abs(small[inner].astype(float) - expected[inner]).mean() < 0.35
@@ -128,7 +128,7 @@ def test_cut_keeps_pixels_under_their_coordinates():
     np.testing.assert_allclose(middle, size / 2, atol=0.6 * size / side + 0.5)
 
 
-def test_a_bit_that_flips_in_a_raw_picture_is_noticed(tmp_path):
+def test_a_bit_that_flips_in_a_raw_image_is_noticed(tmp_path):
   """When it is prepared again at another size, and by data.check while the raw folder is there."""
   members = h36m_raw.images()
   folder = h36m_raw.write(tmp_path / "raw", h36m_raw.records(1), h36m_raw.records(1), {})
@@ -144,7 +144,7 @@ def test_a_bit_that_flips_in_a_raw_picture_is_noticed(tmp_path):
   content[len(content) // 2] ^= 1
   path.write_bytes(content)
   (folder / "images.zip").unlink()
-  pictures.decode(bytes(content), "", "")  # nothing else notices
+  raw_images.decode(bytes(content), "", "")  # nothing else notices
   (problem,) = check.check(out, samples=0)[1]
   assert image in problem and "is not the file that was prepared before" in problem
   with pytest.raises(faults.BadRecord, match=f"{image} is not the file that was prepared before"):

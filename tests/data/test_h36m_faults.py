@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 
 from data import check, faults
-from data.h36m import builder, pictures
+from data.h36m import builder, raw_images
 from data.h36m import options as options_lib
 from epipolar_jax.inputs import multiview
 from tests.data import h36m_raw
 
-# Small pictures: what is tested here happens before they are stored.
+# Small images: what is tested here happens before they are stored.
 _OPTIONS = options_lib.Options(image_size=32)
 _FILE = "h36m_validation.pkl"
 
 
 class _Raw:
-  """Records and pictures to spoil: frames 1 and 11 in validation, camera after camera."""
+  """Records and images to spoil: frames 1 and 11 in validation, camera after camera."""
 
   def __init__(self):
     self.train = h36m_raw.records(1)
@@ -36,7 +36,7 @@ class _Raw:
     return f"images/{self.victim['image']}"
 
 
-def _drop_picture(raw):
+def _drop_image(raw):
   del raw.members[raw.member()]
 
 
@@ -102,9 +102,9 @@ def _mirror(raw):
 
 
 _CASES = {
-  "missing member": (_drop_picture, "no picture", r"record 5: s_09.*000011\.jpg is not in .*zip"),
-  "truncated": (_truncate, "damaged picture", r"record 5: .*jpg is truncated \(10000 bytes\)"),
-  "no jpeg": (_no_jpeg, "damaged picture", r"record 5: .*jpg is not a JPEG"),
+  "missing member": (_drop_image, "no image", r"record 5: s_09.*000011\.jpg is not in .*zip"),
+  "truncated": (_truncate, "damaged image", r"record 5: .*jpg is truncated \(10000 bytes\)"),
+  "no jpeg": (_no_jpeg, "damaged image", r"record 5: .*jpg is not a JPEG"),
   "wrong size": (_shrink, "wrong size", r"record 5: .*is 640 x 480 px; .*1000 x 1000 or 1002"),
   "nan": (_nan, "not finite", "record 5: joints_2d holds NaN"),
   "joint count": (
@@ -187,7 +187,7 @@ def test_check_names_everything_wrong(tmp_path):
   assert len(problems) == 3
   assert "h36m_train.pkl is missing" in problems[0]
   assert problems[1] == "h36m_validation.pkl has no frame of S11"
-  assert "damaged picture: 1 of those looked at, the first: h36m_validation.pkl" in problems[2]
+  assert "damaged image: 1 of those looked at, the first: h36m_validation.pkl" in problems[2]
 
 
 def test_check_of_other_folders(tmp_path):
@@ -233,13 +233,13 @@ def test_lengths_in_another_unit_are_noticed(tmp_path, factor):
     builder.prepare(folder, tmp_path, _OPTIONS)
 
 
-def test_swapped_pictures_are_noticed(tmp_path):
+def test_swapped_images_are_noticed(tmp_path):
   raw = _Raw()
   first = raw.validation[0]
   pair = [r for r in raw.validation if r["image_id"] == first["image_id"]][:2]
   pair[0]["image"], pair[1]["image"] = pair[1]["image"], pair[0]["image"]
   folder = h36m_raw.write(tmp_path / "raw", raw.train, raw.validation, raw.members)
-  assert any("pictures of two cameras are swapped" in p for p in check.check(folder)[1])
+  assert any("images of two cameras are swapped" in p for p in check.check(folder)[1])
 
 
 def test_windows_paths_and_bytes_after_the_end_are_read(tmp_path):
@@ -287,6 +287,6 @@ def test_a_member_that_lies_about_its_size_is_not_inflated(tmp_path):
   path.write_bytes(data)
   tracemalloc.start()
   with pytest.raises(faults.BadRecord, match="cannot be read"):
-    pictures.Store(path, False).read("x.jpg", "record 0")
+    raw_images.Store(path, False).read("x.jpg", "record 0")
   assert tracemalloc.get_traced_memory()[1] < 8 << 20
   tracemalloc.stop()

@@ -54,13 +54,13 @@ def test_agrees_with_the_original_loader(tmp_path, options, grey_levels):
     inside = ((joints >= 0) & (joints < 256)).all(-1)
     np.testing.assert_array_equal(inside, _LOADER[f"{name}.visibility"][..., 0] > 0)
     # The original's channels are as OpenCV reads them: BGR.
-    picture = batch["image"][i, :, ::4, ::4, ::-1].astype(float)
-    error = np.abs(picture - _LOADER[f"{name}.images"]).mean((1, 2, 3))
+    image = batch["image"][i, :, ::4, ::4, ::-1].astype(float)
+    error = np.abs(image - _LOADER[f"{name}.images"]).mean((1, 2, 3))
     assert (error < grey_levels).all(), error
 
 
-def test_undistorted_pictures_are_not_undistorted_again(tmp_path):
-  # Two of the four pictures are there undistorted; the others are taken for them.
+def test_undistorted_images_are_not_undistorted_again(tmp_path):
+  # Two of the four images are there undistorted; the others are taken for them.
   names = [record["image"] for record in h36m_raw.records(1)]
   frames = h36m_raw.records(1)
   for record in frames[2:]:
@@ -70,8 +70,8 @@ def test_undistorted_pictures_are_not_undistorted_again(tmp_path):
   builder.prepare(raw, tmp_path, options_lib.Options(), images="undistorted_zip")
   source = builder.open_prepared(tmp_path, 512).as_data_source("validation")
   (batch,) = multiview.eval_batches(source, size=256, batch_size=1, num_threads=1)
-  picture = batch["image"][0, :2, ::4, ::4, ::-1].astype(float)
-  error = np.abs(picture - _LOADER["undistorted.images"]).mean((1, 2, 3))
+  image = batch["image"][0, :2, ::4, ::4, ::-1].astype(float)
+  error = np.abs(image - _LOADER["undistorted.images"]).mean((1, 2, 3))
   assert (error < 2.0).all(), error
 
 

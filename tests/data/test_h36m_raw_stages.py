@@ -23,15 +23,15 @@ def raw(tmp_path_factory):
   return h36m_raw.write(folder, records, h36m_raw.records(1), h36m_raw.images())
 
 
-def test_stages_are_the_pictures_before_and_after_the_lens(raw, tmp_path):
+def test_stages_are_the_images_before_and_after_the_lens(raw, tmp_path):
   source = builder.prepare(raw, tmp_path, builder.Options(image_size=64)).as_data_source("train")
   frames = raw_stages.RawFrames(raw, "train")
   example = source[1]
   before, after = frames.stages(example)
   assert [before["name"], after["name"]] == ["Raw", "Undistorted"] and example["frame"] == 11
   record = next(r for r in h36m_raw.records(11) if r["camera_id"] == 2)
-  picture = cv2.imdecode(np.frombuffer(h36m_raw.images()[f"images/{record['image']}"], np.uint8), 1)
-  half = cv2.resize(picture[:1000], (500, 500), interpolation=cv2.INTER_AREA)[..., ::-1]
+  image = cv2.imdecode(np.frombuffer(h36m_raw.images()[f"images/{record['image']}"], np.uint8), 1)
+  half = cv2.resize(image[:1000], (500, 500), interpolation=cv2.INTER_AREA)[..., ::-1]
   np.testing.assert_array_equal(before["image"][2], half)
   assert np.abs(after["image"][2].astype(int) - half).mean() > 0.5  # bent straight
   for v in range(4):

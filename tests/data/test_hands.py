@@ -124,25 +124,25 @@ def test_arms_reach_as_arms_do():
       assert np.cross(upper, lower) @ hinge > 0.99 * np.linalg.norm(np.cross(upper, lower))
 
 
-def test_pictures_agree_with_their_labels(generator):
+def test_images_agree_with_their_labels(generator):
   for index in range(3):
-    picture = generator.picture("train", index)
-    homogeneous = picture.joints_3d @ picture.intrinsics.T
+    labelled = generator.labelled_image("train", index)
+    homogeneous = labelled.joints_3d @ labelled.intrinsics.T
     np.testing.assert_allclose(
-      homogeneous[:, :2] / homogeneous[:, 2:], picture.joints_2d, atol=1e-3
+      homogeneous[:, :2] / homogeneous[:, 2:], labelled.joints_2d, atol=1e-3
     )
-    assert picture.image.shape == (320, 320, 3) and picture.mask.max() <= 33
-    assert picture.visible.sum() >= 8 and (picture.mask > 1).sum() > 300
-    assert (picture.mask == 1).any() and (picture.mask == 0).any()
+    assert labelled.image.shape == (320, 320, 3) and labelled.mask.max() <= 33
+    assert labelled.visible.sum() >= 8 and (labelled.mask > 1).sum() > 300
+    assert (labelled.mask == 1).any() and (labelled.mask == 0).any()
     np.testing.assert_array_equal(
-      picture.visible, hand_scene.visible_joints(picture.mask, picture.joints_2d)
+      labelled.visible, hand_scene.visible_joints(labelled.mask, labelled.joints_2d)
     )
-    assert (np.abs(picture.joints_2d[picture.visible] - 159.5) <= 160).all()
-  again = generator.picture("train", 2)
-  np.testing.assert_array_equal(again.image, picture.image)
-  np.testing.assert_array_equal(again.joints_3d, picture.joints_3d)
-  other = generator.picture("validation", 2)
-  assert np.abs(other.joints_3d - picture.joints_3d).max() > 1
+    assert (np.abs(labelled.joints_2d[labelled.visible] - 159.5) <= 160).all()
+  again = generator.labelled_image("train", 2)
+  np.testing.assert_array_equal(again.image, labelled.image)
+  np.testing.assert_array_equal(again.joints_3d, labelled.joints_3d)
+  other = generator.labelled_image("validation", 2)
+  assert np.abs(other.joints_3d - labelled.joints_3d).max() > 1
 
 
 def test_a_joint_is_seen_where_its_part_is():
@@ -159,7 +159,7 @@ def test_a_joint_is_seen_where_its_part_is():
 
 def _options(output):
   return argparse.Namespace(
-    output=output, pictures=3, validation_pictures=1, people=3, seed=3, layout="rhd"
+    output=output, images=3, validation_images=1, people=3, seed=3, layout="rhd"
   )
 
 
@@ -167,7 +167,7 @@ def test_what_is_written_is_read_and_a_stopped_run_goes_on(tmp_path, generator, 
   monkeypatch.setattr(hand_scene, "Generator", lambda *_, **__: generator)
   export_rhd.write(tmp_path / "whole", _options(tmp_path))
 
-  drawn, draw = [], generator.picture
+  drawn, draw = [], generator.labelled_image
 
   def stops(split, index):
     if len(drawn) == 3:
@@ -175,7 +175,7 @@ def test_what_is_written_is_read_and_a_stopped_run_goes_on(tmp_path, generator, 
     drawn.append((split, index))
     return draw(split, index)
 
-  monkeypatch.setattr(generator, "picture", stops)
+  monkeypatch.setattr(generator, "labelled_image", stops)
   monkeypatch.setattr(export_rhd, "_THREADS", 1)
   with pytest.raises(KeyboardInterrupt):
     export_rhd.write(tmp_path / "parts", _options(tmp_path))
@@ -185,7 +185,7 @@ def test_what_is_written_is_read_and_a_stopped_run_goes_on(tmp_path, generator, 
   # As if the machine had stopped while a record was written.
   with (tmp_path / "parts" / "training" / "records.partial").open("ab") as file:
     file.write(b"half")
-  monkeypatch.setattr(generator, "picture", draw)
+  monkeypatch.setattr(generator, "labelled_image", draw)
   export_rhd.write(tmp_path / "parts", _options(tmp_path))
 
   files = sorted(p.relative_to(tmp_path / "whole") for p in (tmp_path / "whole").rglob("*.*"))
@@ -196,7 +196,7 @@ def test_what_is_written_is_read_and_a_stopped_run_goes_on(tmp_path, generator, 
   source = builder.prepare(tmp_path / "whole", tmp_path, "train").as_data_source("train")
   assert len(source) == 3
   for example in source:
-    made = generator.picture("train", example["frame"])
+    made = generator.labelled_image("train", example["frame"])
     hand = slice(21 * example["hand_side"], 21 * example["hand_side"] + 21)
     np.testing.assert_allclose(example["joints_3d"], made.joints_3d[hand], atol=1e-3)
     np.testing.assert_array_equal(example["visible"], made.visible[hand])
@@ -212,4 +212,4 @@ def test_a_folder_of_other_data_is_refused(tmp_path):
   with pytest.raises(SystemExit, match="holds other data"):
     export.main(["--layout", "rhd", "--output", str(tmp_path)])
   with pytest.raises(SystemExit, match="must be at least 1"):
-    export.main(["--layout", "rhd", "--output", str(tmp_path / "new"), "--pictures", "0"])
+    export.main(["--layout", "rhd", "--output", str(tmp_path / "new"), "--images", "0"])

@@ -18,10 +18,10 @@ _README = pathlib.Path(data.__file__).parent / "README.md"
 
 def _my_frame(number):
   (frame,) = dots.frames(1, views=2, seed=number)
-  # The pictures of the example are 256 px.
-  pictures = np.zeros((2, 256, 256, 3), np.uint8)
-  pictures[:, : dots.SIZE, : dots.SIZE] = frame.pop("image")
-  return pictures, frame
+  # The images of the example are 256 px.
+  images = np.zeros((2, 256, 256, 3), np.uint8)
+  images[:, : dots.SIZE, : dots.SIZE] = frame.pop("image")
+  return images, frame
 
 
 def test_the_worked_example_works(tmp_path, monkeypatch):

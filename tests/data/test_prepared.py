@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 
 from data import check, plausibility, storing
 from epipolar_jax import skeletons
-from epipolar_jax.inputs import datasets, fields, multiview, picture_size, pictures
+from epipolar_jax.inputs import datasets, fields, image_header, multiview, stored_images
 from tests import dots
 
 
@@ -18,8 +18,8 @@ def _build(folder, frames):
 
   def feature(name, value):
     if name == "image":
-      picture = tfds.features.Image(shape=(dots.SIZE, dots.SIZE, 3), encoding_format="jpeg")
-      return tfds.features.Sequence(picture, length=len(value))
+      image = tfds.features.Image(shape=(dots.SIZE, dots.SIZE, 3), encoding_format="jpeg")
+      return tfds.features.Sequence(image, length=len(value))
     if isinstance(value, str):
       return tfds.features.Text()
     x = np.asarray(value)
@@ -68,7 +68,7 @@ def _swap_labels(frame):
   frame["joints_2d"][[0, 2]] = frame["joints_2d"][[2, 0]]
 
 
-def _shrink_pictures(frame):
+def _shrink_images(frame):
   frame["image"] = frame["image"][:, ::2, ::2]
 
 
@@ -102,8 +102,8 @@ _FAULTS = {
   "mirrored": (_set("rotation", np.diag([-1.0, 1.0, 1.0])), "is not a rotation"),
   "no box": (_set("box_size", 0.0), "box_size of view 2 is 0 px"),
   "negative box": (_set("box_size", -9.0), "box_size of view 2 is -9 px"),
-  "box elsewhere": (_set("box_center", -900.0), "lies outside the picture"),
-  "other size": (_shrink_pictures, "40 x 40 px, but its data set declares 80 x 80"),
+  "box elsewhere": (_set("box_center", -900.0), "lies outside the image"),
+  "other size": (_shrink_images, "40 x 40 px, but its data set declares 80 x 80"),
   "metres": (_to(1e-3), "are they in m"),
   "centimetres": (_to(0.1), "are they in cm"),
   "micrometres": (_to(1e3), "are they in um"),
@@ -190,13 +190,13 @@ def test_coco_order_is_noticed():
   assert "COCO" in plausibility.coco_order(coco)
 
 
-def test_pictures_are_right_or_refused():
+def test_images_are_right_or_refused():
   grey = np.zeros((64, 64), np.uint8)
   grey[:, :32] = 200
-  for picture in (grey, grey[..., None]):
-    stored = np.asarray(pictures.Jpeg(storing.encode_jpeg(picture, 95).getvalue()))
+  for image in (grey, grey[..., None]):
+    stored = np.asarray(stored_images.Jpeg(storing.encode_jpeg(image, 95).getvalue()))
     np.testing.assert_allclose(stored[32, [8, 56]], [[200] * 3, [0] * 3], atol=3)
-  for picture, hint in (
+  for image, hint in (
     (np.zeros((8, 8, 4), np.uint8), "alpha"),
     (np.zeros((8, 8, 3), np.float32), r"255 \* image"),
     (np.zeros((8, 8), np.uint16), "image >> 8"),
@@ -205,16 +205,16 @@ def test_pictures_are_right_or_refused():
     (np.zeros((8, 0, 3), np.uint8), "shape"),
   ):
     with pytest.raises(ValueError, match=hint):
-      storing.encode_jpeg(picture, 90)
+      storing.encode_jpeg(image, 90)
 
 
 def test_sizes_are_read_before_decoding():
   data = storing.encode_jpeg(np.zeros((24, 40, 3), np.uint8), 90).getvalue()
-  assert picture_size.read(data) == (40, 24)
+  assert image_header.read(data) == (40, 24)
   at = data.index(b"\xff\xc0") + 5
   bomb = data[:at] + struct.pack(">HH", 16000, 16000) + data[at + 4 :]
   with pytest.raises(ValueError, match="promises 16000 x 16000 px"):
-    np.asarray(pictures.Jpeg(bomb))
+    np.asarray(stored_images.Jpeg(bomb))
   with pytest.raises(ValueError, match="neither a JPEG nor a PNG"):
-    np.asarray(pictures.Jpeg(b"GIF89a" + bytes(40)))
-  assert picture_size.jpeg_is_whole(data + b"\n") and not picture_size.jpeg_is_whole(data[:-2])
+    np.asarray(stored_images.Jpeg(b"GIF89a" + bytes(40)))
+  assert image_header.jpeg_is_whole(data + b"\n") and not image_header.jpeg_is_whole(data[:-2])

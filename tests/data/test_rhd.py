@@ -19,7 +19,7 @@ _TINY = golden_files.FOLDER / "rhd_tiny"
 
 @pytest.fixture
 def raw(tmp_path) -> pathlib.Path:
-  """A raw data set of the two golden pictures, twice."""
+  """A raw data set of the two golden images, twice."""
   for folder in annotations.FOLDERS.values():
     shutil.copytree(_TINY, tmp_path / "raw" / folder)
     (tmp_path / "raw" / folder / "anno.pickle").rename(
@@ -58,8 +58,8 @@ def test_examples_hold_what_the_original_loads(raw, tmp_path):
     hand = slice(21 * example["hand_side"], 21 * example["hand_side"] + 21)
     uv = annotations.read(_TINY / "anno.pickle")[frame]["uv_vis"][hand, :2]
     np.testing.assert_allclose(example["joints_2d"], uv, rtol=1e-6)
-    picture = cv2.imread(str(_TINY / "color" / f"{frame:05d}.png"))[..., ::-1]
-    assert np.abs(example["image"].astype(int) - picture).mean() < 2
+    image = cv2.imread(str(_TINY / "color" / f"{frame:05d}.png"))[..., ::-1]
+    assert np.abs(example["image"].astype(int) - image).mean() < 2
 
 
 def test_prepared_data_open_without_the_raw_files(raw, tmp_path):
@@ -192,7 +192,7 @@ def _add_id(path):
     ("mask", _add_id, "holds id 34; a mask has 0..33"),
   ],
 )
-def test_a_bad_picture_stops_or_is_counted(raw, tmp_path, folder, damage, message):
+def test_a_bad_image_stops_or_is_counted(raw, tmp_path, folder, damage, message):
   path = raw / "training" / folder / "00000.png"
   damage(path)
   with pytest.raises(faults.BadRecord, match=message) as caught:
@@ -230,7 +230,7 @@ def test_the_hand_with_more_pixels_is_taken():
 def test_the_check_says_what_is_there_and_what_is_wrong(raw, tmp_path):
   assert check.recognizes(raw) and not check.recognizes(tmp_path)
   facts, problems = check.check(raw, samples=0)
-  assert not problems and any("train: 2 records, 2 pictures looked at" in fact for fact in facts)
+  assert not problems and any("train: 2 records, 2 images looked at" in fact for fact in facts)
   assert "python -m data.rhd.builder" in facts[-1]
   (raw / "training" / "mask" / "00001.png").unlink()
   _edit(raw, _set(0, "K", _mirrored))

@@ -37,7 +37,7 @@ def box(center, half, yaw=0.0) -> room.Boxes:
 
 def depth_at(frame: scene.Frame, view: int, joint: int) -> float:
   u, v = np.round(frame.joints_2d[view, joint]).astype(int)
-  return frame.picture.depth[view, v, u]
+  return frame.rendering.depth[view, v, u]
 
 
 def test_joints_lie_on_the_body_and_nothing_floats(levels):
@@ -47,7 +47,7 @@ def test_joints_lie_on_the_body_and_nothing_floats(levels):
     _, depth = rig.project(frame.rig, frame.joints_3d)
     for view, joint in zip(*np.nonzero(frame.visible)):
       u, v = np.round(frame.joints_2d[view, joint]).astype(int)
-      near = frame.picture.person[view, max(v - 1, 0) : v + 2, max(u - 1, 0) : u + 2]
+      near = frame.rendering.person[view, max(v - 1, 0) : v + 2, max(u - 1, 0) : u + 2]
       hits.append(near.max() > 0)
       behind.append(depth[view, joint] - depth_at(frame, view, joint))
     # The lowest joint is an ankle at standing height or lower, never under the floor.

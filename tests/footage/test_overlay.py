@@ -53,6 +53,30 @@ def test_the_sheet_has_every_view_with_the_skeleton(tmp_path):
       assert _colored(tile, color) > 30, view
 
 
+def test_several_people_have_a_colour_each_and_share_the_crop(tmp_path):
+  rig, points, estimated = _case()
+  both = {
+    name: np.concatenate([getattr(estimated, name)] * 2, axis=1)
+    for name in ("points", "valid", "covariance", "inlier", "reprojection_px")
+  }
+  both["points"][:, 1] += [1200.0, 600.0, 0.0]
+  both["valid"][3:, 1] = False
+  both = dataclasses.replace(estimated, **both)
+  path = tmp_path / "overlay.png"
+  # Frame 1 is the middle one of the frames with both.
+  assert overlay.write_sheet(path, _Drawn(points, rig), rig, _SKELETON, both) == 1
+  sheet = cv2.imread(str(path))[..., ::-1]
+  for person in range(2):
+    for side in ("left", "right"):
+      color = palette.limb(side, person)
+      assert all(_colored(sheet[:, 300 * v : 300 * (v + 1)], color) > 15 for v in range(4))
+  image = _Drawn(points, rig)._frames[0][0]
+  near = overlay.crop(image, rig, 0, _SKELETON, both, 0, person=0)
+  wide = overlay.crop(image, rig, 0, _SKELETON, both, 0)
+  own = [_colored(x, palette.limb("left", 0)) for x in (near, wide)]
+  assert own[0] > 1.5 * own[1]
+
+
 def test_nobody_makes_no_sheet(tmp_path):
   rig, points, estimated = _case()
   nobody = dataclasses.replace(estimated, valid=np.zeros_like(estimated.valid))
@@ -75,7 +99,7 @@ def test_the_film_shows_every_frame_and_the_skeleton_where_the_joints_are(tmp_pa
   # Two by two of 1280 x 960 fill the height of 1080.
   assert {f.shape for f in frames} == {(1080, 1440, 3)}
   assert frames[5][540:, 720:].max() < 30 and frames[3][540:, 720:].max() > 100
-  uv, valid = overlay.places(rig, 1, estimated, 2)
+  (uv,), (valid,) = overlay.places(rig, 1, estimated, 2)
   assert valid.all()
   hip, knee = (uv[_SKELETON.index(name)] for name in ("lhip", "lkne"))
   u, v = np.round((hip + knee) / 2 * 0.5625).astype(int)

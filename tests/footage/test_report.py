@@ -33,7 +33,7 @@ def _case(*, shift_px=0.0, names=("cam0", "cam1", "cam2", "cam3")):
   moved[:, :, 2] += shift_px
   observations = dataclasses.replace(observations, points=moved, joints=_SKELETON.joints)
   estimated = estimate.triangulate(observations, rig.cameras)
-  return rig, points, estimated, judging.leave_one_out(observations, rig.cameras)
+  return rig, points, estimated, judging.leave_one_out(observations, rig.cameras)[:, None]
 
 
 def test_the_verdict_names_the_camera_that_is_off():
@@ -46,6 +46,10 @@ def test_the_verdict_names_the_camera_that_is_off():
   assert not any("Camera cam0" in s for s in off)
   bad = report.verdict(rig.names, estimated, errors, 20.0)
   assert "not to be trusted" in bad[0] and "calibrate" in bad[-1]
+  doubted = report.verdict(rig.names, estimated, errors, 20.0, ("FOUND: R transposed",))
+  assert doubted[-1] == "FOUND: R transposed" and not any("calibrate" in s for s in doubted)
+  assert report.doubtful(errors, 20.0) and not report.doubtful(errors, 1e5)
+  assert report.doubtful(np.full_like(errors, np.nan), 1e5)
   nothing = report.verdict(rig.names, estimated, np.full_like(errors, np.nan), 400.0)
   assert nothing == ["Nothing was triangulated: no two views agree on a person."]
 
@@ -63,7 +67,7 @@ class _Tags(html.parser.HTMLParser):
 def test_the_page_is_one_inert_file(tmp_path):
   names = ("<script>alert(1)</script>", "cam1", 'a"b', "cam3")
   rig, points, estimated, errors = _case(names=names)
-  errors[1, 2] = np.nan
+  errors[1, 0, 2] = np.nan
   path = tmp_path / "report.html"
   footage = _Drawn(dots.draw(points, rig))
   report.write(path, footage, rig, _SKELETON, estimated, errors, 400.0)
@@ -75,6 +79,22 @@ def test_the_page_is_one_inert_file(tmp_path):
   assert all(source.startswith("data:image/jpeg;base64,") for source in tags.sources)
   assert tags.tags.count("polyline") >= 5  # a gap parts one camera's line
   assert "nan" not in page.replace("base64", "").lower().split("<h2>the worst")[0]
+
+
+def test_several_people_have_a_row_a_colour_and_limbs_each(tmp_path):
+  rig, points, estimated, errors = _case()
+  shared = ("points", "valid", "covariance", "inlier", "reprojection_px")
+  both = {name: np.concatenate([getattr(estimated, name)] * 2, axis=1) for name in shared}
+  both["valid"][:4, 1] = False
+  both = dataclasses.replace(estimated, **both)
+  errors = np.concatenate([errors, np.full_like(errors, np.nan)], axis=1)
+  path = tmp_path / "report.html"
+  footage = _Drawn(dots.draw(points, rig))
+  said = report.write(path, footage, rig, _SKELETON, both, errors, 400.0)
+  assert "2 people were found, at most 2 in a frame." in said and "100.0%" in said[1]
+  page = path.read_text(encoding="utf-8")
+  assert "<td>person 2</td><td>4 to 5</td><td>2</td><td>4</td><td>none</td>" in page
+  assert "person 2: limb" in page and "frame 0, cam" in page and "person 1</figcaption>" in page
 
 
 def test_a_page_of_nobody_is_a_page(tmp_path):

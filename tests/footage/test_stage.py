@@ -60,6 +60,20 @@ def test_up_is_up_and_right_is_right(up):
   assert -0.3 < np.cross(right, down) @ vertical < -0.2
 
 
+def test_several_people_have_paths_of_their_own():
+  rig, found = _case()
+  shared = ("points", "valid", "covariance", "inlier", "reprojection_px")
+  both = {name: np.concatenate([getattr(found, name)] * 2, axis=1) for name in shared}
+  both["points"][:, 1] += [900.0, 0.0, 0.0]
+  both["valid"][2:, 1] = False
+  paths = _paths(stage.play(dataclasses.replace(found, **both), rig, _SKELETON, ("#fff",)))
+  assert len(paths) == 1 + 3 + 2 * 2
+  assert len({path.get("stroke") for path in paths[-4:]}) == 4
+  first, gone = (path.find("animate").get("values").split(";")[-1] for path in paths[-4::2])
+  assert np.ptp(_numbers(first), axis=(0, 1)).min() > 5
+  assert np.ptp(_numbers(gone), axis=(0, 1)).max() == 0  # a dot: who is not there
+
+
 def test_long_recordings_are_thinned_and_nobody_is_nothing():
   rig, found = _case()
   fields = ("points", "valid", "covariance", "inlier", "reprojection_px")

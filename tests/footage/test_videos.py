@@ -39,6 +39,27 @@ def test_frames_come_in_step_and_a_recording_that_ended_is_none(tmp_path):
   np.testing.assert_array_equal(later[0][0], frames[7][0])
 
 
+def test_shifted_recordings_show_what_happened_together(tmp_path):
+  sources = {"a": _images(tmp_path / "a", range(0, 120, 10))}
+  # b saw at its frame 3 what a saw at 0, c at its frame -2.
+  sources["b"] = _images(tmp_path / "b", range(0, 100, 10))
+  sources["c"] = _images(tmp_path / "c", range(20, 120, 10))
+  footage = videos.Footage(sources, shifts={"b": 3, "c": -2})
+  assert footage.counts == (12, 7, 12)
+  assert footage.description["b"]["shift"] == 3 and "shift" not in footage.description["a"]
+  for start in (0, 1, 5):
+    shown = [
+      [None if image is None else int(image[0, 0, 0]) for image in images]
+      for images in footage.frames(start)
+    ]
+    b = [10 * (f + 3) if f < 7 else None for f in range(start, 12)]
+    c = [10 * f if f >= 2 else None for f in range(start, 12)]
+    assert shown == [[10 * f, *more] for f, *more in zip(range(start, 12), b, c)]
+  for shift in (12, -12, 10**9):
+    with pytest.raises(ValueError, match=r"camera b is to start at frame .* 10 frames"):
+      videos.Footage(sources, shifts={"b": shift})
+
+
 def test_colours_are_rgb(tmp_path):
   folder = tmp_path / "one"
   folder.mkdir()

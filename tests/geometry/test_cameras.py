@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from epipolar_jax.geometry import affine
+from epipolar_jax.geometry import affine, cameras
 from epipolar_jax.geometry.cameras import Cameras
+from epipolar_jax.inputs import crops
 from tests import golden_files, scenes
 
 
@@ -62,8 +63,8 @@ def test_rays_go_through_their_pixels():
 def test_cameras_of_a_crop_project_into_it():
   scene = scenes.make_scene(3, rotated=False, size=1000)
   camera = _first(scene)
-  crop = affine.crop_transform(
-    jnp.array([480.0, 520.0]), jnp.array(3.1), jnp.array(24.0), (256, 256)
+  crop = jnp.asarray(
+    crops.crop_affine(np.array([480.0, 520.0]), 620.0, rotation_deg=24.0, size=256, mirror=True)
   )
   points = jnp.asarray(scene.joints, jnp.float32)
   expected = affine.apply(crop, camera.project(points))
@@ -145,3 +146,21 @@ def test_opencvs_translation_columns_are_taken_and_other_shapes_refused():
   for wrong in ((k[:3], r, t), (k, r, t[:3]), (k, r[:, 0], t), (k, r, t[..., :2]), (k[0], r, t)):
     with pytest.raises(ValueError, match=r"cameras: .* should be .* got intrinsics"):
       Cameras(*wrong)
+
+
+def test_normalized_points_come_back_and_a_singular_matrix_gives_zeros():
+  """Of a rotated crop's matrix, which is not an upper triangle."""
+  intrinsics = jnp.array([[800.0, -300.0, 500.0], [310.0, 790.0, 480.0], [0.0, 0.0, 1.0]])
+  xy = jnp.asarray(np.random.default_rng(5).normal(0, 0.3, (3, 4, 2)), jnp.float32)
+  uv = cameras.from_normalized(xy, intrinsics)
+  expected = np.concatenate([xy, np.ones((3, 4, 1))], -1) @ np.asarray(intrinsics, np.float64).T
+  np.testing.assert_allclose(uv, expected[..., :2], rtol=1e-5, atol=1e-3)
+  np.testing.assert_allclose(cameras.to_normalized(uv, intrinsics), xy, atol=1e-5)
+
+  @jax.jit
+  @functools.partial(jax.value_and_grad, argnums=(0, 1))
+  def total(uv, intrinsics):
+    return jnp.sum(cameras.to_normalized(uv, intrinsics))
+
+  value, gradients = total(uv, jnp.zeros((3, 3)).at[2, 2].set(1.0))
+  assert value == 0 and all(np.isfinite(g).all() for g in gradients)

@@ -11,7 +11,7 @@ import pytest
 
 from epipolar_jax.geometry import epipolar
 from epipolar_jax.geometry.cameras import Cameras
-from tests import golden_files, reference, scenes
+from tests import golden_files, oracles, scenes
 
 
 def _float32(*arrays):
@@ -66,7 +66,7 @@ def test_fundamental_law_and_oracle():
     scene = scenes.make_scene(seed)
     pair = _pair(scene, 0, 1)
     f = np.asarray(_fundamental(*_float32(*pair)), np.float64)
-    oracle = reference.fundamental(*pair)
+    oracle = oracles.fundamental(*pair)
     # At 256 px most of the unit norm sits in f[2, 2]: compare lines, in px, not entries.
     ones = np.ones((17, 1))
     x1, x2 = (np.hstack([uv, ones]) for uv in scene.uv[:2])
@@ -110,10 +110,10 @@ def test_samples_match_line_clipped_in_numpy(size_hw):
     to_map = np.array([[0.25, 0, -0.375], [0, 0.25, -0.375], [0, 0, 1]])
     pair[0], pair[3] = to_map @ pair[0], to_map @ pair[3]
     samples, valid = _sample_all(epipolar.sample_line, points, matrix, height, width, 16)
-    lines = np.hstack([points, np.ones((len(points), 1))]) @ reference.fundamental(*pair).T
+    lines = np.hstack([points, np.ones((len(points), 1))]) @ oracles.fundamental(*pair).T
     steps = np.linspace(0, 1, 16)[:, None]
     for line, got, ok in zip(lines, samples, valid):
-      ends = reference.clip_line(line, width, height)
+      ends = oracles.clip_line(line, width, height)
       assert ok == (ends is not None)
       if ends is None or np.linalg.norm(ends[1] - ends[0]) < 1:
         continue
@@ -199,7 +199,7 @@ def test_parallel_cameras_look_along_rows(x64):
     np.testing.assert_allclose(ends, np.broadcast_to([0, 63.0], ends.shape), atol=1e-3)
 
 
-def test_line_through_two_corners_is_a_hit_and_a_miss_in_the_reference():
+def test_line_through_two_corners_is_a_hit_and_a_miss_in_the_original():
   matrix = jnp.array([[0.0, 0, 1], [0, 0, -1], [0, 0, 0]]) / jnp.sqrt(2.0)  # every line is u = v
   samples, valid = _sample_all(epipolar.sample_line, jnp.zeros((1, 2)), matrix, 32, 32, 3)
   assert valid

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from epipolar_jax.geometry import rigid
-from tests import reference
+from tests import oracles
 
 
 def test_rotation_matches_opencv_down_to_zero():
@@ -41,7 +41,7 @@ def test_procrustes_matches_svd_in_numpy(with_scale):
     r, t, s = (np.asarray(x, np.float64) for x in align(*points, with_scale=with_scale))
     np.testing.assert_allclose(np.linalg.det(r), 1, atol=1e-5)
     aligned = s * source @ r.T + t
-    np.testing.assert_allclose(aligned, reference.procrustes(source, target, with_scale), atol=0.01)
+    np.testing.assert_allclose(aligned, oracles.procrustes(source, target, with_scale), atol=0.01)
 
 
 def test_procrustes_ignores_points_without_weight():

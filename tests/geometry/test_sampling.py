@@ -1,5 +1,7 @@
 """Bilinear sampling."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import jax.test_util
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 
 from epipolar_jax.geometry import sampling
-from tests import reference
+from tests import oracles
 
 
 def _feature(rng):
@@ -26,7 +28,7 @@ def test_matches_numpy_inside_on_and_beyond_the_border(tall):
   )
   if tall:
     feature, points = feature.swapaxes(0, 1), points[:, ::-1].copy()
-  expected = np.array([reference.bilinear(feature, u, v) for u, v in points])
+  expected = np.array([oracles.bilinear(feature, u, v) for u, v in points])
   sample = jax.jit(sampling.bilinear)
   args = jnp.asarray(feature, jnp.float32), jnp.asarray(points, jnp.float32)
   got = sample(*args)
@@ -52,3 +54,15 @@ def test_gradients_equal_finite_differences_and_are_finite_far_away():
   value, gradient = total(far)
   assert value == 0
   assert np.isfinite(gradient).all()
+
+
+def test_hat_weights_interpolate_sum_to_one_inside_and_fade_outside():
+  values = np.random.default_rng(3).normal(size=7)
+  at = np.array([-1.5, -1.0, -0.25, 0.0, 2.75, 6.0, 6.5, 7.0, 9.0], np.float32)
+  weights = jax.jit(functools.partial(sampling.hat, size=7))(at)
+  # The map goes on as zeros.
+  expected = np.interp(at, np.arange(-1, 8), np.pad(values, 1))
+  np.testing.assert_allclose(weights @ values, expected, atol=1e-6)
+  inside = np.clip(at, 0, 6)
+  np.testing.assert_allclose(sampling.hat(inside, size=7).sum(-1), 1.0, atol=1e-6)
+  np.testing.assert_array_equal(weights[np.array([0, -1])], 0.0)

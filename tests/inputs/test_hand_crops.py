@@ -13,7 +13,7 @@ _RECORDS = annotations.read(_TINY / "anno.pickle")
 
 
 def _hand(frame, side):
-  """Joints and visibility of one hand of the golden pictures."""
+  """Joints and visibility of one hand of the golden images."""
   uv_vis = _RECORDS[frame]["uv_vis"]
   hand = slice(21 * side, 21 * side + 21)
   return uv_vis[hand, :2].copy(), uv_vis[hand, 2] == 1
@@ -41,15 +41,30 @@ _CASES = [
 ]
 
 
+def _original_box(center, side):
+  """(top, left, bottom, right) px of what the original resizes to the crop's size."""
+  middle = np.clip(center, 0.0, 319)
+  corners = np.concatenate([middle - side / 2, middle + side / 2]).astype(int)
+  return np.clip(corners, 0, 319).tolist()
+
+
+def _original_joints(joints, center, side, *, offset):
+  """[21, 2] joints in the crop of 256 px, where the original draws its heatmaps: u along rows.
+
+  `offset` [2], (v, u) px, is added to the centre in training and in evaluation alike.
+  """
+  moved = (joints - (center + offset)[::-1]) * np.clip(256 / side, 1.0, 10.0)
+  moved[12] = 0.0  # the base of the middle finger
+  return moved + 128
+
+
 @pytest.mark.parametrize("name", _CASES)
 def test_joints_in_the_crop_equal_the_original(name):
   """RHDDataset.__getitem__ (data/datasets/RHD.py:45): its heatmaps, drawn from our joints."""
   golden = golden_files.load("rhd_dataset")
   _, joints, visible, center, size = _case(golden, name)
   np.testing.assert_array_equal(visible, golden[f"{name}.visibility"])
-  drawn = hand_crops.original_joints(
-    joints, center, size, size=256, offset_noise=golden[f"{name}.noise_crop_offset"]
-  )
+  drawn = _original_joints(joints, center, size, offset=golden[f"{name}.noise_crop_offset"])
   # Every 16th pixel of a map with four image pixels to one; u runs along its rows.
   place = np.arange(0, 224, 16) * 4 + 1.5
   squared = (place[:, None] - drawn[:, None, :1]) ** 2 + (place - drawn[:, 1:, None]) ** 2
@@ -58,16 +73,16 @@ def test_joints_in_the_crop_equal_the_original(name):
 
 
 @pytest.mark.parametrize("name", [name for name in _CASES if "wrist0" in name])
-def test_the_cut_picture_equals_the_original(name):
+def test_the_cut_image_equals_the_original(name):
   golden = golden_files.load("rhd_dataset")
   frame, _, _, center, size = _case(golden, name)
-  image = annotations.read_picture(_TINY / "color" / f"{frame:05d}.png", channels=3)
-  top, left, bottom, right = hand_crops.original_box(center, size)
+  image = annotations.read_image(_TINY / "color" / f"{frame:05d}.png", channels=3)
+  top, left, bottom, right = _original_box(center, size)
   cut = image[top:bottom, left:right].astype(np.float64)
   stretched = (cut - cut.min()) * 255 / (cut.max() - cut.min())
   resized = cv2.resize(stretched, (256, 256), interpolation=cv2.INTER_LINEAR)
   difference = np.abs(resized[::4, ::4].transpose(2, 0, 1) - golden[f"{name}.img_s4_u8"])
-  # The golden picture was resized by another library.
+  # The golden image was resized by another library.
   assert difference.mean() < 1.5
 
 

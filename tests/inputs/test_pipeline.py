@@ -10,7 +10,7 @@ from absl import flags
 from configs import h36m, lifting_direct_h36m
 from data import storing
 from epipolar_jax import skeletons
-from epipolar_jax.inputs import crops, datasets, lifting, multiview, pictures, subsets
+from epipolar_jax.inputs import crops, datasets, lifting, multiview, stored_images, subsets
 from epipolar_jax.runtime import parallel
 from tests import dots
 
@@ -119,12 +119,13 @@ def test_shards_that_cannot_be():
 
 
 def _encoded(count):
-  """Frames whose pictures are as a data set on disk gives them."""
+  """Frames whose images are as a data set on disk gives them."""
   return [
     frame
     | {
       "image": [
-        pictures.Jpeg(storing.encode_jpeg(x, 90, tiles=True).getvalue()) for x in frame["image"]
+        stored_images.Jpeg(storing.encode_jpeg(x, 90, tiles=True).getvalue())
+        for x in frame["image"]
       ]
     }
     for frame in dots.frames(count)
@@ -157,9 +158,9 @@ def test_labels_alone_are_read_without_decoding(monkeypatch):
   full = _batches(source=_encoded(10), load=with_image)
 
   def refuse(*_):
-    raise AssertionError("a picture was decoded")
+    raise AssertionError("an image was decoded")
 
-  monkeypatch.setattr(pictures, "decode_part", refuse)
+  monkeypatch.setattr(stored_images, "decode_part", refuse)
   for a, b in zip(full, _batches(source=_encoded(10), load=load), strict=True):
     _assert_equal({name: x for name, x in a.items() if name != "image"}, b)
 
@@ -171,7 +172,7 @@ def test_erasing_covers_one_box_and_draws_alike():
     for seed in range(50):
       rng, copy = np.random.default_rng(seed), image.copy()
       erased = crops.erased_box(100, crops.Augmentation(erase_probability=probability), rng)
-      pictures.Cut(image, np.eye(2, 3), erased=erased).draw(copy)
+      stored_images.Cut(image, np.eye(2, 3), erased=erased).draw(copy)
       changed = (copy != image).any(-1)
       covered.append(changed.mean())
       states.append(rng.random())

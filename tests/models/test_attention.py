@@ -88,8 +88,8 @@ def test_samples_outside_are_masked_and_dead_pixels_are_not():
   right = attend(query, key, None, samples, valid)
   np.testing.assert_allclose(right.weights, [[0.5, 0.5, 0.0]])
   parity = attention.Options(zero_means_outside=True)
-  reference = attend(query, key, None, samples, valid, options=parity)
-  np.testing.assert_allclose(reference.weights, np.full((1, 3), 1 / 3), rtol=1e-6)
+  original = attend(query, key, None, samples, valid, options=parity)
+  np.testing.assert_allclose(original.weights, np.full((1, 3), 1 / 3), rtol=1e-6)
 
 
 def _gradients_at_full_size(algorithm):

@@ -111,3 +111,32 @@ def test_same_padding_is_that_of_lax(size, stride):
   )
   ours = convolutions.depthwise_3x3(x, kernel[:, :, 0, :4], stride=stride)
   np.testing.assert_allclose(ours, grouped, atol=1e-5)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_depthwise_gradient_is_that_of_lax(stride):
+  rng = np.random.default_rng(stride)
+  x = jnp.asarray(rng.normal(size=(3, 6, 7, 4)), jnp.float32)
+  kernel = jnp.asarray(rng.normal(size=(3, 3, 4)), jnp.float32)
+  gradient = jnp.asarray(rng.normal(size=(3, -(-6 // stride), -(-7 // stride), 4)), jnp.float32)
+
+  def grouped(x, kernel):
+    return jax.lax.conv_general_dilated(
+      x,
+      kernel[:, :, None],
+      (stride, stride),
+      "SAME",
+      dimension_numbers=("NHWC", "HWIO", "NHWC"),
+      feature_group_count=4,
+    )
+
+  def ours(x, kernel):
+    return convolutions.depthwise_3x3(x, kernel, stride=stride)
+
+  of_x, of_kernel = jax.vjp(grouped, x, kernel)[1](gradient)
+  our_x, our_kernel = jax.vjp(ours, x, kernel)[1](gradient)
+  np.testing.assert_allclose(our_x, of_x, atol=1e-5)
+  np.testing.assert_allclose(our_kernel, of_kernel, atol=1e-4)
+  # What other devices than CPUs run.
+  elsewhere = convolutions._kernel_gradient(x, gradient, stride=stride).reshape(3, 3, 4)
+  np.testing.assert_allclose(elsewhere, of_kernel, atol=1e-4)

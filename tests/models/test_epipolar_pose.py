@@ -15,7 +15,7 @@ from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.models import epipolar_pose, pose_resnet, resnet
 from epipolar_jax.models.fusion import lines as epipolar_lines
 from epipolar_jax.original import torch_names
-from tests import golden_files, reference, scenes
+from tests import golden_files, oracles, scenes
 from tests.models import weights
 
 
@@ -321,7 +321,7 @@ def _golden_lines(given, dtype):
   found = []
   for first, second, inverse in zip(given["KRT"], given["other_KRT"], given["KRT_pinverse"]):
     inverse = inverse if dtype == np.float32 else np.linalg.pinv(first)
-    found.append(reference.sample_lines(first, second, inverse, 32, 64, dtype))
+    found.append(oracles.sample_lines(first, second, inverse, 32, 64, dtype))
   return [np.stack(x) for x in zip(*found)]
 
 

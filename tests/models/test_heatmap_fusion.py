@@ -12,7 +12,7 @@ from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.models.fusion import heatmaps, lines
 from tests import scenes
 
-_SIZE = 24  # side of the maps; their pictures have four times it
+_SIZE = 24  # side of the maps; their images have four times it
 _K = 32
 
 

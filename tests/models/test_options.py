@@ -1,4 +1,4 @@
-"""Options of the fusion beside the main ones: golden files of the reference, and laws."""
+"""Options of the fusion beside the main ones: golden files of the original, and laws."""
 
 import functools
 
@@ -39,7 +39,7 @@ def _plain(**fields):
 
 
 def test_rgb_correspondence_equals_golden_epipolar_forward(golden):
-  """Epipolar.forward with FIND_CORR rgb: pictures are compared, features averaged."""
+  """Epipolar.forward with FIND_CORR rgb: images are compared, features averaged."""
   colors = _nhwc(golden["rgb/ref1"]), _nhwc(golden["rgb/ref2"])
   samples = _samples(golden, slice(1, 2))
 

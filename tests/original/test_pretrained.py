@@ -71,7 +71,7 @@ def test_golden_two_view_checkpoint_converts_and_comes_back_bit_for_bit(tmp_path
   assert "294 tensors read, 48 of them ignored" in table
   assert "params/backbone/deconv2/kernel" in table
 
-  assert "trained on BGR pictures: evaluate with --config.parity.bgr=True" in table
+  assert "trained on BGR images: evaluate with --config.parity.bgr=True" in table
   config.parity.bgr = True
   task = tasks.build(config, axis_name=None)
   template = jax.eval_shape(task.init, jax.random.key(0))

@@ -22,7 +22,7 @@ def state():
   return weights.state_dict(golden_files.load("models_inputs")["keys/R18"])
 
 
-def test_every_name_of_the_reference_finds_its_place_under_any_wrapper(like, state):
+def test_every_name_of_the_original_finds_its_place_under_any_wrapper(like, state):
   wrapped = {
     f"{owner}.module.{k}": v for k, v in state.items() for owner in ("reference", "backbone")
   }

@@ -55,7 +55,7 @@ def _slurm(port: int, index: int) -> tuple[list[str], dict[str, str]]:
   return ["--distributed"], variables
 
 
-def _run(script, workdir, cache, *flags, joined=_explicit, stopped=None):
+def _run(script, workdir, cache, *flags, joined=_explicit, stopped=None, mapped="pmap"):
   """Both processes of a job, to their end; what each printed.
 
   Args:
@@ -65,12 +65,13 @@ def _run(script, workdir, cache, *flags, joined=_explicit, stopped=None):
     flags: of the script.
     joined: how the processes find each other.
     stopped: the process that gets a SIGTERM.
+    mapped: "pmap", or "shard_map" for its twin.
   """
   port = _free_port()
   started = []
   for index in range(2):
     job_flags, variables = joined(port, index)
-    setting = "1,stopped" if index == stopped else "1"
+    setting = "1" + ",stopped" * (index == stopped) + ",shard_map" * (mapped == "shard_map")
     command = [sys.executable, str(_JOB), setting, script, f"--config={_JOB}"]
     started.append(
       subprocess.Popen(
@@ -129,8 +130,9 @@ def test_jobs_of_two_processes(tmp_path, monkeypatch):
   assert sorted(got) == sorted(want) == [2, 3, 4, 6]
   np.testing.assert_allclose([got[i] for i in got], [want[i] for i in want], rtol=1e-5)
 
-  # A job that was never stopped, and that nobody described, takes the very same steps.
-  _run("train.py", whole, cache, joined=_open_mpi)
+  # A job that was never stopped, that nobody described, and whose steps are mapped by `shard_map`
+  # takes the very same steps.
+  _run("train.py", whole, cache, joined=_open_mpi, mapped="shard_map")
   assert _losses(whole) == got
   assert _test_split(whole / "eval.json") == _test_split(two / "eval.json")
 

@@ -44,7 +44,7 @@ def test_errors_are_found(small, monkeypatch):
   assert attention._difference([out, out + 2], [out, out]) == pytest.approx(2.0)
 
 
-def test_reference_in_torch_is_the_same_attention(small):
+def test_original_in_torch_is_the_same_attention(small):
   torch = pytest.importorskip("torch", reason="PyTorch, which only the comparison needs")
   from epipolar_jax.tools.benchmark import torch_attention
 
@@ -59,5 +59,5 @@ def test_reference_in_torch_is_the_same_attention(small):
   np.testing.assert_allclose(ours, theirs, atol=1e-5)
   assert jnp.any(ours != 0)
   rows = attention.run(0.0, ("blocks",), "torch")
-  assert [row.name for row in rows] == 2 * ["reference (torch)"] + 2 * ["blocks"]
+  assert [row.name for row in rows] == 2 * ["original (torch)"] + 2 * ["blocks"]
   assert rows[3].ratio == pytest.approx(rows[1].median_s / rows[3].median_s)

@@ -1,4 +1,4 @@
-"""The robustness table: simulated detections do what their troubles say; table and picture."""
+"""The robustness table: simulated detections do what their troubles say; table and chart."""
 
 import jax
 import jax.numpy as jnp
@@ -141,7 +141,7 @@ def test_scores_are_believed_as_far_as_errors_follow_them():
     assert told < most * silent and told < _mean_error("dlt", views)
 
 
-def test_same_seed_same_table_and_picture(monkeypatch):
+def test_same_seed_same_table_and_chart(monkeypatch):
   """Of two troubles; the plain DLT."""
   few = {name: robustness.TROUBLES[name] for name in ("noise 2 px", "2 cameras missing")}
   monkeypatch.setattr(robustness, "TROUBLES", few)
@@ -152,8 +152,8 @@ def test_same_seed_same_table_and_picture(monkeypatch):
   lines = robustness.table(results).splitlines()
   assert lines[2].startswith("| noise 2 px | **") and len(lines) == 4
   rows = {name: {m: x["mean_mm"] for m, x in row.items()} for name, row in results.items()}
-  picture = dot_plot.draw(rows | {"none": {"dlt": None}}, title="t")
-  blue = np.all(picture == (0, 114, 178), axis=-1)
+  chart = dot_plot.draw(rows | {"none": {"dlt": None}}, title="t")
+  blue = np.all(chart == (0, 114, 178), axis=-1)
   # In the legend and on two lines, further right for the larger error; nothing on the third.
   places = [np.argwhere(blue[top : top + 30])[:, 1].mean() for top in (40, 84, 114)]
   assert places[1] < places[2]

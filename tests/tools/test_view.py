@@ -124,7 +124,7 @@ def test_weights_in_the_page_are_the_networks(network):
   assert len(html.encode()) < 5e6
   for stored, one in zip(tree["frames"], seen.values()):
     np.testing.assert_array_equal(stored["others"], one["others"][0])
-    back = viewer.decode_weights(stored["weights"], tree["weight_code"])
+    back = pages.decode_weights(stored["weights"], tree["weight_code"])
     np.testing.assert_allclose(back, one["weights"][0], rtol=0.0233, atol=9e-6)
     total = one["weights"][0].sum(-1)
     assert np.all(np.isclose(total, 1.0, atol=1e-4) | (total == 0.0)) and total.max() > 0.9
@@ -138,7 +138,7 @@ def test_viewer_in_the_browser(network, browser, config, tmp_path):
   opened = _Opened(browser, tmp_path / "viewer.html", html)
   page = opened.page
   # A click picks the feature pixel under it; the line, samples and match are those of the library.
-  box = page.locator(".reference .picture").bounding_box()
+  box = page.locator(".reference .drawing").bounding_box()
   page.mouse.click(box["x"] + box["width"] * 0.52, box["y"] + box["height"] * 0.4)
   state = opened.state()
   assert state["point"] == [8, 6] and state["joint"] == -1
@@ -262,7 +262,7 @@ def test_each_joint_has_an_attention_of_its_own(config, browser, tmp_path):
   page.close()
 
 
-def test_raw_pictures_bend_the_lines(config, browser, tmp_path):
+def test_raw_images_bend_the_lines(config, browser, tmp_path):
   records = h36m_raw.records(1)
   raw = h36m_raw.write(tmp_path / "raw", records, records, h36m_raw.images())
   source = builder.prepare(raw, tmp_path, builder.Options(image_size=64)).as_data_source("train")
@@ -280,7 +280,7 @@ def test_raw_pictures_bend_the_lines(config, browser, tmp_path):
     opened.wait(f"inputs.state.stage === {stage}")
     assert "Cameras and labels agree" in page.locator(".verdict").inner_text()
     curves = page.evaluate(
-      "[...inputs.pictures[1].svg.querySelectorAll('.epipolar')].map("
+      "[...inputs.drawings[1].svg.querySelectorAll('.epipolar')].map("
       "c => [...c.points].map(p => [p.x, p.y]))"
     )
     assert len(curves) == 3 * 17 and all(len(c) >= points for c in curves)

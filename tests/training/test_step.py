@@ -92,6 +92,29 @@ def test_parts_that_do_not_fit_are_refused():
     _run(_task(), 3)
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_shard_map_gives_the_bits_of_pmap(accumulate):
+  task = _task(draws=True)
+  optimizer = schedules.optimizer(dots.config().optimizer, lambda step: 1e-2)
+  step = train_step.make_train_step(task, optimizer, seed=0, accumulate=accumulate)
+  batch = parallel.shard_batch(_batch())
+
+  def predict(variables, batch):
+    return batch["x"] @ variables["params"]["kernel"]
+
+  def train(by_shard_map):
+    run = parallel.make_step(step, by_shard_map=by_shard_map)
+    state = parallel.replicate(train_state.create(task.init(jax.random.key(0)), optimizer))
+    for _ in range(3):
+      before, (state, values) = state, run(state, batch)
+      assert all(x.is_deleted() for x in jax.tree.leaves(before))
+    predicted = parallel.make_predict(predict, by_shard_map=by_shard_map)(state.variables, batch)
+    assert predicted.shape == (len(jax.devices()), 16 // len(jax.devices()), 2)
+    return jax.device_get((state, values, predicted))
+
+  jax.tree.map(np.testing.assert_array_equal, train(True), train(False))
+
+
 def test_the_state_is_donated_and_memory_does_not_grow():
   task = _task()
   optimizer = schedules.optimizer(dots.config().optimizer, lambda step: 1e-2)

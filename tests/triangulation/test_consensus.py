@@ -1,4 +1,4 @@
-"""Triangulation by consensus of pairs, against the PyTorch reference."""
+"""Triangulation by consensus of pairs, against the original."""
 
 import functools
 import itertools
@@ -90,7 +90,7 @@ def _epipolar(uv, k, r, t, score, confidence, threshold_mm, draws, maps, neighbo
   """Both modes for points [n, v, j, 2], scores [n, v, j], draws [n, j, d, 2]."""
 
   def one(points, score, draws, confidence, threshold_mm):
-    look_up = functools.partial(consensus.look_up_match, stride=4, reference_rounding=True)
+    look_up = functools.partial(consensus.look_up_match, stride=4, original_rounding=True)
     options = {"score": score, "match": jax.vmap(look_up)(maps, points), "neighbour": neighbour}
     options |= {"confidence": confidence, "world_norm": True}
     args = points, Cameras(k, r, t)
@@ -170,9 +170,9 @@ def test_the_originals_rounding_cuts_towards_zero():
   table = jnp.stack(jnp.meshgrid(jnp.arange(6.0), jnp.arange(4.0)), axis=-1)
   look_up = functools.partial(consensus.look_up_match, table, stride=4)
   half = jnp.array([-0.5, 1.5])
-  np.testing.assert_array_equal(look_up(half, reference_rounding=True), [1.5, 1.5])
+  np.testing.assert_array_equal(look_up(half, original_rounding=True), [1.5, 1.5])
   np.testing.assert_array_equal(
-    look_up(jnp.array([-2.5, 1.5]), reference_rounding=True), [21.5, 1.5]
+    look_up(jnp.array([-2.5, 1.5]), original_rounding=True), [21.5, 1.5]
   )
   np.testing.assert_array_equal(look_up(jnp.array([-2.5, 15.0])), [1.5, 13.5])
 
@@ -182,7 +182,5 @@ def test_a_match_is_looked_up_inside_a_map_that_is_not_square():
   table = jnp.stack(jnp.meshgrid(jnp.arange(6.0), jnp.arange(4.0)), axis=-1)
   for point, place in (((21.5, 1.5), (5, 0)), ((99.0, 99.0), (5, 3)), ((1.5, 13.5), (0, 3))):
     for rounding in (False, True):
-      found = consensus.look_up_match(
-        table, jnp.array(point), stride=4, reference_rounding=rounding
-      )
+      found = consensus.look_up_match(table, jnp.array(point), stride=4, original_rounding=rounding)
       np.testing.assert_array_equal(found, 4 * np.array(place) + 1.5)

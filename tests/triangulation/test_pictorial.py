@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from epipolar_jax import heatmaps, skeletons
-from epipolar_jax.geometry import affine
 from epipolar_jax.geometry.cameras import Cameras
+from epipolar_jax.inputs import crops
 from epipolar_jax.triangulation.pictorial import model, tree, unary
 from tests import golden_files
 
@@ -25,9 +25,7 @@ def _golden():
   intrinsics, rotation, translation = [], [], []
   for projection, center, scale in zip(g["cams"], g["box_center"], g["box_scale"]):
     k, r, c = cv2.decomposeProjectionMatrix(projection.astype(np.float64))[:3]
-    crop = affine.crop_transform(
-      jnp.asarray(center, jnp.float32), jnp.float32(scale[0]), jnp.float32(0), (256, 256)
-    )
+    crop = crops.crop_affine(center, 200.0 * scale[0], rotation_deg=0.0, size=256, mirror=False)
     whole = Cameras(jnp.asarray(k / k[2, 2], jnp.float32), np.eye(3), np.zeros(3))
     intrinsics.append(whole.crop(crop).intrinsics)
     rotation.append(r)
@@ -43,7 +41,7 @@ def _golden():
   return g
 
 
-_STATIC = ("skeleton", "stride", "first_bins", "bins", "depth", "floor", "reference")
+_STATIC = ("skeleton", "stride", "first_bins", "bins", "depth", "floor", "original")
 _rpsm = jax.jit(model.rpsm, static_argnames=(*_STATIC, "align_corners"))
 
 
@@ -56,13 +54,13 @@ def _run(maps, g, **options):
 def test_unary_golden_compute_unary_term(align_corners):
   g = _golden()
   axes = unary.grid_axes(jnp.tile(g["center"][None], (17, 1)), jnp.float32(2000), 12)
-  values = jax.jit(unary.unary, static_argnames=("stride", "reference", "align_corners"))(
+  values = jax.jit(unary.unary, static_argnames=("stride", "original", "align_corners"))(
     g["maps"],
     g["cameras"],
     jnp.ones(4),
     axes,
     stride=4,
-    reference=True,
+    original=True,
     align_corners=align_corners,
   )
   expected = g[f"n12.align{int(align_corners)}.unary0_every7"]
@@ -85,7 +83,7 @@ def test_golden_rpsm(bins, case, options):
   g = _golden()
   options = {"bins": 2, **options, "first_bins": bins}
   options["first_limb_length"] = g["limb_length_avg"]
-  pose = _run(g["maps"], g, reference=True, floor=0.0, **options)
+  pose = _run(g["maps"], g, original=True, floor=0.0, **options)
   np.testing.assert_allclose(pose.joints, g[f"n{bins}.{case}"], atol=0.05)
   assert pose.valid
   if options["depth"] == 0:
@@ -244,6 +242,6 @@ def test_the_look_up_knows_width_from_height(original, same_grid):
   uv = (4 * 12 * 7 / 15, 4 * 3 * 15 / 7) if original else (4 * 12 + 1.5, 4 * 3 + 1.5)
   place = jnp.array([[[uv[0]], [uv[1]], [1.0]]])
   value = unary.unary(
-    maps, camera, jnp.ones(1), place, stride=4, same_grid=same_grid, reference=original
+    maps, camera, jnp.ones(1), place, stride=4, same_grid=same_grid, original=original
   )
   np.testing.assert_allclose(value, np.ones((1, 1, 1, 1)), atol=0.05)

@@ -26,10 +26,10 @@ def _arrays(frames=2, views=4):
 
 
 def test_scenes_show_views_and_a_panel_for_each_method():
-  pictures = list(film.scenes(*_arrays(), skeleton=skeletons.H36M_17, fps=4, hold_s=0.5))
-  assert len(pictures) == 4
-  assert {p.shape for p in pictures} == {(2 * 256 + 40, 2 * 256 + 2 * 400, 3)}
-  views, first, second = np.split(pictures[0], [512, 912], axis=1)
+  images = list(film.scenes(*_arrays(), skeleton=skeletons.H36M_17, fps=4, hold_s=0.5))
+  assert len(images) == 4
+  assert {p.shape for p in images} == {(2 * 256 + 40, 2 * 256 + 2 * 400, 3)}
+  views, first, second = np.split(images[0], [512, 912], axis=1)
   for part in (views, first, second):
     colors = {tuple(c) for c in part.reshape(-1, 3).tolist()}
     assert {palette.LEFT, palette.RIGHT, palette.MIDDLE} <= colors
@@ -37,25 +37,25 @@ def test_scenes_show_views_and_a_panel_for_each_method():
   titles = (first[:36] != second[:36]).any()
   assert titles  # another method and another error
   # The views stay while the skeletons turn; then the next frame comes.
-  np.testing.assert_array_equal(pictures[1][:, :512], pictures[0][:, :512])
-  assert (pictures[1][:, 512:] != pictures[0][:, 512:]).any()
-  assert (pictures[2][:, :512] != pictures[1][:, :512]).any()
+  np.testing.assert_array_equal(images[1][:, :512], images[0][:, :512])
+  assert (images[1][:, 512:] != images[0][:, 512:]).any()
+  assert (images[2][:, :512] != images[1][:, :512]).any()
 
 
 def test_one_method_needs_no_name_and_failed_joints_are_left_out():
   images, predicted, labels = _arrays(frames=1, views=2)
   predicted = {"joints_2d": predicted["joints_2d"]} | predicted["methods"]["dlt"]
   predicted["joint_valid"][:] = False
-  (picture,) = film.scenes(images, predicted, labels, skeleton=skeletons.H36M_17, fps=1, hold_s=1.0)
-  assert picture.shape == (256 + 40, 2 * 256 + 400, 3)
-  panel = {tuple(c) for c in picture[:, 512:].reshape(-1, 3).tolist()}
+  (image,) = film.scenes(images, predicted, labels, skeleton=skeletons.H36M_17, fps=1, hold_s=1.0)
+  assert image.shape == (256 + 40, 2 * 256 + 400, 3)
+  panel = {tuple(c) for c in image[:, 512:].reshape(-1, 3).tolist()}
   assert palette.LEFT not in panel and max(min(c) for c in panel) > 200
 
 
 def test_mp4_is_h264_with_its_index_first(tmp_path):
   path = tmp_path / "a" / "film.mp4"
-  pictures = [np.full((64, 96, 3), shade, np.uint8) for shade in (0, 120, 240, 240)]
-  assert film.write_mp4(path, iter(pictures), fps=10) == 4
+  images = [np.full((64, 96, 3), shade, np.uint8) for shade in (0, 120, 240, 240)]
+  assert film.write_mp4(path, iter(images), fps=10) == 4
   data = path.read_bytes()
   assert b"avc1" in data and data.index(b"moov") < data.index(b"mdat")
   video = cv2.VideoCapture(str(path))

@@ -43,7 +43,7 @@ def _tree(frame, num_samples=6):
 
 def test_codes_are_right_to_what_the_page_says():
   weights = np.concatenate([np.geomspace(9e-6, 1.0, 999), [0.0, 1e-9]])
-  back = viewer.decode_weights(viewer.encode_weights(weights, _LOG), _LOG)
+  back = pages.decode_weights(viewer.encode_weights(weights, _LOG), _LOG)
   np.testing.assert_allclose(back[:999], weights[:999], rtol=0.0233)  # half a code: 10^(1/100)
   assert np.all(back[999:] < 9e-6)
 
@@ -52,7 +52,7 @@ def test_weights_of_a_page_are_those_of_the_network():
   frame = _frame()
   tree = _tree(frame)
   assert tree["weight_code"]["kind"] == "log" and tree["num_samples"] == 6
-  back = viewer.decode_weights(tree["frames"][0]["weights"], tree["weight_code"])
+  back = pages.decode_weights(tree["frames"][0]["weights"], tree["weight_code"])
   np.testing.assert_allclose(back, frame["weights"], rtol=0.0233, atol=9e-6)
   assert "2.3 %" in " ".join(tree["notes"])
 
@@ -61,7 +61,7 @@ def test_signed_weights_are_stored_linearly():
   frame = _frame()
   frame["weights"] = frame["weights"] * 40 - 3
   tree = _tree(frame)
-  back = viewer.decode_weights(tree["frames"][0]["weights"], tree["weight_code"])
+  back = pages.decode_weights(tree["frames"][0]["weights"], tree["weight_code"])
   np.testing.assert_allclose(back, frame["weights"], atol=40 / 510 * 1.01)
 
 
@@ -77,7 +77,7 @@ def test_large_maps_keep_every_second_pixel():
   tree = _tree(frame)
   assert tree["grid"] == 2 and tree["frames"][0]["weights"].shape == (2, 1, 32 * 32, 6)
   kept = frame["weights"].reshape(2, 1, 64, 64, 6)[:, :, ::2, ::2].reshape(2, 1, -1, 6)
-  back = viewer.decode_weights(tree["frames"][0]["weights"], tree["weight_code"])
+  back = pages.decode_weights(tree["frames"][0]["weights"], tree["weight_code"])
   np.testing.assert_allclose(back, kept, rtol=0.0233, atol=9e-6)
 
 

@@ -24,10 +24,7 @@ def _attend_pixel(query, samples, valid, prior, key, value, options):
   halves = None
   if options.pooling:
     halves = jnp.where(mask, scores, -jnp.inf).reshape(2, -1)
-    # Not `max(axis=0)`: its gradient asks which value *equals* the maximum, and a recomputed value
-    # (`attend_in_blocks`) may differ in the last bit.
-    keys = jnp.maximum(*jnp.split(keys, 2))
-    values = jnp.maximum(*jnp.split(values, 2))
+    keys, values = (_larger(*jnp.split(x, 2)) for x in (keys, values))
     mask = mask.reshape(2, -1).any(axis=0)
     scores = compare(query, keys)
   weights = weighing.weigh(scores, mask, prior, options)
@@ -35,6 +32,12 @@ def _attend_pixel(query, samples, valid, prior, key, value, options):
   if halves is not None:
     best = best + jnp.argmax(halves[:, best]) * weights.shape[0]
   return weights @ values, weights, best
+
+
+def _larger(a, b):
+  """The maximum. The gradients of `max` and `jnp.maximum` ask which value *equals* it, and a value
+  that is computed again (`attend_in_blocks`) may differ in the last bit."""
+  return jnp.where(a >= b, a, b)
 
 
 def attend(query, key, value, samples, valid, prior, options):

@@ -21,7 +21,7 @@ class Extra(NamedTuple):
 
   Attributes:
     pair: [n, 2], view indices (reference, source), for a learned prior.
-    colors: reference and source pictures at the features' resolution, each [n, h, w, 3], when
+    colors: reference and source images at the features' resolution, each [n, h, w, 3], when
       colours are compared.
     fundamental: [n, 3, 3] from reference to source feature pixels, to look back (`Consistency`).
   """
@@ -61,7 +61,7 @@ class EpipolarFusion(nn.Module):
     bottleneck: divides the channels inside theta, phi and g.
     z_residual: adds the attention's output to the normalised z.
     other_grad: through which branches of the source view gradient flows: "match", "value".
-    compare: what the attention compares: "features", or the "rgb" of the pictures; the features
+    compare: what the attention compares: "features", or the "rgb" of the images; the features
       are averaged either way.
     sampling: "exact", or how the original misplaces samples: "legacy_align"
       (USE_CORRECT_NORMALIZE False with align_corners True), "correct_noalign" (True, False).

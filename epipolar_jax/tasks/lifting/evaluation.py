@@ -13,7 +13,7 @@ import numpy as np
 
 from epipolar_jax import skeletons
 from epipolar_jax.tasks import task
-from epipolar_jax.visualize import lifting as pictures
+from epipolar_jax.visualize import lifting as figures
 
 # The range of the area under the PCK curve, and the curve's thresholds, mm.
 AUC_RANGE_MM = (20.0, 50.0)
@@ -58,7 +58,7 @@ def build(config: ml_collections.ConfigDict) -> task.Evaluation:
       "coordinate; best: for each joint the view that happens to be nearest, an upper bound",
       "crop": "ground-truth box or joints",
     },
-    picture=functools.partial(pictures.sheet, skeleton=skeleton),
+    figure=functools.partial(figures.sheet, skeleton=skeleton),
     legend="mean pose: EPE of always saying the split's mean pose; views mean, median, best: all "
     "views of a frame together",
   )

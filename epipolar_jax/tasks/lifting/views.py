@@ -1,4 +1,4 @@
-"""What a lifting network is shown of each view: joints as heatmaps or coordinates, and pictures."""
+"""What a lifting network is shown of each view: joints as heatmaps or coordinates, and images."""
 
 import functools
 from typing import NamedTuple
@@ -78,7 +78,7 @@ def joint_heatmaps(
     image_size: side of the network input, px.
     map_size: side of the maps.
     sigma: of the Gaussian, network px.
-    layout: "crop": the maps cover the network input. "reference": the original's maps of hands,
+    layout: "crop": the maps cover the network input. "original": the original's maps of hands,
       whose rows and columns are exchanged and whose pixels are 4 px wide whatever the size.
 
   Returns:
@@ -88,8 +88,8 @@ def joint_heatmaps(
     ValueError: another layout.
   """
   stride = image_size / map_size
-  task.choose({"crop": 0, "reference": 0}, layout, "lifting.heatmap_layout")
-  if layout == "reference":
+  task.choose({"crop": 0, "original": 0}, layout, "lifting.heatmap_layout")
+  if layout == "original":
     uv, stride = uv[:, ::-1], 4
   draw = functools.partial(
     heatmaps.gaussian_target, size_hw=(map_size, map_size), stride=stride, sigma=sigma, floor=True

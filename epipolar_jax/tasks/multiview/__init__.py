@@ -37,7 +37,7 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
   reconstruct = reconstruction.reconstructor(config)
 
   def normalize(batch: task.Batch) -> jax.Array:
-    """The pictures as the network wants them, [b v h w 3] float32."""
+    """The images as the network wants them, [b v h w 3] float32."""
     return task.normalize_images(batch["image"], bgr=config.parity.bgr)
 
   def choose_sources(batch: task.Batch, rule: str, keys: jax.Array | None = None):

@@ -1,7 +1,7 @@
 """Runs one suite, prints its table and writes JSON.
 
 python -m epipolar_jax.tools.benchmark
-    attention|backbone|calibration|step|pipeline|triangulation|inputs|scaling
+    attention|backbone|calibration|step|pipeline|triangulation|inputs|scaling|starts
     [--only dlt,robust] [--seconds 3] [--against torch] [--output runs/benchmark.json]
 """
 

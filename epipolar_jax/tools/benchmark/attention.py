@@ -42,7 +42,7 @@ def run(seconds: float, only: tuple[str, ...] = (), against: str = "") -> list[t
   if against == "torch":
     from epipolar_jax.tools.benchmark import torch_attention
 
-    baseline = "reference (torch)"
+    baseline = "original (torch)"
     about = [_about(passes, seconds) for passes in _PASSES]
     rows += torch_attention.measure(*inputs[:3], *about)
   plain = {passes: _results(_PLAIN, passes, inputs) for passes in _PASSES}

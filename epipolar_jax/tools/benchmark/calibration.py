@@ -18,7 +18,7 @@ from epipolar_jax.rigs.lenses import Pinhole
 from epipolar_jax.rigs.rig import Rig
 from epipolar_jax.tools.benchmark import timing
 
-_VIEWS, _JOINTS = 16, 17
+VIEWS, _JOINTS = 16, 17
 _FRAMES = (20, 200, 2000)
 _SIZE_WH, _FOCAL = (1280, 960), 1100.0
 _NOISE_PX, _OUTLIERS, _GROSS_PX = 3.0, 0.1, 150.0
@@ -42,8 +42,8 @@ def run(seconds: float, only: tuple[str, ...] = ()) -> list[timing.Row]:
 
 def _measure(frames: int, seconds: float) -> timing.Row:
   rng = np.random.default_rng(0)
-  rig = _ring()
-  observations, wrong = _observed(rng, frames, rig), _disturbed(rng, rig)
+  rig = ring()
+  observations, wrong = observed(rng, frames, rig), disturbed(rng, rig)
   times: list[float] = []
   while len(times) < 2 or sum(times[1:]) < seconds:
     start = time.perf_counter()
@@ -54,7 +54,7 @@ def _measure(frames: int, seconds: float) -> timing.Row:
   median = float(np.median(times[1:]))
   return timing.Row(
     name="refine",
-    size=f"{_VIEWS} views x {frames} frames x {_JOINTS} joints",
+    size=f"{VIEWS} views x {frames} frames x {_JOINTS} joints",
     compile_s=max(times[0] - median, 0.0),
     median_s=median,
     low_s=min(times[1:]),
@@ -64,10 +64,10 @@ def _measure(frames: int, seconds: float) -> timing.Row:
   )
 
 
-def _ring() -> Rig:
+def ring() -> Rig:
   """Cameras 4.5 m around the origin, z up."""
-  angle = 2 * np.pi * np.arange(_VIEWS) / _VIEWS
-  height = 1400.0 + 100.0 * np.arange(_VIEWS)
+  angle = 2 * np.pi * np.arange(VIEWS) / VIEWS
+  height = 1400.0 + 100.0 * np.arange(VIEWS)
   centres = np.stack([4500 * np.cos(angle), 4500 * np.sin(angle), height], axis=-1)
   ahead = np.array([0.0, 0.0, 900.0]) - centres
   ahead /= np.linalg.norm(ahead, axis=-1, keepdims=True)
@@ -77,12 +77,12 @@ def _ring() -> Rig:
   translation = -np.einsum("vij,vj->vi", rotation, centres)
   width, height_px = _SIZE_WH
   k = np.array([[_FOCAL, 0, (width - 1) / 2], [0, _FOCAL, (height_px - 1) / 2], [0, 0, 1]])
-  names = tuple(f"camera_{view:02}" for view in range(_VIEWS))
-  cameras = Cameras(np.stack([k] * _VIEWS), rotation, translation)
-  return Rig(names, (_SIZE_WH,) * _VIEWS, (Pinhole(),) * _VIEWS, cameras, 1.0)
+  names = tuple(f"camera_{view:02}" for view in range(VIEWS))
+  cameras = Cameras(np.stack([k] * VIEWS), rotation, translation)
+  return Rig(names, (_SIZE_WH,) * VIEWS, (Pinhole(),) * VIEWS, cameras, 1.0)
 
 
-def _observed(rng: np.random.Generator, frames: int, rig: Rig) -> Observations:
+def observed(rng: np.random.Generator, frames: int, rig: Rig) -> Observations:
   """What detectors see of a body of 1.7 m on a walk around the origin."""
   time_s = np.arange(frames)[:, None, None] / 20
   body = rng.uniform([-250, -250, 50], [250, 250, 1750], (_JOINTS, 3))
@@ -98,9 +98,9 @@ def _observed(rng: np.random.Generator, frames: int, rig: Rig) -> Observations:
   return Observations(uv[:, None], np.ones(uv[:, None].shape[:-1]), joints, rig.names)
 
 
-def _disturbed(rng: np.random.Generator, rig: Rig) -> Rig:
+def disturbed(rng: np.random.Generator, rig: Rig) -> Rig:
   """The rig with each camera turned and moved in a direction of its own."""
-  axis, shift = rng.normal(size=(2, _VIEWS, 3))
+  axis, shift = rng.normal(size=(2, VIEWS, 3))
   axis, shift = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in (axis, shift))
   turn = Rotation.from_rotvec(np.radians(_DEGREES) * axis).as_matrix()
   rotation = turn @ rig.cameras.rotation

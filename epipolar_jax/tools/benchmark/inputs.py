@@ -1,4 +1,4 @@
-"""Pictures a second and core of the Human3.6M builder and loader, beside the plain OpenCV recipe.
+"""Images a second and core of the Human3.6M builder and loader, beside the plain OpenCV recipe.
 
 The recipe is what a loader does that works on the raw files: read the JPEG, undistort it, warp it,
 normalise it, draw 17 target heatmaps. Here the first two are the builder's, once; the third is the
@@ -20,14 +20,14 @@ import cv2
 import numpy as np
 
 from data import faults
-from data.h36m import annotations, builder, examples, pictures
+from data.h36m import annotations, builder, examples, raw_images
 from data.h36m import options as options_lib
 from data.synthetic import export_h36m
 from data.synthetic import rig as rig_lib
 from epipolar_jax.inputs import crops, datasets, multiview, subsets
 from epipolar_jax.tools.benchmark import timing
 
-# Side of the network's input and of the pictures stored for it, px; stored side / person box.
+# Side of the network's input and of the images stored for it, px; stored side / person box.
 _SIZES = ((256, 512, 1.8), (256, 320, 1.25), (384, 704, 1.8))
 _FRAMES = 4
 _LENS = np.array([-0.21, 0.23, -1e-3, -1e-3, -3e-3])
@@ -68,7 +68,7 @@ def run(seconds: float, only: tuple[str, ...] = ()) -> list[timing.Row]:
 
 def _measure(raw, size, stored, margin, seconds):
   options = options_lib.Options(image_size=stored, margin=margin)
-  store = pictures.find_store(raw)
+  store = raw_images.find_store(raw)
   path = annotations.path_of(raw, "train")
   frames = annotations.frames(annotations.read(path), path.name, faults.Faults(), faults.Faults())
   builder.prepare(raw, raw.parent, options)
@@ -126,15 +126,15 @@ def _timed(
   )
 
 
-def _recipe(view: annotations.View, store: pictures.Store, size: int) -> tuple[np.ndarray, ...]:
-  """One training picture and its targets from the raw file, step by step."""
-  picture = cv2.imread(str(store.path / view.image))[:1000]
-  picture = cv2.undistort(picture, view.intrinsics, view.distortion)
+def _recipe(view: annotations.View, store: raw_images.Store, size: int) -> tuple[np.ndarray, ...]:
+  """One training image and its targets from the raw file, step by step."""
+  image = cv2.imread(str(store.path / view.image))[:1000]
+  image = cv2.undistort(image, view.intrinsics, view.distortion)
   points = np.concatenate([view.joints_2d, view.box_center[None]])[:, None]
   points = cv2.undistortPoints(points, view.intrinsics, view.distortion, P=view.intrinsics)[:, 0]
   affine = cv2.getRotationMatrix2D(points[-1], 10.0, size / view.box_size)
   affine[:, 2] += size / 2 - points[-1]
-  picture = cv2.warpAffine(picture, affine, (size, size), flags=cv2.INTER_LINEAR)
+  image = cv2.warpAffine(image, affine, (size, size), flags=cv2.INTER_LINEAR)
   joints = points[:-1] @ affine[:, :2].T + affine[:, 2]
   centers = np.arange(size // 4) * 4 + 1.5
   u, v = np.meshgrid(centers, centers)
@@ -142,7 +142,7 @@ def _recipe(view: annotations.View, store: pictures.Store, size: int) -> tuple[n
   sigma = size / 32
   heatmaps = np.exp(-np.minimum(square / (2 * sigma**2), 4.60517)).astype(np.float32)
   mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-  return ((picture / 255.0 - mean) / std).astype(np.float32), heatmaps
+  return ((image / 255.0 - mean) / std).astype(np.float32), heatmaps
 
 
 def _write_raw(folder: pathlib.Path) -> pathlib.Path:
@@ -156,10 +156,10 @@ def _write_raw(folder: pathlib.Path) -> pathlib.Path:
     joints = rng.normal([0, 0, 900], [300, 300, 400], (annotations.NUM_JOINTS, 3))
     for camera, center in enumerate(rig.centers):
       name = f"{frame}_{camera}.jpg"
-      noise = rng.normal(128, 600, (pictures.SIDE, pictures.SIDE, 3))
+      noise = rng.normal(128, 600, (raw_images.SIDE, raw_images.SIDE, 3))
       # Smooth enough for files of about 150 kB, as those of Human3.6M are.
-      picture = np.clip(cv2.GaussianBlur(noise, (0, 0), 7), 0, 255).astype(np.uint8)
-      cv2.imwrite(str(folder / "images" / name), picture)
+      image = np.clip(cv2.GaussianBlur(noise, (0, 0), 7), 0, 255).astype(np.uint8)
+      cv2.imwrite(str(folder / "images" / name), image)
       labels = export_h36m.labels(
         joints, rig.intrinsics[camera], _LENS, rig.rotation[camera], center
       )

@@ -1,4 +1,4 @@
-"""From the pictures of a frame to its 3D joints: configs/h36m.py, 4 views of 256².
+"""From the images of a frame to its 3D joints: configs/h36m.py, 4 views of 256².
 
 One pass of the network for each view, fusion, peaks, triangulation, in one compiled function.
 Against PyTorch it is the original's structure (`torch_pipeline`); both start from random weights,
@@ -27,7 +27,7 @@ TYPES = ("float32", "bfloat16")
 
 
 def run(seconds: float, only: tuple[str, ...] = (), against: str = "") -> list[timing.Row]:
-  """Measures the way from pictures to joints; ratios are to PyTorch's in float32.
+  """Measures the way from images to joints; ratios are to PyTorch's in float32.
 
   Args:
     seconds: for each measurement.
@@ -57,7 +57,7 @@ def run(seconds: float, only: tuple[str, ...] = (), against: str = "") -> list[t
       theirs = about | {"size": f"{size(frames)}, float32"}
       rows.append(torch_pipeline.measure_locate(as_pairs(variables, batch), **theirs))
     row = timing.measure(
-      "pictures to 3D", jax.jit(task.predict), variables, batch, dtype=name, **about
+      "images to 3D", jax.jit(task.predict), variables, batch, dtype=name, **about
     )
     rows.append(timing.against(row, rows[0]) if against else row)
   return rows
@@ -94,7 +94,7 @@ def forward_flops(frames: int) -> float:
 
 
 def make_batch(frames: int) -> dict[str, np.ndarray]:
-  """Simulated people and rigs; noise for pictures."""
+  """Simulated people and rigs; noise for images."""
   rng = np.random.default_rng(0)
   scenes = simulation.make_scenes(rng, frames, num_views=VIEWS)
   side, joints = simulation.SIZE, scenes.joints.shape[1]
@@ -121,12 +121,12 @@ def as_pairs(variables: Any, batch: dict[str, np.ndarray]) -> dict[str, Any]:
   side = simulation.SIZE // models.STRIDE
   samples = np.asarray(samples).reshape(frames * VIEWS, side, side, -1, 2)
   source = np.asarray(source)[..., 0] + VIEWS * np.arange(frames)[:, None]
-  pictures = np.asarray(task_lib.normalize_images(jnp.asarray(batch["image"]), bgr=False))
+  images = np.asarray(task_lib.normalize_images(jnp.asarray(batch["image"]), bgr=False))
   pose = np.concatenate([batch["rotation"], batch["translation"][..., None]], axis=-1)
   return {
     "depth": config.backbone_depth,
     "parameters": sum(x.size for x in jax.tree.leaves(variables["params"])),
-    "images": np.moveaxis(pictures.reshape(-1, *pictures.shape[2:]), -1, 1),
+    "images": np.moveaxis(images.reshape(-1, *images.shape[2:]), -1, 1),
     "other": source.ravel(),
     "samples": np.moveaxis(samples, 3, 1),
     "projection": batch["intrinsics"] @ pose,

@@ -85,7 +85,7 @@ def _measure(devices: list[jax.Device], seconds: float) -> timing.Row:
 
 
 def _batch(count: int, size: int) -> dict[str, np.ndarray]:
-  """Noise for pictures; cameras and joints of simulated people."""
+  """Noise for images; cameras and joints of simulated people."""
   rng = np.random.default_rng(0)
   scenes = simulation.make_scenes(rng, count)
   views = scenes.uv.shape[1]

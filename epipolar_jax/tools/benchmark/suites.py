@@ -15,6 +15,7 @@ from epipolar_jax.tools.benchmark import (
   pipeline,
   report,
   scaling,
+  starts,
   step,
   timing,
   triangulation,
@@ -26,6 +27,7 @@ PLAIN = {
   "calibration": calibration.run,
   "inputs": inputs.run,
   "scaling": scaling.run,
+  "starts": starts.run,
   "triangulation": triangulation.run,
 }
 # The same with a third argument, against: "torch" measures the original's way in PyTorch too, and

@@ -61,6 +61,6 @@ def measure(
     return torch.autograd.grad((attend(*features, points) * other).sum(), features)
 
   return [
-    torch_timing.measure("reference", only_forward, **forward),
-    torch_timing.measure("reference", with_gradients, **both),
+    torch_timing.measure("original", only_forward, **forward),
+    torch_timing.measure("original", with_gradients, **both),
   ]

@@ -1,9 +1,9 @@
-"""The original's way from pictures to 3D in PyTorch: pair after pair, joint after joint.
+"""The original's way from images to 3D in PyTorch: pair after pair, joint after joint.
 
-Every view of a frame and the view it looks at go through the network together, so every picture
+Every view of a frame and the view it looks at go through the network together, so every image
 goes through it twice; features are fused pair by pair (`torch_attention`), and the host
 triangulates joint by joint with numpy. What the original computes besides (lines, targets,
-normalised pictures) is handed to it ready-made.
+normalised images) is handed to it ready-made.
 """
 
 from typing import Any, NamedTuple

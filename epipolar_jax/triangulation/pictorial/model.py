@@ -48,7 +48,7 @@ def rpsm(
   depth: int = 8,
   tolerance_mm: float = 150.0,
   floor: float = 1e-6,
-  reference: bool = False,
+  original: bool = False,
   align_corners: bool = True,
 ) -> Pose:
   """Finds the best pose, coarse to fine.
@@ -57,7 +57,7 @@ def rpsm(
   bilinearly, the finer ones cubically: bilinear maps are largest on whole map pixels, which costs
   12 mm on exact maps with a stride of 4 (and the original 15).
 
-  The original's protocol: `reference=True, floor=0, bins=2, depth=10`, the true root as `center`
+  The original's protocol: `original=True, floor=0, bins=2, depth=10`, the true root as `center`
   and the true limb lengths as `limb_length`.
 
   Args:
@@ -75,15 +75,15 @@ def rpsm(
     grid_size_mm: side of the first grid; its outermost points are on the border.
     first_bins: points along a side of the first grid.
     bins: points along a side of the finer grids, at least 3: one to stay on and one either way. The
-      reference has 2.
+      original has 2.
     depth: number of finer grids. Their sides: twice the spacing of the first grid, then half each
-      time; `reference`: grid_size_mm / first_bins, then the bins-th part each time.
+      time; `original`: grid_size_mm / first_bins, then the bins-th part each time.
     tolerance_mm: largest difference between a limb and its length.
     floor: least value of a joint: one that no view sees follows from its limbs.
-    reference: reproduces the reference, which looks up the maps at uv / stride (1.5 px off for a
+    original: True reproduces the original, which looks up the maps at uv / stride (1.5 px off for a
       stride of 4) with height and width confused, has other finer grids, and moves to the first
       corner of one on which no pose is possible; ours stays.
-    align_corners: which PyTorch, for `reference`: True up to 1.2, False from 1.3.
+    align_corners: which PyTorch, for `original`: True up to 1.2, False from 1.3.
 
   Returns:
     The pose, on the last grid: a millimetre apart with the defaults.
@@ -91,13 +91,13 @@ def rpsm(
   Raises:
     ValueError: fewer points along a side than a grid needs.
   """
-  least = 2 if reference else 3
+  least = 2 if original else 3
   if bins < least or first_bins < 2:
     raise ValueError(f"needs bins >= {least} and first_bins >= 2, got {bins} and {first_bins}")
   views = heatmaps.shape[0]
   weight = jnp.ones(views, heatmaps.dtype) if weight is None else weight
   arguments = heatmaps, cameras, weight
-  look_up = {"stride": stride, "reference": reference, "align_corners": align_corners}
+  look_up = {"stride": stride, "original": original, "align_corners": align_corners}
 
   def best_pose(axes, lengths, smooth=False, **grid):
     same_grid = bool(grid)
@@ -108,9 +108,9 @@ def rpsm(
 
   def refine(pose, size):
     axes = unary.grid_axes(pose.joints, size, bins)
-    joints, energy = best_pose(axes, limb_length, smooth=not reference)
+    joints, energy = best_pose(axes, limb_length, smooth=not original)
     possible = energy > -jnp.inf
-    if not reference:
+    if not original:
       joints = jnp.where(possible, joints, pose.joints)
       energy = jnp.where(possible, energy, pose.energy)
     return Pose(joints, energy, pose.valid), None
@@ -119,19 +119,19 @@ def rpsm(
   axes = unary.grid_axes(centers, jnp.asarray(grid_size_mm, center.dtype), first_bins)
   lengths = limb_length if first_limb_length is None else first_limb_length
   joints, energy = best_pose(axes, lengths, spacing=grid_size_mm / (first_bins - 1))
-  sizes = _finer_sizes(grid_size_mm, first_bins, bins, depth, reference)
+  sizes = _finer_sizes(grid_size_mm, first_bins, bins, depth, original)
   pose = Pose(joints, energy, energy > -jnp.inf)
   return jax.lax.scan(refine, pose, jnp.asarray(sizes, center.dtype))[0]
 
 
 def _finer_sizes(
-  grid_size_mm: float, first_bins: int, bins: int, depth: int, reference: bool
+  grid_size_mm: float, first_bins: int, bins: int, depth: int, original: bool
 ) -> np.ndarray:
   """Sides [depth] of the finer grids.
 
   Ours reaches the neighbouring places of the first grid, and halves. The original's are smaller
   than the gaps they have to fill and have no point in the middle, so every level must move.
   """
-  if reference:
+  if original:
     return grid_size_mm / first_bins / float(bins) ** np.arange(depth)
   return 2.0 * grid_size_mm / (first_bins - 1) / 2.0 ** np.arange(depth)

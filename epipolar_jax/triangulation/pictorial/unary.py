@@ -26,13 +26,13 @@ def unary(
   stride: int,
   smooth: bool = False,
   same_grid: bool = False,
-  reference: bool = False,
+  original: bool = False,
   align_corners: bool = True,
 ) -> jax.Array:
   """Σ over views of the heatmap value at the image of every grid point.
 
   Args:
-    heatmaps, cameras, stride, reference, align_corners: as in
+    heatmaps, cameras, stride, original, align_corners: as in
       `model.rpsm`.
     weight: [v].
     axes: [j, 3, n], of `grid_axes`.
@@ -43,7 +43,7 @@ def unary(
     [j, n, n, n], indexed x, y, z. Points behind a camera or outside its image get nothing from it.
   """
   joints, _, num_bins = axes.shape
-  options = {"stride": stride, "smooth": smooth, "reference": reference}
+  options = {"stride": stride, "smooth": smooth, "original": original}
   arguments = heatmaps, cameras, weight
   if same_grid:
     values = shared(*arguments, axes[0], align_corners=align_corners, **options).T
@@ -142,7 +142,7 @@ def _taps(
   size_hw: tuple[int, int],
   stride: int,
   smooth: bool,
-  reference: bool,
+  original: bool,
   align_corners: bool,
 ) -> _Taps:
   """The pixels [g, p] of one view for points [3, g, p]; the view's weight is in the rows."""
@@ -154,7 +154,7 @@ def _taps(
   kernel, count = (_cubic, 4) if smooth else (_linear, 2)
 
   def on_axis(uv, size, other):
-    if not reference:
+    if not original:
       at = maps.image_to_map(uv, stride=stride)
     elif align_corners:
       at = uv / stride / (other - 1.0) * (size - 1.0)

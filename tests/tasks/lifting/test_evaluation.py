@@ -1,4 +1,4 @@
-"""Lifting metrics against numbers worked out by hand, and the picture."""
+"""Lifting metrics against numbers worked out by hand, and the figure."""
 
 import functools
 
@@ -86,14 +86,14 @@ def test_table_has_a_row_a_split():
 
 
 @pytest.mark.parametrize("joints", [17, 21])
-def test_picture_shows_both_skeletons_from_two_sides(joints):
+def test_figure_shows_both_skeletons_from_two_sides(joints):
   predicted, labels = _results(joints=joints)
   predicted["camera"] = predicted["camera"] + 20.0
   config = (lifting_direct_h36m if joints == 17 else lifting_direct_rhd).get_config()
   images = np.zeros((2, 2, 64, 64, 3), np.uint8)
-  picture = tasks.build(config, axis_name=None).evaluation.picture(images, predicted, labels)
-  assert predictions.picked(4, 2) == [0, 3] and picture.shape == (512, 768, 3)
+  figure = tasks.build(config, axis_name=None).evaluation.figure(images, predicted, labels)
+  assert predictions.picked(4, 2) == [0, 3] and figure.shape == (512, 768, 3)
   for column in (256, 512):
-    colors = {tuple(c) for c in picture[:, column : column + 256].reshape(-1, 3).tolist()}
+    colors = {tuple(c) for c in figure[:, column : column + 256].reshape(-1, 3).tolist()}
     own = {(86, 180, 233), (213, 94, 0)} if joints == 17 else {(0, 158, 115), (86, 180, 233)}
     assert own | {(255, 255, 255)} <= colors

@@ -84,7 +84,7 @@ def test_labels_of_all_views_agree_in_the_world():
 
 
 def test_joints_are_normalised_as_a_turned_camera_sees_them():
-  """Moving the crop over the picture changes the turn; with it undone, the rays are the same."""
+  """Moving the crop over the image changes the turn; with it undone, the rays are the same."""
   rng = np.random.default_rng(0)
   points = rng.normal(0, 0.2, (17, 3)) + np.array([0.3, -0.2, 4.0])
   rays = []
@@ -156,15 +156,15 @@ def test_heatmaps_of_the_original_exchange_rows_and_columns():
     visible=jnp.array([True, False]),
   )
   uv = jnp.array([[40.0, 20.0], [1.0, 1.0]])
-  for layout, peak in (("crop", (10, 20)), ("reference", (10, 5))):
+  for layout, peak in (("crop", (10, 20)), ("original", (10, 5))):
     maps = np.asarray(draw(uv, layout=layout))
     assert np.unravel_index(maps[..., 0].argmax(), (32, 32)) == peak
     assert maps[..., 0].min() == pytest.approx(0.01) and not maps[..., 1].any()
-  with pytest.raises(ValueError, match=r"lifting.heatmap_layout is 'x'; allowed: crop, reference"):
+  with pytest.raises(ValueError, match=r"lifting.heatmap_layout is 'x'; allowed: crop, original"):
     draw(uv, layout="x")
 
 
-def test_training_draws_views_and_leaves_pictures_at_home():
+def test_training_draws_views_and_leaves_images_at_home():
   config = _config("lifting_direct")
   load = inputs.loader(config, train=True)
   example, rng = dots.frames(1)[0], np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Summaries against numbers worked out by hand; the table, the JSON and the picture."""
+"""Summaries against numbers worked out by hand; the table, the JSON and the figure."""
 
 import json
 
@@ -19,7 +19,7 @@ _CONFIG.data.image_size = 256
 
 
 def _labels(frames=4, views=2):
-  """Scenes whose stored pictures are half as large as the network's input."""
+  """Scenes whose stored images are half as large as the network's input."""
   made = [scenes.make_scene(seed, num_views=views, rotated=False) for seed in range(frames)]
   shrink = np.array([[0.5, 0.0, -1.5], [0.0, 0.5, -2.5], [0.0, 0.0, 1.0]])
   labels = {
@@ -300,17 +300,17 @@ def test_the_network_sees_only_the_cameras_of_a_choice():
   assert "3 choices of 2 cameras" in driver.table({"test": result}, built)
 
 
-def test_picture_shows_prediction_and_truth(tmp_path):
+def test_figure_shows_prediction_and_truth(tmp_path):
   labels = _labels()
   predicted = _perfect(labels)
   predicted["joints_2d"] += 4.0
   picked = predictions.picked(4, 2)
   assert picked == [0, 3]
   images = np.zeros((2, 2, 256, 256, 3), np.uint8)
-  picture = evaluation.build(_CONFIG).picture(images, predicted, labels)
-  assert picture.shape == (2 * 256, (2 + 2) * 256, 3)
-  colors = {tuple(c) for c in picture[:, :512].reshape(-1, 3).tolist()}
+  figure = evaluation.build(_CONFIG).figure(images, predicted, labels)
+  assert figure.shape == (2 * 256, (2 + 2) * 256, 3)
+  colors = {tuple(c) for c in figure[:, :512].reshape(-1, 3).tolist()}
   assert {(86, 180, 233), (213, 94, 0), (240, 228, 66), (255, 255, 255)} <= colors
-  predictions.write_png(tmp_path / "p.png", picture)
+  predictions.write_png(tmp_path / "p.png", figure)
   read = cv2.imread(str(tmp_path / "p.png"))[..., ::-1]
-  np.testing.assert_array_equal(read, picture)
+  np.testing.assert_array_equal(read, figure)

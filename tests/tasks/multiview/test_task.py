@@ -16,7 +16,7 @@ from epipolar_jax.inputs import batches, datasets
 from epipolar_jax.inputs import multiview as inputs
 from epipolar_jax.models import pose_resnet
 from epipolar_jax.runtime import parallel
-from epipolar_jax.tasks.multiview import evaluation, objective, reconstruction
+from epipolar_jax.tasks.multiview import objective, reconstruction, summaries
 from epipolar_jax.training import schedules
 from epipolar_jax.training import state as train_state
 from epipolar_jax.training import step as train_step
@@ -171,7 +171,7 @@ def test_drawn_sources_are_a_function_of_the_step_on_any_number_of_devices():
   assert losses[1][0] == losses[1][2] != losses[1][1]
 
 
-def _reference_loss(name, per_joint, maps, targets, seen):
+def _original_loss(name, per_joint, maps, targets, seen):
   """The original's criteria in float64 (metrics2d.py); maps [n j h w], seen [n j]."""
   square = (maps - targets) ** 2
   weight = seen[..., None, None]
@@ -204,7 +204,7 @@ def test_losses_equal_the_originals_formulas(name, floor):
     loss = jax.jit(objective.heatmap_loss(config))
     known = np.broadcast_to(valid[:, None], (3, 5))
     total, weight = loss(maps, uv, seen & known[:, None], known)
-    want = _reference_loss(
+    want = _original_loss(
       name,
       per_joint,
       maps[:2].reshape(-1, 5, 8, 8).astype(np.float64),
@@ -334,7 +334,7 @@ def test_a_skeleton_of_ones_own_shapes_the_network_its_checkpoint_and_the_table(
   found = {"joints_3d": truth + np.float32(2.0), "joint_valid": np.ones((1, 4), bool)}
   labels = {"joints_3d": truth, "labelled": np.ones((1, 4), bool)}
   mouse = skeletons.of_model(config.model)
-  numbers = evaluation._pose_numbers(found, labels, mouse)
+  numbers = summaries.of_poses(found, labels, mouse)
   # Of 80 mm; all joints are 3.5 mm off.
   assert numbers["pck_3d_2mm_percent"] == 0 and numbers["pck_3d_4mm_percent"] == 100
   # A data set of 17 joints is another's.

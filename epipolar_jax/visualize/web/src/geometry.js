@@ -51,7 +51,7 @@ export function project(point, camera) {
   return [...bend(straight, camera), x[2]];
 }
 
-/** Where a lens, OpenCV's (k1, k2, p1, p2, k3), puts a pixel of the picture without distortion. */
+/** Where a lens, OpenCV's (k1, k2, p1, p2, k3), puts a pixel of the image without distortion. */
 export function bend([u, v], { intrinsics, distortion }) {
   if (!distortion) return [u, v];
   const [k1, k2, p1, p2, k3] = distortion;

@@ -1,14 +1,14 @@
-// What the network is given: the stages from stored picture to augmented crop, joints projected
+// What the network is given: the stages from stored image to augmented crop, joints projected
 // from 3D, and the epipolar lines of every joint in every other view.
 import { decodeImage, part } from "./codec.js";
 import { color, dropdown, element, typing } from "./dom.js";
 import { apply, bend, clippedLine, fundamental, project, sampleLine } from "./geometry.js";
 import { camera } from "./matching.js";
-import { Picture } from "./picture.js";
+import { Drawing } from "./drawing.js";
 
 // A line further than this from its joint is a calibration or labelling error, not rounding.
 const BAD_PX = 1.0;
-// A barrel lens shows what lies this share of the picture outside the picture without distortion.
+// A barrel lens shows what lies this share of the image outside the image without distortion.
 const LENS_MARGIN = 0.15;
 const CURVE_POINTS = 48;
 const TOGGLES = [
@@ -98,10 +98,10 @@ class Inputs {
     this.explain.textContent = chosen.note;
     const hasTargets = Boolean(chosen.heatmaps);
     this.boxes.heatmap.disabled = !hasTargets;
-    this.pictures = images.map(() => new Picture(chosen.size));
+    this.drawings = images.map(() => new Drawing(chosen.size));
     this.grid.replaceChildren(
-      ...this.pictures.map((picture, v) =>
-        element("section", { class: "panel" }, element("div", { class: "head" }, element("h2", {}, `view ${v}`), element("span", { class: "note" }, this.page.frames[frame].occluded[v] ? "an object hides the person" : "")), picture.element),
+      ...this.drawings.map((drawing, v) =>
+        element("section", { class: "panel" }, element("div", { class: "head" }, element("h2", {}, `view ${v}`), element("span", { class: "note" }, this.page.frames[frame].occluded[v] ? "an object hides the person" : "")), drawing.element),
       ),
       this.numbers,
     );
@@ -127,40 +127,40 @@ class Inputs {
     const { state, stage, page } = this;
     this.jointSelect.value = state.joint;
     const alone = state.joint >= 0;
-    this.pictures.forEach((picture, v) => {
-      picture.show(this.images[v]);
+    this.drawings.forEach((drawing, v) => {
+      drawing.show(this.images[v]);
       const points = this.projected(v);
       if (state.heatmap && stage.heatmaps) {
         const [height, width] = stage.heatmaps.shape.slice(2);
-        picture.drawHeat(largest(this.shown.map((j) => part(stage.heatmaps, v, j))), height, width);
+        drawing.drawHeat(largest(this.shown.map((j) => part(stage.heatmaps, v, j))), height, width);
       }
-      if (stage.boxes && state.joints) this.drawBox(picture, stage.boxes[v]);
+      if (stage.boxes && state.joints) this.drawBox(drawing, stage.boxes[v]);
       if (state.lines) {
-        for (const other of this.images.keys()) if (other !== v) this.drawLines(picture, v, other, alone);
+        for (const other of this.images.keys()) if (other !== v) this.drawLines(drawing, v, other, alone);
       }
       if (state.joints) {
-        picture.skeleton(points, { limbs: page.skeleton.limbs, colors: page.colors, width: alone ? 1.2 : 2.2, name: "projected" });
+        drawing.skeleton(points, { limbs: page.skeleton.limbs, colors: page.colors, width: alone ? 1.2 : 2.2, name: "projected" });
       }
       for (const j of this.shown) {
-        if (state.labels) picture.dot(stage.joints_2d[v][j], alone ? 6 : 4.5, { stroke: color("truth"), width: 1.5, name: "label" });
-        if (state.joints) picture.dot(points[j], alone ? 4 : 2.5, { fill: page.colors[j], name: "joint" });
+        if (state.labels) drawing.dot(stage.joints_2d[v][j], alone ? 6 : 4.5, { stroke: color("truth"), width: 1.5, name: "label" });
+        if (state.joints) drawing.dot(points[j], alone ? 4 : 2.5, { fill: page.colors[j], name: "joint" });
       }
     });
     this.drawNumbers();
   }
 
-  drawBox(picture, { center: [u, v], side }) {
+  drawBox(drawing, { center: [u, v], side }) {
     const corners = [[-1, -1], [1, -1], [1, 1], [-1, 1]].map(([x, y]) => [u + (x * side) / 2, v + (y * side) / 2]);
-    corners.forEach((corner, i) => picture.line(corner, corners[(i + 1) % 4], { stroke: color("muted"), width: 1.2, dash: "5 4", name: "box" }));
+    corners.forEach((corner, i) => drawing.line(corner, corners[(i + 1) % 4], { stroke: color("muted"), width: 1.2, dash: "5 4", name: "box" }));
   }
 
-  drawLines(picture, v, other, alone) {
+  drawLines(drawing, v, other, alone) {
     const f = fundamental(camera(this.stage, other), camera(this.stage, v));
     for (const j of this.shown) {
-      const ends = this.epipolarCurve(this.straight[other][j], f, v, picture);
+      const ends = this.epipolarCurve(this.straight[other][j], f, v, drawing);
       if (!ends) continue;
-      picture.curve(ends, { stroke: alone ? color("attention") : this.page.colors[j], width: alone ? 1.8 : 0.7, name: "epipolar" });
-      if (alone) picture.text(ends.at(-1), `from view ${other}`);
+      drawing.curve(ends, { stroke: alone ? color("attention") : this.page.colors[j], width: alone ? 1.8 : 0.7, name: "epipolar" });
+      if (alone) drawing.text(ends.at(-1), `from view ${other}`);
     }
   }
 

@@ -99,7 +99,7 @@ function bilinear({ width, height, channels, data }, [u, v]) {
   return found;
 }
 
-/** Mean colour of every feature pixel's square of the picture. */
+/** Mean colour of every feature pixel's square of the image. */
 export function colorCells(image, [height, width]) {
   const full = document.createElement("canvas");
   [full.width, full.height] = [image.naturalWidth, image.naturalHeight];

@@ -1,4 +1,4 @@
-// The frame in 3D: skeletons, cameras with their pictures, the rays of the picked point.
+// The frame in 3D: skeletons, cameras with their images, the rays of the picked point.
 import {
   AmbientLight,
   BufferGeometry,
@@ -32,7 +32,7 @@ import { color } from "./dom.js";
 import { add, center, dot, meet, ray } from "./geometry.js";
 import { camera } from "./matching.js";
 
-const BASE = 800; // side of a drawn camera's picture, mm
+const BASE = 800; // side of a drawn camera's image, mm
 const metres = (p) => new Vector3(...p).multiplyScalar(1e-3);
 
 export class Stage {
@@ -198,7 +198,7 @@ function surface(corners, uv = null) {
   return geometry;
 }
 
-/** The pyramid of a crop with its picture as the base, and a name above it. */
+/** The pyramid of a crop with its image as the base, and a name above it. */
 function frustum(page, own, image, tint, name) {
   const [height, width] = page.size;
   const eye = center(own);

@@ -4,7 +4,7 @@ import { Curve } from "./curve.js";
 import { color, dropdown, element, typing } from "./dom.js";
 import { clippedLine, fundamental, mapToImage } from "./geometry.js";
 import { argmax, camera, colorCells, likeliest, match, snap } from "./matching.js";
-import { Picture } from "./picture.js";
+import { Drawing } from "./drawing.js";
 import { Stage } from "./scene.js";
 
 const TOGGLES = [
@@ -60,8 +60,8 @@ class Viewer {
 
   build(app) {
     const { page } = this;
-    this.reference = new Picture(page.size);
-    this.source = new Picture(page.size);
+    this.reference = new Drawing(page.size);
+    this.source = new Drawing(page.size);
     this.reference.element.classList.add("target");
     this.reference.element.tabIndex = 0;
     this.reference.element.setAttribute("role", "application");
@@ -182,15 +182,15 @@ class Viewer {
   }
 
   thumb(v) {
-    const picture = new Picture(this.page.size);
+    const drawing = new Drawing(this.page.size);
     const button = element(
       "button",
       { class: "thumb", onclick: () => this.pickSource(v), "aria-label": `Look into view ${v}` },
-      picture.element,
+      drawing.element,
       element("span", {}, `view ${v}`),
     );
-    picture.element.append(element("em", {}, "hidden"));
-    return { picture, button };
+    drawing.element.append(element("em", {}, "hidden"));
+    return { drawing, button };
   }
 
   /** Click and drag, with mouse, pen or finger. */
@@ -360,21 +360,21 @@ class Viewer {
     return weights && this.found.samples[argmax(weights)].map((x) => mapToImage(x, this.page.stride));
   }
 
-  paint(picture, v, wide) {
+  paint(drawing, v, wide) {
     const { state, frame, page } = this;
-    picture.show(this.images[v]);
+    drawing.show(this.images[v]);
     if (state.heatmap) {
       const [height, width] = page.map_size;
-      picture.drawHeat(heat(frame, v, state.joint, page.skeleton.joints.length), height, width);
+      drawing.drawHeat(heat(frame, v, state.joint, page.skeleton.joints.length), height, width);
     }
     const { limbs } = page.skeleton;
-    if (state.truth) picture.skeleton(frame.true_2d[v], { limbs, stroke: color("truth"), width: wide ? 1.2 : 0.6, name: "true" });
+    if (state.truth) drawing.skeleton(frame.true_2d[v], { limbs, stroke: color("truth"), width: wide ? 1.2 : 0.6, name: "true" });
     if (state.predicted) {
-      picture.skeleton(frame.joints_2d[v], { limbs, colors: page.colors, width: wide ? 2.6 : 1.2, name: "predicted" });
+      drawing.skeleton(frame.joints_2d[v], { limbs, colors: page.colors, width: wide ? 2.6 : 1.2, name: "predicted" });
     }
     if (state.joint >= 0 && wide) {
-      if (state.truth) picture.dot(frame.true_2d[v][state.joint], 4, { fill: color("truth"), name: "true-joint" });
-      if (state.predicted) picture.dot(frame.joints_2d[v][state.joint], 5, { fill: page.colors[state.joint], stroke: color("ink"), width: 1.5, name: "predicted-joint" });
+      if (state.truth) drawing.dot(frame.true_2d[v][state.joint], 4, { fill: color("truth"), name: "true-joint" });
+      if (state.predicted) drawing.dot(frame.joints_2d[v][state.joint], 5, { fill: page.colors[state.joint], stroke: color("ink"), width: 1.5, name: "predicted-joint" });
     }
   }
 
@@ -404,22 +404,22 @@ class Viewer {
     }
   }
 
-  drawThumb({ picture, button }, v) {
+  drawThumb({ drawing, button }, v) {
     const { state, frame, page } = this;
-    this.paint(picture, v, false);
+    this.paint(drawing, v, false);
     const role = v === state.reference ? "reference" : v === state.source ? "source" : "";
     button.dataset.role = role;
-    picture.element.lastChild.hidden = !frame.occluded[v];
+    drawing.element.lastChild.hidden = !frame.occluded[v];
     if (v === state.reference) {
-      picture.dot(this.uv, 3.5, { fill: color("attention"), stroke: color("ink"), width: 1 });
+      drawing.dot(this.uv, 3.5, { fill: color("attention"), stroke: color("ink"), width: 1 });
       return;
     }
     const ends = this.lineEnds(v);
     if (ends === null) return;
-    picture.line(...ends, { stroke: color("attention"), width: 1.2, name: "epipolar" });
+    drawing.line(...ends, { stroke: color("attention"), width: 1.2, name: "epipolar" });
     const found = match(page, frame, state.reference, v, state.point, state.joint);
     if (found?.attention) {
-      picture.dot(this.toImage(found.samples[argmax(found.attention)]), 4, { stroke: color("attention"), width: 1.8 });
+      drawing.dot(this.toImage(found.samples[argmax(found.attention)]), 4, { stroke: color("attention"), width: 1.8 });
     }
   }
 
@@ -427,7 +427,7 @@ class Viewer {
     return sample.map((x) => mapToImage(x, this.page.stride));
   }
 
-  /** Both ends of the point's line over the whole picture of a view, or null. */
+  /** Both ends of the point's line over the whole image of a view, or null. */
   lineEnds(v) {
     const f = fundamental(camera(this.frame, this.state.reference), camera(this.frame, v));
     const line = clippedLine(this.uv, f, this.page.size[1], this.page.size[0]);

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from data import storing
-from epipolar_jax.inputs import crops, picture_size, pictures
+from epipolar_jax.inputs import crops, image_header, stored_images
 
 
-def _picture(height: int, width: int) -> np.ndarray:
+def _image(height: int, width: int) -> np.ndarray:
   noise = np.random.default_rng(height).normal(128, 300, (height, width, 3))
   return np.clip(cv2.GaussianBlur(noise, (0, 0), 4), 0, 255).astype(np.uint8)
 
@@ -36,11 +36,11 @@ _RECTANGLES = [
 # Sides that are and are not multiples of a block; 272 px are 17 blocks, a prime.
 @pytest.mark.parametrize("size", [(256, 320), (250, 272), (1000, 1000)], ids=str)
 def test_a_part_has_the_pixels_of_the_whole(size):
-  data = _encode(_picture(*size), tiles=True)
+  data = _encode(_image(*size), tiles=True)
   whole = _decode(data)
-  np.testing.assert_array_equal(np.asarray(pictures.Jpeg(data)), whole)
+  np.testing.assert_array_equal(np.asarray(stored_images.Jpeg(data)), whole)
   for low, high in _RECTANGLES:
-    part, (left, top) = pictures.decode_part(data, low, high)
+    part, (left, top) = stored_images.decode_part(data, low, high)
     rows, columns = part.shape[:2]
     expected = whole[top : top + rows, left : left + columns]
     assert part.shape == expected.shape
@@ -50,12 +50,12 @@ def test_a_part_has_the_pixels_of_the_whole(size):
     wanted = [np.clip([a, b], 0, n) for a, b, n in zip(low[::-1], high[::-1], size, strict=True)]
     for (first, last), start, length in zip(wanted, (top, left), (rows, columns), strict=True):
       assert first == last or start <= first <= last <= start + length
-  small, _ = pictures.decode_part(data, (70, 50), (130, 151))
+  small, _ = stored_images.decode_part(data, (70, 50), (130, 151))
   assert small.size < 0.5 * whole.size
 
 
 def test_other_jpegs_are_decoded_whole():
-  image = _picture(96, 128)
+  image = _image(96, 128)
   settings = {
     "plain": [],
     "progressive": [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_RST_INTERVAL, 2],
@@ -63,22 +63,22 @@ def test_other_jpegs_are_decoded_whole():
   }
   for name, options in settings.items():
     data = cv2.imencode(".jpg", image, options)[1].tobytes()
-    part, origin = pictures.decode_part(data, (40, 40), (50, 50))
+    part, origin = stored_images.decode_part(data, (40, 40), (50, 50))
     assert origin == (0, 0), name
     np.testing.assert_array_equal(part, _decode(data), err_msg=name)
   grey = cv2.imencode(".jpg", image[..., 0], [cv2.IMWRITE_JPEG_RST_INTERVAL, 2])[1].tobytes()
-  part, origin = pictures.decode_part(grey, (40, 40), (50, 50))
+  part, origin = stored_images.decode_part(grey, (40, 40), (50, 50))
   assert origin == (0, 0) and part.shape == image.shape
 
 
-def _warp(picture: np.ndarray | pictures.Jpeg, affine: np.ndarray) -> np.ndarray:
+def _warp(image: np.ndarray | stored_images.Jpeg, affine: np.ndarray) -> np.ndarray:
   out = np.full((64, 64, 3), 7, np.uint8)
-  pictures.warp(picture, affine, out)
+  stored_images.warp(image, affine, out)
   return out
 
 
 def test_crops_from_parts_are_crops_from_the_whole():
-  image = _picture(320, 304)
+  image = _image(320, 304)
   jpegs = [_encode(image, tiles=tiles) for tiles in (False, True)]
   rng = np.random.default_rng(0)
   for _ in range(60):
@@ -89,7 +89,7 @@ def test_crops_from_parts_are_crops_from_the_whole():
       size=64,
       mirror=rng.random() < 0.5,
     )
-    plain, part = (_warp(pictures.Jpeg(data), affine) for data in jpegs)
+    plain, part = (_warp(stored_images.Jpeg(data), affine) for data in jpegs)
     # OpenCV's own warp of three channels is the oracle.
     expected = [cv2.warpAffine(_decode(data), affine, (64, 64)) for data in jpegs]
     np.testing.assert_array_equal(plain, expected[0])
@@ -98,29 +98,29 @@ def test_crops_from_parts_are_crops_from_the_whole():
     np.testing.assert_allclose(part.astype(int), expected[1], atol=1)
 
 
-def test_what_is_no_picture_is_refused(capfd):
-  data = _encode(_picture(64, 64), tiles=True)
+def test_what_is_no_image_is_refused(capfd):
+  data = _encode(_image(64, 64), tiles=True)
   for bad in (b"", b"\xff", data[:100], b"<html>", data[:2] + data[300:]):
     with pytest.raises(ValueError, match=rf"of {len(bad)} bytes cannot be decoded: .*data\.check"):
-      pictures.decode_part(bad, (0, 0), (9, 9))
-  # Whatever a damaged file holds, it is a picture of some kind or refused.
+      stored_images.decode_part(bad, (0, 0), (9, 9))
+  # Whatever a damaged file holds, it is an image of some kind or refused.
   rng = np.random.default_rng(0)
   for _ in range(300):
     spoilt = bytearray(data)
     for position in rng.integers(2, len(data), 3):
       spoilt[position] = rng.integers(256)
     try:
-      part, _ = pictures.decode_part(bytes(spoilt), (20, 20), (30, 30))
+      part, _ = stored_images.decode_part(bytes(spoilt), (20, 20), (30, 30))
     except ValueError:
       continue
     assert part.ndim == 3 and part.dtype == np.uint8
   capfd.readouterr()  # what libjpeg says about them
 
 
-def test_the_largest_picture_is_still_decoded():
+def test_the_largest_image_is_still_decoded():
   """By a header of 6 x 4 px; one pixel fewer is the limit of another."""
   done, data = cv2.imencode(".png", np.zeros((4, 6, 3), np.uint8))
   assert done
-  assert picture_size.check(data.tobytes(), largest=24) == (6, 4)
+  assert image_header.check(data.tobytes(), largest=24) == (6, 4)
   with pytest.raises(ValueError, match=r"promises 6 x 4 px in .* at most 23 px"):
-    picture_size.check(data.tobytes(), largest=23)
+    image_header.check(data.tobytes(), largest=23)

@@ -1,4 +1,4 @@
-"""The size that an encoded picture promises, read from its header before anything is decoded.
+"""The size that an encoded image promises, read from its header before anything is decoded.
 
 A JPEG of a few hundred bytes may promise 16000 x 16000 px, and a decoder would take gigabytes for
 it. The headers are read as libjpeg and libpng read them.
@@ -40,7 +40,7 @@ def read(data: bytes) -> tuple[int, int]:
 
 
 def check(data: bytes, *, largest: int = LARGEST) -> tuple[int, int]:
-  """(width, height) px of a picture that is not too large to be decoded.
+  """(width, height) px of an image that is not too large to be decoded.
 
   Args:
     data: of the file.

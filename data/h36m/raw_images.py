@@ -1,4 +1,4 @@
-"""Pictures of Human3.6M: from a folder or an archive, undistorted, cut to the person."""
+"""Images of Human3.6M: from a folder or an archive, undistorted, cut to the person."""
 
 import dataclasses
 import functools
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from data import faults, files
-from epipolar_jax.inputs import picture_size
+from epipolar_jax.inputs import image_header
 
 # Two of the four cameras have two rows more, which are cut off.
 SIDE = 1000
@@ -23,7 +23,7 @@ _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Ru
 
 @dataclasses.dataclass(frozen=True)
 class Store:
-  """Where the pictures are.
+  """Where the images are.
 
   Attributes:
     path: a folder of images, or an archive whose members start with images/.
@@ -34,7 +34,7 @@ class Store:
   undistorted: bool
 
   def read(self, image: str, where: str) -> bytes:
-    """The bytes of a picture's file.
+    """The bytes of an image's file.
 
     Args:
       image: path as the annotations have it.
@@ -48,17 +48,17 @@ class Store:
         return self._read_member(f"images/{image}")
       return files.read(self.path / image, largest=_LARGEST_FILE)
     except (FileNotFoundError, NotADirectoryError, KeyError) as error:
-      raise faults.BadRecord("no picture", f"{where}: {image} is not in {self.path}") from error
+      raise faults.BadRecord("no image", f"{where}: {image} is not in {self.path}") from error
     except (OSError, ValueError, *_ZIP_ERRORS) as error:
       raise faults.BadRecord(
-        "damaged picture", f"{where}: {image!r:.200} of {self.path} cannot be read: {error}"
+        "damaged image", f"{where}: {image!r:.200} of {self.path} cannot be read: {error}"
       ) from error
 
   def _read_member(self, name: str) -> bytes:
     archive = _open_archive(self.path)
     member = archive.getinfo(name)
     if member.file_size > _LARGEST_FILE:
-      raise zipfile.BadZipFile(f"{member.file_size} bytes are too many for a picture")
+      raise zipfile.BadZipFile(f"{member.file_size} bytes are too many for an image")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
       raise zipfile.BadZipFile("its compression is neither stored nor deflated")
     # With a length: without one, a member that lies about its size would be inflated whole.
@@ -69,12 +69,12 @@ class Store:
 @functools.lru_cache(maxsize=2)
 def _open_archive(path: pathlib.Path) -> zipfile.ZipFile:
   files.check_regular(path)
-  # Kept open: the directory of an archive of 400,000 pictures takes seconds to read.
+  # Kept open: the directory of an archive of 400,000 images takes seconds to read.
   return zipfile.ZipFile(path)
 
 
 def find_store(root: pathlib.Path, kind: str = "auto") -> Store:
-  """Chooses where to read pictures from.
+  """Chooses where to read images from.
 
   Args:
     root: of the raw data set.
@@ -96,23 +96,23 @@ def find_store(root: pathlib.Path, kind: str = "auto") -> Store:
     if store.path.exists():
       return store
   names = ", ".join(store.path.name for store in wanted)
-  raise FileNotFoundError(f"{root} has none of {names}: the pictures of Human3.6M go there")
+  raise FileNotFoundError(f"{root} has none of {names}: the images of Human3.6M go there")
 
 
 def decode(data: bytes, where: str, image: str) -> np.ndarray:
-  """A picture [1000, 1000, 3] BGR.
+  """An image [1000, 1000, 3] BGR.
 
   Raises:
     faults.BadRecord: it is truncated, no JPEG, or of another size (which its header says: a wrong
-      picture is not decoded).
+      image is not decoded).
   """
-  if not data.startswith(b"\xff\xd8") or not picture_size.jpeg_is_whole(data):
+  if not data.startswith(b"\xff\xd8") or not image_header.jpeg_is_whole(data):
     what = "is truncated" if data.startswith(b"\xff\xd8") else "is not a JPEG"
-    raise faults.BadRecord("damaged picture", f"{where}: {image} {what} ({len(data)} bytes)")
+    raise faults.BadRecord("damaged image", f"{where}: {image} {what} ({len(data)} bytes)")
   try:
-    columns, rows = picture_size.read(data)
+    columns, rows = image_header.read(data)
   except ValueError as error:
-    raise faults.BadRecord("damaged picture", f"{where}: {image} is {error}") from error
+    raise faults.BadRecord("damaged image", f"{where}: {image} is {error}") from error
   if rows not in _ROWS or columns != SIDE:
     raise faults.BadRecord(
       "wrong size",
@@ -120,18 +120,18 @@ def decode(data: bytes, where: str, image: str) -> np.ndarray:
     )
   flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
   try:
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
   except cv2.error:
-    picture = None
-  if picture is None or picture.shape[:2] != (rows, columns):
-    raise faults.BadRecord("damaged picture", f"{where}: {image} cannot be decoded")
-  return picture[:SIDE]
+    pixels = None
+  if pixels is None or pixels.shape[:2] != (rows, columns):
+    raise faults.BadRecord("damaged image", f"{where}: {image} cannot be decoded")
+  return pixels[:SIDE]
 
 
-def undistort(picture: np.ndarray, intrinsics: np.ndarray, distortion: np.ndarray) -> np.ndarray:
-  """The picture of a lens without distortion and the same intrinsics, bilinear."""
+def undistort(image: np.ndarray, intrinsics: np.ndarray, distortion: np.ndarray) -> np.ndarray:
+  """The image of a lens without distortion and the same intrinsics, bilinear."""
   maps = _undistortion_maps(intrinsics.tobytes(), distortion.tobytes())
-  return cv2.remap(picture, *maps, cv2.INTER_LINEAR)
+  return cv2.remap(image, *maps, cv2.INTER_LINEAR)
 
 
 @functools.lru_cache(maxsize=16)
@@ -143,34 +143,34 @@ def _undistortion_maps(intrinsics: bytes, distortion: bytes) -> tuple[np.ndarray
 def undistort_points(
   points: np.ndarray, intrinsics: np.ndarray, distortion: np.ndarray
 ) -> np.ndarray:
-  """Where points [n, 2] px of the distorted picture are in the undistorted one."""
+  """Where points [n, 2] px of the distorted image are in the undistorted one."""
   return cv2.undistortPoints(points[:, None], intrinsics, distortion, P=intrinsics)[:, 0]
 
 
 def cut(
-  picture: np.ndarray, center: np.ndarray, side: float, *, size: int
+  image: np.ndarray, center: np.ndarray, side: float, *, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Cuts a square out of a picture and scales it; what lies outside is black.
+  """Cuts a square out of an image and scales it; what lies outside is black.
 
   Averages over the pixels it merges, so that a later smaller crop has no moiré.
 
   Args:
-    picture: [h, w, 3].
+    image: [h, w, 3].
     center: [2], (u, v) of the middle of the square, px.
     side: of the square, px; rounded to whole pixels.
     size: side of the result, px.
 
   Returns:
-    picture: [size, size, 3].
-    affine: [2, 3], pixels of `picture` to pixels of the result; integers are pixel centres.
+    image: [size, size, 3].
+    affine: [2, 3], pixels of `image` to pixels of the result; integers are pixel centres.
   """
-  height, width = picture.shape[:2]
+  height, width = image.shape[:2]
   side = max(1, round(side))
   left, top = (int(x) for x in np.round(center - side / 2))
-  canvas = np.zeros((side, side, 3), picture.dtype)
+  canvas = np.zeros((side, side, 3), image.dtype)
   x0, x1 = np.clip([left, left + side], 0, width)
   y0, y1 = np.clip([top, top + side], 0, height)
-  canvas[y0 - top : y1 - top, x0 - left : x1 - left] = picture[y0:y1, x0:x1]
+  canvas[y0 - top : y1 - top, x0 - left : x1 - left] = image[y0:y1, x0:x1]
   scale = size / side
   mode = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
   offset = (np.array([0.5 - left, 0.5 - top])) * scale - 0.5

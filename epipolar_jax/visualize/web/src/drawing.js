@@ -1,4 +1,4 @@
-// One view: the picture, a heatmap over it, and vector drawings in network pixels.
+// One view: the image, a heatmap over it, and vector drawings in network pixels.
 import { shape, element } from "./dom.js";
 
 // Transparent to bright, evenly lighter, told apart by colour-blind readers (after inferno).
@@ -10,7 +10,7 @@ const RAMP = [
   [252, 255, 164, 0.92],
 ];
 
-export class Picture {
+export class Drawing {
   /** size: [height, width] of the network input, px. */
   constructor(size) {
     [this.height, this.width] = size;
@@ -20,7 +20,7 @@ export class Picture {
       viewBox: `-0.5 -0.5 ${this.width} ${this.height}`, // integers are pixel centres
       "aria-hidden": "true",
     });
-    this.element = element("div", { class: "picture" }, this.image, this.heat, this.svg);
+    this.element = element("div", { class: "drawing" }, this.image, this.heat, this.svg);
     this.element.style.aspectRatio = `${this.width} / ${this.height}`;
   }
 
@@ -44,7 +44,7 @@ export class Picture {
     ];
   }
 
-  /** values: [h w] in 0..255 over the picture. */
+  /** values: [h w] in 0..255 over the image. */
   drawHeat(values, height, width) {
     this.heat.hidden = false;
     [this.heat.height, this.heat.width] = [height, width];
@@ -54,7 +54,7 @@ export class Picture {
     context.putImageData(pixels, 0, 0);
   }
 
-  /** A line with a dark casing, so that it shows on any picture. */
+  /** A line with a dark casing, so that it shows on any image. */
   line(from, to, { stroke, width = 2, dash = null, name = null }) {
     const ends = { x1: from[0], y1: from[1], x2: to[0], y2: to[1] };
     const fixed = { "vector-effect": "non-scaling-stroke", "stroke-linecap": "round" };
@@ -107,7 +107,7 @@ export class Picture {
     );
   }
 
-  /** Small text with a dark outline beside a point, kept inside the picture. */
+  /** Small text with a dark outline beside a point, kept inside the image. */
   text(at, words) {
     const size = 12 * this.unit;
     const right = at[0] > this.width * 0.7;

@@ -71,7 +71,7 @@ def sample_lines(first, second, inverse, size, num_samples, dtype):
     inverse: [4, 3], pseudo-inverse of P1; in float32 it decides how wrong the lines are.
     size: of the square maps; 4 image px per map px.
     num_samples: k.
-    dtype: np.float32, as the reference, or np.float64.
+    dtype: np.float32, as the original, or np.float64.
 
   Returns:
     [p, k, 2] samples in map px; [p] False where the line misses the map.

@@ -1,4 +1,4 @@
-"""Pictures of the inside of a network while it trains."""
+"""Figures of the inside of a network while it trains."""
 
 import collections
 from collections.abc import Callable
@@ -15,20 +15,20 @@ from epipolar_jax.inputs import batches as inputs
 from epipolar_jax.inputs import multiview
 from epipolar_jax.visualize import panels, predictions
 
-_ROWS = 2  # frames in a picture
+_ROWS = 2  # frames in a figure
 _JOINT = -1  # whose attention is drawn: the last one of the skeleton, an end of a limb
 
 
 def make(config: ml_collections.ConfigDict, split: str) -> Callable[[Any], dict[str, np.ndarray]]:
-  """Pictures of always the same frames of a split, for weights as they change.
+  """Figures of always the same frames of a split, for weights as they change.
 
   Args:
     config: the whole config.
     split: the frames are spread over it.
 
   Returns:
-    A function of the variables (replicated) to RGB pictures by name: "heatmaps" and, with fusion,
-    "attention". Empty for tasks without pictures and with `eval.num_images` 0.
+    A function of the variables (replicated) to RGB figures by name: "heatmaps" and, with fusion,
+    "attention". Empty for tasks without images and with `eval.num_images` 0.
   """
   task = tasks.build(config, axis_name=None)
   if task.inspect is None or not config.eval.num_images:
@@ -53,7 +53,7 @@ def make(config: ml_collections.ConfigDict, split: str) -> Callable[[Any], dict[
       if "source" in seen:
         num_samples = config.model.fusion.num_samples
         rows["attention"].append(_attention(batch, seen, num_samples))
-    return {name: np.vstack(pictures) for name, pictures in rows.items()}
+    return {name: np.vstack(panes) for name, panes in rows.items()}
 
   return draw
 

@@ -13,7 +13,7 @@ from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.models import epipolar_pose
 from epipolar_jax.original import torch_names
 from epipolar_jax.triangulation import linear
-from tests import golden_files, reference
+from tests import golden_files, oracles
 from tests.models import weights
 
 _SOURCES = (2, 3, 0, 1)  # the nearest camera of each
@@ -67,7 +67,7 @@ def outputs_on_golden_lines(network, golden):
       (golden["K"][i] @ golden["RT"][i]).astype(np.float32) for i in (view, _SOURCES[view])
     )
     inverse = golden["KRT_pinverse"][view]
-    found.append(reference.sample_lines(first, second, inverse, 64, 64, np.float32)[0])
+    found.append(oracles.sample_lines(first, second, inverse, 64, 64, np.float32)[0])
   samples = jnp.asarray(np.stack(found), jnp.float32)[None, :, None]
 
   def lines(self, cameras, source, size_hw, num_samples):
@@ -93,7 +93,7 @@ def _line_distances(golden, view, points):
   return np.abs(np.sum(line[..., :2] * points, axis=-1) + line[..., 2])
 
 
-def test_our_samples_lie_on_the_lines_as_closely_as_the_references(golden, outputs):
+def test_our_samples_lie_on_the_lines_as_closely_as_the_originals(golden, outputs):
   """Why heatmaps differ: the original's, by a pseudo-inverse in float32, lie 8e-4 px beside."""
   for view in range(4):
     theirs = golden["corr_pos"][view]

@@ -12,7 +12,7 @@ from epipolar_jax import heatmaps, losses, models
 from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.models import pose_resnet
 from epipolar_jax.original import torch_names
-from tests import golden_files, reference
+from tests import golden_files, oracles
 from tests.models import weights
 
 _MEAN = np.float32([0.485, 0.456, 0.406])
@@ -86,7 +86,7 @@ def test_golden_train_step_of_the_two_view_network():
   )
   samples = []
   for first, second, inverse in zip(*(golden[x] for x in ("KRT", "other_KRT", "KRT_pinverse"))):
-    samples.append(reference.sample_lines(first, second, inverse, 64, 64, np.float32)[0])
+    samples.append(oracles.sample_lines(first, second, inverse, 64, 64, np.float32)[0])
   samples = jnp.asarray(np.stack(samples), jnp.float32)
   make = functools.partial(
     heatmaps.gaussian_target, size_hw=(64, 64), stride=4, sigma=8.0, floor=True

@@ -1,8 +1,8 @@
-"""Stored pictures, decoded as far as a crop needs them: numpy and OpenCV.
+"""Stored images, decoded as far as a crop needs them: numpy and OpenCV.
 
 A JPEG with restart markers is a sequence of runs of blocks that can each be decoded alone. Where
 the runs divide the rows of blocks they are tiles, and the tiles around a crop make a smaller JPEG
-with the same pixels: the time to decode follows the crop, not the picture. The builders of large
+with the same pixels: the time to decode follows the crop, not the image. The builders of large
 sets write such files (`data.storing.encode_jpeg`); any other JPEG is decoded whole.
 """
 
@@ -13,11 +13,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from epipolar_jax.inputs import picture_size
+from epipolar_jax.inputs import image_header
 
 _FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 # Around what a crop samples, px: its bilinear neighbours, and those of the coarser colours. With
-# them the pixels that count are those of the whole picture.
+# them the pixels that count are those of the whole image.
 _MARGIN = 4
 _COLOR_CHANNELS = 3
 # Second bytes of JPEG markers.
@@ -30,7 +30,7 @@ class _Tiles(NamedTuple):
   Attributes:
     frame: position of the frame header, which holds the size.
     edges: [rows, columns + 1], positions in the file where tiles start and the last one ends.
-    size_wh: of the picture, px.
+    size_wh: of the image, px.
     tile_wh: of a tile, px.
   """
 
@@ -41,7 +41,7 @@ class _Tiles(NamedTuple):
 
 
 class Jpeg:
-  """An encoded picture; `numpy.asarray` decodes it whole, [h, w, 3] uint8 RGB.
+  """An encoded image; `numpy.asarray` decodes it whole, [h, w, 3] uint8 RGB.
 
   Args:
     data: of the file.
@@ -55,16 +55,16 @@ class Jpeg:
     """Reads the header.
 
     Raises:
-      ValueError: it is no picture, too large a one, or of another size than declared.
+      ValueError: it is no image, too large a one, or of another size than declared.
     """
     try:
-      found = picture_size.check(self.data)
+      found = image_header.check(self.data)
     except ValueError as error:
       raise ValueError(_undecodable(self.data, str(error))) from error
     if self.size_wh not in (None, found):
       width, height = self.size_wh
       raise ValueError(
-        f"a stored picture is {found[0]} x {found[1]} px, but its data set declares {width} x "
+        f"a stored image is {found[0]} x {found[1]} px, but its data set declares {width} x "
         f"{height}, to which intrinsics, joints_2d and boxes belong: prepare it again at one size"
       )
 
@@ -75,16 +75,16 @@ class Jpeg:
 
 @dataclasses.dataclass(frozen=True)
 class Cut:
-  """What the network will see of a stored picture, not yet drawn.
+  """What the network will see of a stored image, not yet drawn.
 
   Attributes:
-    picture: [h, w, 3] uint8 RGB, or encoded.
+    image: [h, w, 3] uint8 RGB, or encoded.
     affine: [2, 3], stored px to network px.
     table: [256] uint8, new grey levels of the channels; None leaves them.
     erased: rows and columns to cover, and their colour; or None.
   """
 
-  picture: np.ndarray | Jpeg
+  image: np.ndarray | Jpeg
   affine: np.ndarray
   table: np.ndarray | None = None
   erased: tuple[tuple[slice, slice], np.ndarray] | None = None
@@ -96,9 +96,9 @@ class Cut:
       out: [size, size, 3] uint8 RGB, contiguous, to write to.
 
     Raises:
-      ValueError: the picture cannot be decoded.
+      ValueError: the image cannot be decoded.
     """
-    warp(self.picture, self.affine, out)
+    warp(self.image, self.affine, out)
     if self.table is not None:
       cv2.LUT(out, self.table, dst=out)
     if self.erased is not None:
@@ -106,26 +106,26 @@ class Cut:
       out[box] = color
 
 
-def warp(picture: np.ndarray | Jpeg, affine: np.ndarray, out: np.ndarray) -> None:
-  """Cuts the network's input out of a stored picture, bilinear; black outside.
+def warp(image: np.ndarray | Jpeg, affine: np.ndarray, out: np.ndarray) -> None:
+  """Cuts the network's input out of a stored image, bilinear; black outside.
 
   Args:
-    picture: [h, w, 3] uint8 RGB, or encoded.
+    image: [h, w, 3] uint8 RGB, or encoded.
     affine: [2, 3], stored px to network px.
     out: [size, size, 3] uint8 RGB, contiguous, to write to.
 
   Raises:
-    ValueError: the picture cannot be decoded.
+    ValueError: the image cannot be decoded.
   """
   size = len(out)
-  if isinstance(picture, Jpeg):
-    picture.check()
-    picture, origin = decode_part(picture.data, *_sampled(affine, size))
+  if isinstance(image, Jpeg):
+    image.check()
+    image, origin = decode_part(image.data, *_sampled(affine, size))
     if origin != (0, 0):
       affine = affine.astype(np.float64)
       affine[:, 2] += affine[:, :2] @ origin
   # OpenCV warps four channels in half the time of three, to the same numbers.
-  four = cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA)
+  four = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
   four = cv2.warpAffine(four, affine, (size, size), flags=cv2.INTER_LINEAR)
   cv2.cvtColor(four, cv2.COLOR_RGBA2RGB, dst=out)
 
@@ -136,16 +136,16 @@ def decode_part(
   """Decodes the tiles of a JPEG that touch a rectangle, or all of it where it has none.
 
   The pixels at the border of the part may differ by a few grey levels from those of the whole
-  picture, as the colours of their neighbours are not there; two pixels inside they are equal.
+  image, as the colours of their neighbours are not there; two pixels inside they are equal.
 
   Args:
     data: of the file.
-    low: (u, v) of the rectangle's first pixel; it may lie outside the picture.
+    low: (u, v) of the rectangle's first pixel; it may lie outside the image.
     high: (u, v) past its last pixel.
 
   Returns:
     pixels: [h, w, 3] uint8 RGB.
-    origin: (u, v) in the whole picture of their first pixel.
+    origin: (u, v) in the whole image of their first pixel.
 
   Raises:
     ValueError: it cannot be decoded.
@@ -173,7 +173,7 @@ def decode_part(
 def _decode(data: np.ndarray) -> np.ndarray:
   reason = "it is damaged"
   try:
-    picture_size.check(data.data)
+    image_header.check(data.data)
     pixels = cv2.imdecode(data, _FLAGS)
   except cv2.error:
     pixels = None
@@ -186,7 +186,7 @@ def _decode(data: np.ndarray) -> np.ndarray:
 
 def _undecodable(data: bytes | np.ndarray, reason: str) -> str:
   return (
-    f"a stored picture of {len(data)} bytes cannot be decoded: {reason}. `python -m data.check "
+    f"a stored image of {len(data)} bytes cannot be decoded: {reason}. `python -m data.check "
     "FOLDER` finds out which"
   )
 

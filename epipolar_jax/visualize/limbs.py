@@ -1,0 +1,66 @@
+"""Skeletons drawn onto images, limb by limb, and the line of text above them."""
+
+import cv2
+import numpy as np
+
+from epipolar_jax import skeletons
+from epipolar_jax.visualize import palette
+
+# Okabe and Ito's, a colour a finger, thumb first.
+_FINGERS = ((213, 94, 0), (230, 159, 0), (0, 158, 115), (86, 180, 233), (204, 121, 167))
+_FAR = 1 << 14  # px
+
+
+def colors(skeleton: skeletons.Skeleton, person: int | None = None) -> list[palette.RGB]:
+  """Of each joint the colour of the limb that ends in it.
+
+  That is its side's, of a hand its finger's; of a `person` among several theirs (`palette.limb`).
+  """
+  if skeleton == skeletons.RHD_21:
+    return [_FINGERS[max(joint - 1, 0) // 4] for joint in range(skeleton.num_joints)]
+  sides = palette.sides(skeleton.num_joints, skeleton.flip_pairs)
+  return [palette.limb(side, person) for side in sides]
+
+
+def draw(
+  canvas: np.ndarray,
+  uv: np.ndarray,
+  skeleton: skeletons.Skeleton,
+  *,
+  thickness: int,
+  color: palette.RGB | None = None,
+  valid: np.ndarray | None = None,
+  cased: bool = False,
+  person: int | None = None,
+) -> None:
+  """Draws limbs in place.
+
+  Args:
+    canvas: [h, w, 3] uint8 RGB.
+    uv: [j, 2], px; anything where not valid.
+    skeleton: of the joints.
+    thickness: of the lines, px.
+    color: of all limbs; None is each in its own, see `colors`.
+    valid: [j] bool; limbs of other joints are left out. None: all are there.
+    cased: on a wider dark line, to show on photographs.
+    person: of several in the image.
+  """
+  if valid is not None:
+    uv = np.where(valid[:, None], uv, 0.0)
+  # OpenCV's coordinates overflow; nearer ends would turn limbs that leave the image.
+  ends = np.clip(np.rint(uv), -_FAR, _FAR).astype(int).tolist()
+  own = colors(skeleton, person)
+  for parent, child in skeleton.limbs:
+    if valid is None or (valid[parent] and valid[child]):
+      start, stop = tuple(ends[parent]), tuple(ends[child])
+      if cased:
+        cv2.line(canvas, start, stop, palette.STAGE, thickness + 2, cv2.LINE_AA)
+      cv2.line(canvas, start, stop, color or own[child], thickness, cv2.LINE_AA)
+
+
+def label(canvas: np.ndarray, text: str) -> None:
+  """White on a dark bar at the top, legible at 100 %."""
+  canvas[:18] = canvas[:18] // 4
+  cv2.putText(
+    canvas, text, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA
+  )
