@@ -58,9 +58,9 @@ def _tables(found: Diagnosis) -> list[str]:
     "further above a detector's noise.</p>",
     document.table(("", *found.views), rows, shades),
     "<h2>Each camera</h2><p>Left out: median distance, px, between what it saw and where points "
-    "of the others project (with two cameras, the epipolar distance). Without it: how well the "
-    "others then agree. Jitter: what frame-to-frame noise of the keypoints alone makes, at most."
-    "</p>",
+    "of the others project (with two cameras, the epipolar distance). Without it: how far the "
+    "worst of the others then is. Jitter: what frame-to-frame noise of the keypoints alone makes, "
+    "at most.</p>",
     document.table(("camera", "left out", "others without it", "jitter"), left_out, marks),
   ]
 
