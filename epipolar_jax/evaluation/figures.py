@@ -20,7 +20,7 @@ _JOINT = -1  # whose attention is drawn: the last one of the skeleton, an end of
 
 
 def make(config: ml_collections.ConfigDict, split: str) -> Callable[[Any], dict[str, np.ndarray]]:
-  """Figures of always the same frames of a split, for weights as they change.
+  """Figures of the same frames of a split each time, for weights as they change.
 
   Args:
     config: the whole config.

@@ -185,7 +185,7 @@ def _network_input(config: ml_collections.ConfigDict, example: dict[str, Any]) -
   maps = jax.vmap(jax.vmap(target))(true["labels_2d"].astype(np.float32))
   return _stage(
     "Network input",
-    f"The crop of {size} x {size} px that the network sees at evaluation, and its targets.",
+    f"The crop of {size} x {size} px that is the network's input at evaluation, and its targets.",
     true,
   ) | {"heatmaps": np.asarray(maps)}
 

@@ -1,4 +1,4 @@
-"""What a network sees inside, as images for TensorBoard: heatmaps, and attention along lines."""
+"""What goes on in a network, as images for TensorBoard: heatmaps, and attention along lines."""
 
 from collections.abc import Callable
 

@@ -53,7 +53,7 @@ def build(config: ml_collections.ConfigDict, axis_name: str | None) -> task.Task
     return poses.mirror_right(pose, seen.side)
 
   def complete(lifted: network.Lifted, seen: views.Seen) -> network.Lifted:
-    """With a viewpoint, adds what follows from what the network says."""
+    """With a viewpoint, adds what follows from the network's output."""
     if not kind.viewpoint:
       return lifted
     own = mirrored(lifted.canonical, seen)

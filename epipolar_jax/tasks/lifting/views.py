@@ -32,7 +32,7 @@ class Seen(NamedTuple):
 
 
 def look(batch: task.Batch, *, size: int, hands: bool, images: bool, bgr: bool) -> Seen:
-  """A batch as the networks see it.
+  """A batch as the networks' input.
 
   Args:
     batch: of `inputs.lifting`.
