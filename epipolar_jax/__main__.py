@@ -7,15 +7,10 @@ epipolar check --cameras calibration.toml --keypoints cam*.csv   (what is wrong 
 epipolar convert calibration.toml OUT --format pose2sim   (2D and 3D files too)
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 
-from epipolar_jax import __version__
-from epipolar_jax.cli import calibrate, check, convert, predict, triangulate
-
-# One module a verb; heavy imports are inside what they run, so that --help is instant.
-_VERBS = (predict, triangulate, calibrate, check, convert)
+from epipolar_jax.cli import parsing
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
   `check` alone has a status of its own, 1: it read everything, and something is suspicious.
   """
-  options = parser().parse_args(arguments)
+  options = parsing.parser().parse_args(arguments)
   try:
     status = options.run(options)
   except (OSError, ValueError, ModuleNotFoundError) as error:
@@ -32,17 +27,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"epipolar {options.verb}: {error}", file=sys.stderr)
     return 2
   return status or 0
-
-
-def parser() -> argparse.ArgumentParser:
-  """Of the command and all its verbs."""
-  whole = argparse.ArgumentParser(prog="epipolar", description="Multi-view 3D pose.")
-  whole.add_argument("--version", action="version", version=f"epipolar-jax {__version__}")
-  whole.add_argument("--debug", action="store_true", help="show tracebacks")
-  verbs = whole.add_subparsers(dest="verb", required=True, metavar="VERB")
-  for verb in _VERBS:
-    verb.add(verbs)
-  return whole
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from epipolar_jax import __main__ as command
+from epipolar_jax.cli import parsing
 
 _ROOT = pathlib.Path(__file__).parent.parent
 _PAGES = [
@@ -60,5 +60,5 @@ def test_verbs_have_the_options(page):
 
 
 def _verb(name: str):
-  (verbs,) = (a for a in command.parser()._actions if a.dest == "verb")
+  (verbs,) = (a for a in parsing.parser()._actions if a.dest == "verb")
   return verbs.choices[name]

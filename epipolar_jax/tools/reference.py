@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator
 
 import epipolar_jax
-from epipolar_jax import __main__ as command
 from epipolar_jax import config_ranges
+from epipolar_jax.cli import parsing
 
 # Where the fields stand with their comments; one that stands in several is described by the first.
 _CONFIGS = ("h36m", "synthetic_full", "lifting_direct_h36m", "footage")
@@ -38,7 +38,7 @@ def _public() -> Iterator[str]:
 
 
 def _verbs() -> Iterator[str]:
-  (verbs,) = (a for a in command.parser()._actions if a.dest == "verb")
+  (verbs,) = (a for a in parsing.parser()._actions if a.dest == "verb")
   for name, verb in verbs.choices.items():
     yield from (f"## epipolar {name}", "", "| option | default | what |", "|---|---|---|")
     for action in verb._actions:
