@@ -1,6 +1,7 @@
 """What README and docs point to is there: files, sections, modules, configs and options."""
 
 import importlib.util
+import json
 import pathlib
 import re
 
@@ -13,6 +14,7 @@ _PAGES = [
   *("README.md", "CHANGELOG.md", "data/README.md", ".github/CONTRIBUTING.md"),
   *sorted(str(path.relative_to(_ROOT)) for path in (_ROOT / "docs").glob("*.md")),
 ]
+_NOTEBOOK = "docs/first_steps.ipynb"
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _MODULE = re.compile(r"python -m ((?:epipolar_jax|data|tests)(?:\.\w+)*)")
 _CONFIG = re.compile(r"configs/(\w+)\.py")
@@ -42,7 +44,7 @@ def test_links_lead_somewhere(page):
       assert anchor in _anchors(file.read_text(encoding="utf-8")), f"{page}: {link}"
 
 
-@pytest.mark.parametrize("page", _PAGES)
+@pytest.mark.parametrize("page", [*_PAGES, _NOTEBOOK])
 def test_commands_name_what_there_is(page):
   text = _text(page)
   for module in _MODULE.findall(text):
@@ -51,12 +53,22 @@ def test_commands_name_what_there_is(page):
     assert (_ROOT / "configs" / f"{config}.py").exists() or config == "NAME", f"{page}: {config}"
 
 
-@pytest.mark.parametrize("page", _PAGES)
+@pytest.mark.parametrize("page", [*_PAGES, _NOTEBOOK])
 def test_verbs_have_the_options(page):
   for verb, words in _VERB.findall(_text(page)):
     known = {option for action in _verb(verb)._actions for option in action.option_strings}
     for option in re.findall(r"(?<!\S)(--\w+)", words):
       assert option in known, f"{page}: epipolar {verb} {option}"
+
+
+def test_the_notebook_is_code_without_results():
+  cells = [c for c in json.loads(_text(_NOTEBOOK))["cells"] if c["cell_type"] == "code"]
+  assert cells
+  for cell in cells:
+    assert not cell["outputs"] and cell["execution_count"] is None
+    # Lines for the shell and for the notebook are no Python.
+    lines = [line for line in cell["source"] if not line.startswith(("!", "%"))]
+    compile("".join(lines), _NOTEBOOK, "exec")
 
 
 def _verb(name: str):
