@@ -275,9 +275,11 @@ def prepare(
   if (made / str(Footage.VERSION)).exists():
     raise ValueError(f"{made} is there already: choose another --name, or remove it")
   with locking.alone(folder / f".lock_{NAME}_{name}"), storing.quiet_tfds():
+    # First, so that there are no data without it wherever this is killed.
+    made.mkdir(parents=True, exist_ok=True)
+    (made / "skeleton.toml").write_text(skeletons.to_toml(skeleton), encoding="utf-8")
     builder = Footage(data_dir=os.fspath(folder), config=config, file_format="array_record")
     storing.prepare(builder)
-  (made / "skeleton.toml").write_text(skeletons.to_toml(skeleton), encoding="utf-8")
   return builder
 
 

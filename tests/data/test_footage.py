@@ -166,6 +166,23 @@ def test_a_skeleton_is_made_of_the_labels(tmp_path):
   assert skeletons.read(path) == skeleton
 
 
+def test_a_killed_preparation_leaves_no_data_without_a_skeleton(tmp_path, monkeypatch):
+  rig, points = walkers.ring(2), dots.spread(_FRAMES)
+  videos = _record(tmp_path, rig, points)
+  session = sessions.read(
+    "one", videos, tmp_path / "calibration.toml", labels=[_label(tmp_path, rig, points)]
+  )
+
+  def killed(made):
+    raise KeyboardInterrupt
+
+  for _ in range(2):  # and the next attempt is not refused
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+      patch.setattr(builder.storing, "prepare", killed)
+      builder.prepare("killed", [session], tmp_path / "cache", gap_s=0.0)
+    assert skeletons.read(tmp_path / "cache/footage/killed/skeleton.toml").joints == _JOINTS
+
+
 def test_splits_are_blocks_of_time(tmp_path):
   rig, points = walkers.ring(2), dots.spread(_FRAMES)
   videos = _record(tmp_path, rig, points)
