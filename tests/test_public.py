@@ -92,7 +92,7 @@ def test_images_and_cameras_of_other_shapes_are_refused():
 
 
 def test_what_cannot_be_loaded_is_said(tmp_path):
-  with pytest.raises(FileNotFoundError, match="shipped: synthetic_full"):
+  with pytest.raises(FileNotFoundError, match="shipped: clothed, synthetic_full"):
     predicting.load(tmp_path / "nothing")
   (tmp_path / "weights").mkdir()
   with pytest.raises(FileNotFoundError, match=r"without the config.json"):

@@ -67,8 +67,8 @@ def test_covariance_covers_gaussian_noise():
 
 
 def test_a_second_call_compiles_nothing():
-  """Nor do other points, cameras or numbers of frames up to the same power of two (from 16 on)."""
-  calls = ((2, 3), (17, 3), (16, 4), (20, 4))
+  """Nor do other points, cameras or numbers of frames up to the same power of two (from 32 on)."""
+  calls = ((2, 3), (33, 3), (32, 4), (40, 4))
   for frames, seed in calls[:2]:
     observations, _, cameras = _observed(frames=frames, seed=seed)
     estimate.triangulate(observations, cameras, "dlt", tolerance_px=7.0)
