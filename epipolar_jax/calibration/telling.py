@@ -7,6 +7,8 @@ from epipolar_jax.rigs.rig import Rig
 
 # K of the file is wrong if a free one leaves less than this share of the error.
 _LENS = 0.92
+# A new pose of a camera explains what it saw if it leaves less than this share of the error.
+_EXPLAINED = 0.7
 
 
 def sentences(found: Diagnosis, rig: Rig) -> list[str]:
@@ -23,7 +25,13 @@ def sentences(found: Diagnosis, rig: Rig) -> list[str]:
       f"SUSPICIOUS: camera {found.suspect} is {px(found.left_out[view])} px off; the others agree "
       f"to {px(found.others[view])} px without it"
     )
-  if found.resected is not None:
+  unfit = found.resected is not None and not _fits(found)
+  if unfit:
+    said.append(
+      f"No pose and no focal length of {found.suspect} fits what it saw: look at its images. Does "
+      "something hide the body from it, does it show somebody else, or another moment?"
+    )
+  elif found.resected is not None:
     new = found.resected
     said.append(
       f"With its pose from the points of the others (its lens as it is) {found.suspect} is "
@@ -46,12 +54,18 @@ def sentences(found: Diagnosis, rig: Rig) -> list[str]:
   for pair in copied:
     other = pair[1] if pair[0] == found.suspect else pair[0]
     said.append(f"FOUND: camera {found.suspect} has the pose of {other}, which is not its own")
-  if found.too_far.any() and not found.explanations and not copied:
+  if found.too_far.any() and not found.explanations and not copied and not unfit:
     said.append(
       f"SUSPICIOUS: {px(np.nanmax(found.pairs))} px between two cameras that see a body of "
       f"{found.size_px:.0f} px, and none of the usual mistakes explains it"
     )
   return said
+
+
+def _fits(found: Diagnosis) -> bool:
+  """Whether another pose, or another K too, explains what the suspected camera saw."""
+  left = min(found.resected.error_px, found.resected.free_error_px)
+  return left < _EXPLAINED * found.left_out[found.views.index(found.suspect)]
 
 
 def _named(cameras: tuple[str, ...]) -> str:

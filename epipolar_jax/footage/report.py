@@ -113,8 +113,8 @@ def verdict(
   rest = float(_median([e for n, e in each.items() if n != name]))
   if len(names) > 2 and each[name] > _SUSPECT * rest:
     said.append(
-      f"Camera {name} is {each[name]:.1f} px off, the others {rest:.1f} px: its calibration, its "
-      "timing or its video may be wrong."
+      f"Camera {name} is {each[name]:.1f} px off, the others {rest:.1f} px: something hides the "
+      "person from it, or its calibration, its timing or its video is wrong."
     )
   if share >= _GOOD and not doubts:
     said.append("epipolar calibrate refines the cameras on these keypoints.")

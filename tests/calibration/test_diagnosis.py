@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from epipolar_jax import __main__ as command
-from epipolar_jax.calibration import checking, diagnosis, following, mistakes, resection
+from epipolar_jax.calibration import checking, diagnosis, following, mistakes, resection, telling
 from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.keypoints import writing
 from epipolar_jax.rigs import lenses
@@ -62,6 +62,20 @@ def test_a_camera_that_moved_is_suspected_without_a_name():
   # Its pose from the points of the others is where it was.
   assert found.resected.error_px < 5 and abs(found.resected.mm - 500 * np.sqrt(2)) < 60
   np.testing.assert_allclose(found.resected.rotation, rig.cameras.rotation[2], atol=0.02)
+
+
+def test_a_hidden_camera_is_not_called_a_wrong_one():
+  """A detector that guesses in one view: no camera fits that, so none is proposed."""
+  observations, rig = injected.case(4, seed=1)
+  rng, points = np.random.default_rng(0), observations.points.copy()
+  middle = np.nanmedian(points[:, :, 2], axis=(1, 2), keepdims=True)
+  points[:, :, 2] = middle + rng.uniform(-80, 80, points[:, :, 2].shape)
+  guessed = dataclasses.replace(observations, points=points)
+  found = diagnosis.diagnose(guessed, rig)
+  assert found.suspect == "cam2" and not found.explanations
+  said = " ".join(telling.sentences(found, rig))
+  assert "Does something hide the body" in said
+  assert "turned by" not in said and "K is not right" not in said and "usual mistakes" not in said
 
 
 def test_a_pose_is_found_among_outliers_or_not_at_all():
