@@ -165,10 +165,11 @@ def test_place_decides_where_views_contradict_and_moves_nothing():
     wider = _placed(*seen, jnp.ones(4), middle, jnp.asarray(200.0))
     np.testing.assert_allclose(wider.point, found.point, atol=1e-2)
     np.testing.assert_array_equal(np.asarray(found.inlier) > 0.5, np.array(alone) > 0)
-  # Anywhere: as without a place.
+  # Anywhere: as without a place, but for rounding of another program.
   found = _placed(*seen, jnp.ones(4), middle, jnp.asarray(jnp.inf))
   plain = jax.jit(robust.robust)(seen[0], Cameras(*cameras), weight=jnp.ones(4))
-  jax.tree.map(np.testing.assert_array_equal, found, plain)
+  close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-3)
+  jax.tree.map(close, found, plain)
 
 
 def test_start_is_one_more_and_need_not_exist():
