@@ -9,7 +9,6 @@ views have along their epipolar lines; nothing is triangulated or smoothed. A th
 """
 
 import argparse
-import glob
 import pathlib
 from collections.abc import Sequence
 
@@ -17,9 +16,7 @@ import cv2
 import numpy as np
 
 from epipolar_jax.cli import predict
-from epipolar_jax.footage import prediction, rigs, videos
-from epipolar_jax.keypoints import reading
-from epipolar_jax.rigs.rig import Rig
+from epipolar_jax.footage import prediction
 from epipolar_jax.skeletons import Skeleton
 from epipolar_jax.tools import hidden_view
 from epipolar_jax.visualize import limbs
@@ -42,12 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
   options = parser.parse_args(arguments)
   if options.output.suffix != ".webp":
     parser.error(f"--output {options.output} is no .webp file")
-  rig = Rig.read(options.cameras)
+  footage, rig = hidden_view.opened(options.videos, options.cameras)
   if options.view not in rig.names:
     parser.error(f"--view {options.view} is none of the cameras {', '.join(rig.names)}")
-  files = [x for pattern in options.videos for x in sorted(glob.glob(pattern)) or [pattern]]
-  footage = videos.Footage(reading.pair_all(files, rig.names))
-  rig, _ = rigs.fitted(rig, dict(zip(footage.names, footage.sizes_wh)))
   network = predict.detector_of(options.detector, None)
   part = prediction.predict(footage, rig, network, options.out)
   frames = np.flatnonzero(part.found & np.isfinite(part.windows).all(axis=(1, 2)))

@@ -41,10 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   parser.add_argument("--first", type=int, default=0, help="first frame that counts (0)")
   parser.add_argument("--every", type=int, default=4, help="frames between those that count (4)")
   options = parser.parse_args(arguments)
-  rig = Rig.read(options.cameras)
-  files = [x for pattern in options.videos for x in sorted(glob.glob(pattern)) or [pattern]]
-  footage = videos.Footage(reading.pair_all(files, rig.names))
-  rig, _ = rigs.fitted(rig, dict(zip(footage.names, footage.sizes_wh)))
+  footage, rig = opened(options.videos, options.cameras)
   network = predict.detector_of(options.detector, options.checkpoint)
   part = prediction.predict(footage, rig, network, options.out)
   print(f"{'hidden':>16} {'by':>8} {'2D hidden, px':>14} {'dlt, mm':>16} {'robust, mm':>16}")
@@ -55,6 +52,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     counted = range(options.first, len(part.found), options.every)
     for name, row in compare(footage, rig, network, part, hidden, counted).items():
       print(f"{'+'.join(rig.names[v] for v in hidden):>16} {name:>8} {row}", flush=True)
+
+
+def opened(patterns: Sequence[str], cameras: pathlib.Path) -> tuple[videos.Footage, Rig]:
+  """Videos and a calibration as `epipolar predict` takes them: the recording and its cameras."""
+  rig = Rig.read(cameras)
+  files = [x for pattern in patterns for x in sorted(glob.glob(pattern)) or [pattern]]
+  footage = videos.Footage(reading.pair_all(files, rig.names))
+  rig, _ = rigs.fitted(rig, dict(zip(footage.names, footage.sizes_wh)))
+  return footage, rig
 
 
 def compare(
