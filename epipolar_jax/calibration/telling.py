@@ -57,7 +57,8 @@ def sentences(found: Diagnosis, rig: Rig) -> list[str]:
   if found.too_far.any() and not found.explanations and not copied and not unfit:
     said.append(
       f"SUSPICIOUS: {px(np.nanmax(found.pairs))} px between two cameras that see a body of "
-      f"{found.size_px:.0f} px, and none of the usual mistakes explains it"
+      f"{found.size_px:.0f} px, and none of the usual mistakes explains it; epipolar calibrate may "
+      "mend the cameras on these keypoints"
     )
   return said
 

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from epipolar_jax.matching import sizes
 from epipolar_jax.rigs.rig import Rig
 
-# Encoders fill images up to blocks of 16 pixels, at the right and below: the rest stays in place.
-_BLOCK = 16
 # Images of the same shape were resized; how much the shapes may differ by rounding.
 _SAME_SHAPE = 0.005
 
@@ -36,7 +35,7 @@ def fitted(rig: Rig, sizes_wh: Mapping[str, tuple[int, int]]) -> tuple[Rig, tupl
     wanted = f"{calibrated[0]} x {calibrated[1]}"
     of = f"camera {name}: images of {wide} x {high} px, calibrated for {wanted}"
     across, down = wide / calibrated[0], high / calibrated[1]
-    if abs(wide - calibrated[0]) < _BLOCK and abs(high - calibrated[1]) < _BLOCK:
+    if sizes.same_pixels((wide, high), calibrated):
       said.append(f"{of}: taken as the same pixels from the upper left corner")
     elif abs(across / down - 1) < _SAME_SHAPE:
       said.append(f"{of}: taken as resized by {across:.4g}")

@@ -102,9 +102,14 @@ _OPTIONAL = {
 
 
 def check(name: str) -> None:
-  """Raises ValueError if no such format is written; the message lists them."""
+  """Raises ValueError if no such format is written; the message lists them.
+
+  Raises ModuleNotFoundError if it needs a package that is not installed.
+  """
   if name not in WRITTEN:
     raise ValueError(f"format should be one of {', '.join(WRITTEN)}; got {name!r}")
+  if name == "c3d":
+    c3d.library()
 
 
 def check_up(up: str) -> None:

@@ -12,6 +12,9 @@ def test_keypoints_in_the_calibrated_images_pass():
   crowd = crowds.make(2, frames=6)
   sizes.check(crowd.observations, crowd.rig)
   sizes.check(dataclasses.replace(crowd.observations, sizes_wh=((1280, 1024),) * 4), crowd.rig)
+  # An encoder's filling, which leaves pixels in their places.
+  filled = ((1280, 1024), (1280, 1032), (1272, 1024), (1280, 1024))
+  sizes.check(dataclasses.replace(crowd.observations, sizes_wh=filled), crowd.rig)
   unknown = dataclasses.replace(crowd.rig, sizes_wh=(None,) * 4)
   points = crowd.observations.points * 20
   sizes.check(dataclasses.replace(crowd.observations, points=points), unknown)
