@@ -1,4 +1,4 @@
-"""The table of several evaluations, as Markdown: the numbers in README and docs are made by it.
+"""The table of several evaluations, as Markdown, as README and docs have them.
 
 python -m epipolar_jax.tools.results runs/clothed runs/clothed_none [--boxes_off] [--intervals]
 
