@@ -26,6 +26,7 @@ _ROOT = _JOB.parent.parent
 # When it is killed: while it imports and compiles, between steps, while a checkpoint is half
 # written, when the last one is written and the evaluation is under way.
 STAGES = ("start", "steps", "saving", "evaluating")
+_LINGER_S = {"start": 4.0, "steps": 0.3, "saving": 0.03, "evaluating": 2.0}
 _POLL_S = 0.002
 _LONGEST_S = 600
 
@@ -52,10 +53,12 @@ class Runs:
   Args:
     folder: for all of them.
     steps: of a run, a multiple of 4.
+    linger: how long a run may go on in its stage before it is killed, as a share of `_LINGER_S`;
+      small where every kill must come before the run's end, however quick the machine.
   """
 
-  def __init__(self, folder: pathlib.Path, *, steps: int):
-    self.folder, self.steps = folder, steps
+  def __init__(self, folder: pathlib.Path, *, steps: int, linger: float = 1.0):
+    self.folder, self.steps, self.linger = folder, steps, linger
 
   def start(self, name: str) -> subprocess.Popen:
     """Starts or resumes a run."""
@@ -124,8 +127,7 @@ class Runs:
     while process.poll() is None and not reached():
       assert time.monotonic() - since < _LONGEST_S, f"never reached {stage}"
       time.sleep(_POLL_S)
-    longest = {"start": 4.0, "steps": 0.3, "saving": 0.03, "evaluating": 2.0}[stage]
-    time.sleep(rng.uniform(0, longest))
+    time.sleep(rng.uniform(0, self.linger * _LINGER_S[stage]))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

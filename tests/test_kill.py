@@ -8,7 +8,7 @@ from tests import kill
 
 
 def test_a_run_killed_in_every_stage_ends_the_same(tmp_path):
-  runs, rng = kill.Runs(tmp_path, steps=12), np.random.default_rng(0)
+  runs, rng = kill.Runs(tmp_path, steps=24, linger=0.1), np.random.default_rng(0)
   wanted = runs.finish("whole")
   killed = [
     runs.kill("killed", stage, number, rng)
