@@ -295,6 +295,6 @@ def _needs_opencv() -> None:
   except ImportError as error:
     raise ValueError(
       f"videos need OpenCV, imageio-ffmpeg, filelock and tqdm ({error}): pip install "
-      "'epipolar-jax[video]'; on a server without libGL, opencv-python-headless in place of "
+      "'.[video]' in the clone; on a server without libGL, opencv-python-headless in place of "
       "opencv-python"
     ) from error

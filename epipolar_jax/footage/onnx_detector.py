@@ -194,7 +194,7 @@ def _session(data: bytes, path: pathlib.Path):
     import onnxruntime
   except ImportError as error:
     raise ValueError(
-      f"{path} needs onnxruntime ({error}): pip install 'epipolar-jax[onnx]'"
+      f"{path} needs onnxruntime ({error}): pip install '.[onnx]' in the clone"
     ) from error
   options = onnxruntime.SessionOptions()
   options.log_severity_level = 3
