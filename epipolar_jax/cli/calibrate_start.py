@@ -98,7 +98,7 @@ def _charuco(text: str) -> tuple[str, float]:
 
 
 def _from_board_alone(options: argparse.Namespace) -> Start:
-  """Cameras of which nothing is known but what they saw of a board."""
+  """Cameras from nothing but their detections of a board."""
   import numpy as np
 
   from epipolar_jax.calibration import board_poses, boards, single

@@ -29,7 +29,7 @@ class OnnxDetector:
     skeleton: of the joints.
     size: side of the windows it takes, px.
     gain: weight of the other views' evidence; 0 leaves the views alone.
-    searches: True: it knows windows around bodies, not whole images.
+    searches: True: it is trained on windows around bodies, not on whole images.
     description: what its output depends on, for records.
   """
 
