@@ -16,6 +16,7 @@ import os
 import pathlib
 import platform
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -41,10 +42,16 @@ class Clone:
       subprocess.run(["git", "clone", "-q", str(pages.ROOT), str(self.root)], check=True)
       venv.create(folder / "environment", with_pip=True)
       print(f"installed in {self.run(_INSTALL, 'installation')[1]:.0f} s", flush=True)
-    self.standing = None
+    else:
+      subprocess.run(["git", "pull", "-q"], cwd=self.root, check=True)
+    # Of which reader's files stand in the clone, for a folder that is used again.
+    self.standing = folder / "standing"
 
-  def run(self, text: str, name: str) -> tuple[int, float]:
-    """Runs lines of bash: exit status and seconds; what it prints goes to logs/NAME.log."""
+  def run(self, text: str, name: str) -> tuple[int, float, float]:
+    """Runs lines of bash: exit status, seconds, and those of all its processes on a core.
+
+    What it prints goes to logs/NAME.log.
+    """
     environment = os.environ | {
       "PATH": f"{self.folder / 'environment' / 'bin'}:{os.environ['PATH']}",
       "VIRTUAL_ENV": str(self.folder / "environment"),
@@ -55,21 +62,28 @@ class Clone:
     log = self.folder / "logs" / f"{name}.log"
     log.parent.mkdir(exist_ok=True)
     with log.open("w") as file:
-      start = time.perf_counter()
+      start, before = time.perf_counter(), _processor_s()
       status = subprocess.run(
         ["bash", "-c", text], cwd=self.root, env=environment, stdout=file, stderr=subprocess.STDOUT
       ).returncode
-      return status, time.perf_counter() - start
+      return status, time.perf_counter() - start, _processor_s() - before
 
   def put_stand_ins(self, page: str) -> None:
     """Makes the reader's files that a page's commands need, if they are not there."""
-    wanted = STAND_INS.get(page, self.standing)
-    if wanted == self.standing:
+    wanted = STAND_INS.get(page)
+    standing = self.standing.read_text() if self.standing.exists() else None
+    if wanted is None or wanted == standing:
       return
     code = f"import pathlib; from tests.commands import stand_ins as s; s.{wanted}(pathlib.Path())"
     if self.run(f'python -c "{code}"', wanted)[0]:
       sys.exit(f"{wanted} failed: {self.folder / 'logs' / wanted}.log")
-    self.standing = wanted
+    self.standing.write_text(wanted)
+
+
+def _processor_s() -> float:
+  """Of all processes that this one waited for, and of theirs."""
+  used = resource.getrusage(resource.RUSAGE_CHILDREN)
+  return used.ru_utime + used.ru_stime
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   return int(failed > 0)
 
 
-def run_page(clone: Clone, page: str, long: bool, times: dict[str, float]) -> int:
+def run_page(clone: Clone, page: str, long: bool, times: dict[str, list[float]]) -> int:
   """Runs a page's commands, adds their times, returns how many failed."""
   settings, failed = [], 0
   for number, command in enumerate(pages.commands(page)):
@@ -112,11 +126,11 @@ def run_page(clone: Clone, page: str, long: bool, times: dict[str, float]) -> in
       continue
     clone.put_stand_ins(page)
     name = f"{page.replace('/', '_')}-{number}"
-    status, seconds = clone.run("\n".join([*settings, command.text]), name)
+    status, seconds, processor_s = clone.run("\n".join([*settings, command.text]), name)
     # `check` ends with 1 if something is suspicious, as it is with the calibration that stands in.
     good = status == 0 or (status == 1 and command.text.startswith("epipolar check"))
     failed += not good
-    times[f"{page}: {command.text}"] = round(seconds, 1)
+    times[f"{page}: {command.text}"] = [round(seconds, 1), round(processor_s, 1)]
     said = f"{seconds:7.1f} s" if good else f"FAILED with {status}, {clone.folder}/logs/{name}.log"
     print(f"{said}  {page}: {short(command.text)}", flush=True)
   return failed
@@ -128,7 +142,7 @@ def short(text: str, width: int = 110) -> str:
   return text if len(text) <= width else f"{text[: width - 2]} …"
 
 
-def written(times: dict[str, float]) -> str:
+def written(times: dict[str, list[float]]) -> str:
   """The page docs/commands.md."""
   rows = []
   for page in pages.PAGES:
@@ -139,11 +153,11 @@ def written(times: dict[str, float]) -> str:
       if command.setting:
         continue
       if key in times:
-        said = f"{times[key]:.0f} s" if times[key] >= 1 else "under 1 s"
+        said = " | ".join(f"{x:.0f}" if x >= 1 else "under 1" for x in times[key])
       elif here or long:
-        said = f"not run: {here[0][2]}" if here else f"long: {long[0][2]}"
+        said = f"not run: {here[0][2]} |" if here else f"long: {long[0][2]} |"
       else:
-        said = "not timed yet"
+        said = "not timed yet |"
       text = short(command.text).replace("|", "\\|")
       rows.append(f"| {page} | `{text}` | {said} |")
   processor = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
@@ -175,11 +189,12 @@ that every command has what it needs or stands there, and that nothing stands th
 has.
 
 Measured {date} with {cores} cores of {processor}, shared with other jobs, without an accelerator,
-Python {python}, jax {jax}. Programs are compiled the first time that they are needed, within these
-times.
+Python {python}, jax {jax}. Processor time is that of all its processes on one core, and hardly
+depends on other jobs: on two idle cores a command takes between half of it and all of it. Programs
+are compiled the first time that they are needed, within these times.
 
-| page | command | time |
-|---|---|---|
+| page | command | seconds | processor seconds |
+|---|---|---|---|
 {rows}
 """
 

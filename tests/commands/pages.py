@@ -52,7 +52,10 @@ class Command:
 
 
 def commands(page: str) -> list[Command]:
-  """Those in blocks, and those within sentences that are whole: with all that they need."""
+  """Those in blocks, and those within sentences that are whole: with all that they need.
+
+  README's Python counts as a command, too.
+  """
   text = (ROOT / page).read_text(encoding="utf-8")
   found = []
   for match in re.finditer(rf"{_FENCE.pattern}|`([^`]+)`", text, re.S | re.M):
@@ -61,6 +64,8 @@ def commands(page: str) -> list[Command]:
       block = textwrap.dedent(block)
       if _START.match(block):
         found += [Command(page, one) for one in _split(block)]
+    elif block is not None and page == "README.md" and language == "python":
+      found.append(Command(page, f"python - <<'END'\n{block}END"))
     elif within is not None:
       within = re.sub(r"\s+", " ", within)
       if _START.match(within) and _WHOLE.match(within) and not _BLANK.search(within):
@@ -86,8 +91,8 @@ def _split(block: str) -> list[str]:
 def files(command: Command) -> tuple[list[str], list[str]]:
   """Files that the command needs, patterns of the shell included, and those that it makes."""
   needs, makes = [], []
-  option = ""
-  for word in shlex.split(command.text.replace(";", " ; ").replace("\\\n", " ")):
+  option, text = "", command.text.partition("<<")[0]
+  for word in shlex.split(text.replace(";", " ; ").replace("\\\n", " ")):
     if word in ("&&", ";", "do", "done"):
       option = ""
     elif word.startswith("--"):

@@ -1,6 +1,7 @@
 """Recordings in the place of the reader's own, by the names that the pages give them."""
 
 import pathlib
+import shutil
 
 import numpy as np
 from scipy.interpolate import CubicSpline
@@ -68,7 +69,7 @@ def film_a_person(folder: pathlib.Path) -> None:
   turned(exact, _TURN).write(folder / "calibration.toml", "aniposelib")
   joints = np.load(folder / "truth_of_the_stand_in.npz")["joints_3d"]
   for day in ("day1", "day2"):
-    (folder / day).mkdir()
+    (folder / day).mkdir(exist_ok=True)
     exact.write(folder / day / "calibration.toml", "aniposelib")
     for name in exact.names:
       (folder / day / f"{name}.mp4").write_bytes((folder / f"{name}.mp4").read_bytes())
@@ -87,6 +88,7 @@ def record_a_session(folder: pathlib.Path) -> None:
   seen = _walk(exact)
   for view, name in enumerate(seen.views):
     writing.write(folder / f"session_{name}.csv", _of(seen, view), "deeplabcut")
+  shutil.rmtree(folder / "pose", ignore_errors=True)
   (folder / "pose").mkdir()
   names = joint_sets.JOINT_SETS["BODY_25B"]
   more = ((0, 0), (0, 0), (0, 0), (0, len(names) - len(_JOINTS)))
@@ -144,7 +146,7 @@ def _board_keypoints(folder: pathlib.Path) -> None:
 
 
 def _board_videos(folder: pathlib.Path) -> None:
-  folder.mkdir()
+  folder.mkdir(exist_ok=True)
   grid = boards.Grid(6, 5, 60.0)
   paper = rendered.charuco(grid, 0, 45.0)
   poses = rendered.poses(20, grid)
