@@ -179,6 +179,8 @@ def run(options: argparse.Namespace) -> None:
   if not options.keep_sides:
     fused = swaps.mend(fused, pinholes).observations
   estimated = estimate.triangulate(fused, rig.cameras, options.method)
+  if network.doubt is not None and options.method == "robust":
+    estimated = network.doubt.apply(estimated, fused.score)
   lost = np.flatnonzero(~there.any(axis=1))
   if len(lost) == len(there):
     size = network.skeleton.size_mm / 1000
@@ -272,7 +274,7 @@ def detector_of(
   from epipolar_jax import predicting
 
   model = predicting.load(checkpoint)
-  return trained.TrainedDetector(model.config, model.variables, fuse=fuse)
+  return trained.TrainedDetector(model.config, model.variables, fuse=fuse, doubt=model.doubt)
 
 
 def expanded(patterns: list[str]) -> list[str]:
