@@ -6,7 +6,7 @@ import pathlib
 
 from epipolar_jax.cli import over_time
 
-# A view that sees the person in less than the rest of this share of the frames is suspected.
+# A view with the person in less than the rest of this share of the frames is suspected.
 _ELSEWHERE = 0.9
 
 
@@ -49,7 +49,7 @@ def add(verbs) -> None:
     "--detector",
   )
   verb.add_argument(
-    "--no_fusion", action="store_true", help="each view by itself, as a ready-made detector"
+    "--no_fusion", action="store_true", help="no fusion: each view is detected without the others"
   )
   verb.add_argument("--fps", type=float, help="frames a second of images; videos state theirs")
   verb.add_argument(
@@ -173,7 +173,7 @@ def run(options: argparse.Namespace) -> None:
   path = options.out / "keypoints.npz"
   writing.write(path, raw, "plain npz")
   step = "" if rest is None else ", in step with the first camera"
-  print(f"Wrote {path}: what each view saw by itself{step}")
+  print(f"Wrote {path}: each view's own detections{step}")
   outputs.prove_pairing(raw, rig, trust_names=options.trust_names)
   own = outputs.sides_mended(own, pinholes, keep=options.keep_sides)
   if not options.keep_sides:
@@ -254,7 +254,7 @@ def _with_bones(estimated, skeleton):
   before, after = (x[known].mean() for x in (made.before_mm, made.after_mm))
   print(
     f"Bones: {known.sum()} lengths, their standard deviation {before:.1f} mm before and "
-    f"{after:.1f} mm after; {made.left.sum()} times a bone was too wrong to mend"
+    f"{after:.1f} mm after; {made.left.sum()} times a bone was too far off to be corrected"
   )
   return made.estimate
 
@@ -297,6 +297,6 @@ def _needs_opencv() -> None:
   except ImportError as error:
     raise ValueError(
       f"videos need OpenCV, imageio-ffmpeg, filelock and tqdm ({error}): pip install "
-      "'epipolar-jax[video]'; on a server without libGL, opencv-python-headless in place of "
+      "'.[video]' in the clone; on a server without libGL, opencv-python-headless in place of "
       "opencv-python"
     ) from error

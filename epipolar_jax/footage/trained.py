@@ -26,7 +26,7 @@ class TrainedDetector:
     skeleton: of the joints.
     size: side of the windows it takes, px.
     gain: 0 where the views are left alone.
-    searches: True: it knows windows around bodies, not whole images.
+    searches: True: it is trained on windows around bodies, not on whole images.
     description: what its output depends on, for records.
     doubt: how large the errors of its joints are in 3D; None where nobody has learnt it.
   """
