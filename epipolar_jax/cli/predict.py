@@ -88,7 +88,7 @@ def add(verbs) -> None:
 
 def run(options: argparse.Namespace) -> None:
   """Detects, triangulates, writes, and prints how well the views agree."""
-  _needs_opencv()
+  needs_opencv()
   import dataclasses
 
   import numpy as np
@@ -286,7 +286,8 @@ def expanded(patterns: list[str]) -> list[str]:
   return found
 
 
-def _needs_opencv() -> None:
+def needs_opencv() -> None:
+  """Raises ValueError where packages are missing that read videos; says which to install."""
   try:
     import cv2  # noqa: F401
     import filelock  # noqa: F401
