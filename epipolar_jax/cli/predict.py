@@ -98,7 +98,7 @@ def add(verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
   """Predicts one recording, or those of many that are this process's."""
-  _needs_opencv()
+  needs_opencv()
   from epipolar_jax.cli import recording, recordings
   from epipolar_jax.runtime import compilation_cache
 
@@ -124,7 +124,8 @@ def expanded(patterns: list[str]) -> list[str]:
   return found
 
 
-def _needs_opencv() -> None:
+def needs_opencv() -> None:
+  """Raises ValueError where packages are missing that read videos; says which to install."""
   try:
     import cv2  # noqa: F401
     import filelock  # noqa: F401
