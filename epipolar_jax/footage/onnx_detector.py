@@ -30,10 +30,12 @@ class OnnxDetector:
     size: side of the windows it takes, px.
     gain: weight of the other views' evidence; 0 leaves the views alone.
     searches: True: it is trained on windows around bodies, not on whole images.
+    doubt: None: nobody knows how large the errors of its joints are in 3D.
     description: what its output depends on, for records.
   """
 
   searches = True
+  doubt = None
 
   def __init__(self, path: str | os.PathLike, *, gain: float = 1.0, sharpness: float = 0.5):
     """Loads FILE.onnx and its card FILE.toml.
