@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import cv2
 import numpy as np
 
-from epipolar_jax.footage import overlay, stage
+from epipolar_jax.footage import labelling, overlay, stage
 from epipolar_jax.footage.videos import Footage
 from epipolar_jax.rigs.rig import Rig
 from epipolar_jax.skeletons import Skeleton
@@ -77,6 +77,7 @@ def write(
     + document.table(("joint", "median", "90 %", "seen"), _rows(skeleton.joints, by_joint)),
     "<h2>Lengths of limbs</h2><p>A limb keeps its length; what it varies is error.</p>",
     *_limbs(skeleton, estimated),
+    *_to_label(left_out),
     "<h2>The worst frames</h2>",
     *_figures(footage, rig, skeleton, estimated, worst),
   ]
@@ -225,6 +226,19 @@ def _runs(values: np.ndarray) -> Iterator[list[tuple[int, float]]]:
     elif run:
       yield run
       run = []
+
+
+def _to_label(left_out: np.ndarray) -> Iterator[str]:
+  """Which frames are worth labelling next, where one body is recorded."""
+  if left_out.shape[1] != 1 or not np.isfinite(left_out).any():
+    return
+  chosen = labelling.choose(left_out[:, 0], _WORST)
+  yield "<h2>Worth labelling next</h2>"
+  yield (
+    f"<p>Frames {', '.join(map(str, chosen))}: the views contradict each other most there. "
+    f"<code>--to_label {len(chosen)}</code> writes them as images with guesses to correct, for "
+    "training on this animal.</p>"
+  )
 
 
 def _worst(left_out: np.ndarray) -> list[tuple[int, int, int]]:
