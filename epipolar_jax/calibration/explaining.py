@@ -45,6 +45,11 @@ class Explanation:
   offset: float = 0.0
   gain: float = 0.0
 
+  @property
+  def fitted(self) -> bool:
+    """The mistake has numbers of its own."""
+    return self.mistake in (*FITTED, "scaled", "time offset")
+
 
 def worst(left_out: np.ndarray) -> float:
   """The largest error of a view, px; NaN if none is known."""

@@ -128,23 +128,9 @@ class Recording:
     known = [x for x in off if np.isfinite(x)]
     return float(np.mean(known)) if known else float("inf")
 
-  def jitter(self) -> np.ndarray:
-    """[v], standard deviation, px, of what changes from frame to frame without being motion.
-
-    From second differences over time, whose lower quartile neither gross errors nor fast moves
-    reach; 0 where too few points follow each other.
-    """
-    found = np.zeros(len(self.views))
-    for view, points in enumerate(self.points):
-      bend = np.abs(points[:-2] - 2 * points[1:-1] + points[2:])
-      bend = bend[np.isfinite(bend)]
-      if len(bend) >= LEAST_POINTS:
-        found[view] = np.percentile(bend, 25) / (_QUARTILE * np.sqrt(6))
-    return found
-
   def expected(self) -> np.ndarray:
     """[v, v] median epipolar distances, px, that jitter alone makes; NaN on the diagonal."""
-    count, jitter = len(self.views), self.jitter()
+    count, noise = len(self.views), jitter(self.points)
     found = np.full((count, count), np.nan)
     for a in range(count):
       for b in range(a + 1, count):
@@ -152,7 +138,7 @@ class Recording:
         in_b = np.linalg.norm((_homogeneous(self.ideal[a]) @ fundamental.T)[:, :2], axis=-1)
         in_a = np.linalg.norm((_homogeneous(self.ideal[b]) @ fundamental)[:, :2], axis=-1)
         both = np.where((in_a > 0) & (in_b > 0), in_a * in_b, np.nan)
-        mean = (in_a + in_b) / both / 2 * np.hypot(jitter[a] * in_a, jitter[b] * in_b)
+        mean = (in_a + in_b) / both / 2 * np.hypot(noise[a] * in_a, noise[b] * in_b)
         found[a, b] = found[b, a] = _HALF * median(mean)
     return found
 
@@ -164,6 +150,21 @@ class Recording:
     points = points.reshape(len(self.frames), -1, 3)
     apart = np.linalg.norm(points[:, :, None] - points[:, None], axis=-1)
     return median(np.nanmax(apart, axis=(1, 2)))
+
+
+def jitter(points: np.ndarray) -> np.ndarray:
+  """[v], standard deviation, px, of what changes from frame to frame without being motion.
+
+  From second differences over time of points [v, f, j, 2], whose lower quartile neither gross
+  errors nor fast moves reach; 0 where too few points follow each other.
+  """
+  found = np.zeros(len(points))
+  for view, own in enumerate(points):
+    bend = np.abs(own[:-2] - 2 * own[1:-1] + own[2:])
+    bend = bend[np.isfinite(bend)]
+    if len(bend) >= LEAST_POINTS:
+      found[view] = np.percentile(bend, 25) / (_QUARTILE * np.sqrt(6))
+  return found
 
 
 def _agreed(seen: np.ndarray, matrices: np.ndarray, taken: np.ndarray) -> np.ndarray:

@@ -3,10 +3,13 @@
 import numpy as np
 
 from epipolar_jax.calibration.diagnosis import Diagnosis
+from epipolar_jax.calibration.timing import BLIND, Timing
 from epipolar_jax.rigs.rig import Rig
 
 # K of the file is wrong if a free one leaves less than this share of the error.
 _LENS = 0.92
+# Cameras so many frames out of step are suspicious, and named if so many.
+_LATE, _LEAST_LATE = 0.5, 0.1
 # A new pose of a camera explains what it saw if it leaves less than this share of the error.
 _EXPLAINED = 0.7
 
@@ -61,6 +64,45 @@ def sentences(found: Diagnosis, rig: Rig) -> list[str]:
       "mend the cameras on these keypoints"
     )
   return said
+
+
+def step(timing: Timing) -> tuple[list[str], bool]:
+  """Which cameras are out of step in sentences, and whether one is by half a frame or more."""
+  said, suspicious = [], False
+  middle = _most(timing)
+  others = timing.views[0] if len(timing.views) == 2 else "most others"
+  for name, offset, sigma in zip(timing.views, timing.offset, timing.sigma):
+    late = offset - middle
+    sure, why = timing.verdict(name)
+    # Where it is the first that is late, all others are sure not to be in step with it.
+    if not sure or abs(late) < _LEAST_LATE:
+      continue
+    if name == timing.views[0]:
+      why = "supported: the others are in step without it"
+    head = "SUSPICIOUS" if abs(late) >= _LATE else "unusual"
+    suspicious |= abs(late) >= _LATE
+    way = "later" if late > 0 else "earlier"
+    said.append(
+      f"{head}: camera {name} shows {abs(late):.2f} ± {sigma:.2f} frames {way} what {others} show "
+      f"({why}): epipolar calibrate --sync puts it in step"
+    )
+  blind = [n for n, sigma in zip(timing.views, timing.sigma) if sigma > BLIND]
+  if blind and not said:
+    said.append(
+      f"Whether {', '.join(blind)} is in step cannot be told: the motion is too slow beside the "
+      "noise of the keypoints. Record somebody who moves"
+    )
+  elif not said:
+    least = max(timing.sigma[1:], default=0.0)
+    said.append(
+      f"In step, as far as these keypoints tell: offsets are known to ± {least:.2f} frames"
+    )
+  return said, suspicious
+
+
+def _most(timing: Timing) -> float:
+  """The offset that most cameras have, frames; of two, that of the first."""
+  return 0.0 if len(timing.views) == 2 else float(np.median(timing.offset))
 
 
 def _fits(found: Diagnosis) -> bool:
