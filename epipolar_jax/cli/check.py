@@ -121,7 +121,7 @@ def _recording(options: argparse.Namespace, rig: Rig) -> _Recording:
 
 
 def _of_videos(options: argparse.Namespace, rig: Rig) -> _Recording:
-  from epipolar_jax.cli import predict
+  from epipolar_jax.cli import detectors, predict
 
   predict.needs_opencv()
   from tqdm import tqdm
@@ -135,7 +135,7 @@ def _of_videos(options: argparse.Namespace, rig: Rig) -> _Recording:
   footage = videos.Footage(reading.pair_all(predict.expanded(options.videos), rig.names))
   rig, said, faults = rigs.fitted_each(rig, dict(zip(footage.names, footage.sizes_wh)))
   _print(said)
-  network = finder.Finder(predict.detector_of(finder.NETWORK, None, several=True))
+  network = finder.Finder(detectors.detector_of(finder.NETWORK, None, several=True))
   with tqdm(unit="frame", mininterval=1.0) as bar:
 
     def progress(done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""Finder: everybody in a whole image, by the centres of people that MoveNet sees in tiles of it.
+"""Finder: everybody in a whole image, by MoveNet's map of people's centres in tiles of it.
 
 MoveNet is made for the one person in the middle, but its map of centres has a peak for each of a
 few people who are about as large as its window. So tiles of three sizes are searched, and whoever

@@ -50,8 +50,8 @@ def write(
     rig: of the views.
     skeleton: of the joints.
     estimated: of p people, [f, p, ...].
-    left_out: [f, p, v, j], px, what a view saw against the others' point (with two views, the
-      reprojection error); NaN where there is none.
+    left_out: [f, p, v, j], px, a view's own detections against the others' point (with two
+      views, the reprojection error); NaN where there is none.
     size_px: of a person in the images.
     doubts: sentences on what is wrong with the cameras, for the verdict.
     up: which axis of the world is up.
@@ -65,7 +65,7 @@ def write(
   by_camera, by_joint = np.moveaxis(left_out, 2, 0), np.moveaxis(left_out, 3, 0)
   body = [
     document.verdict(sentences),
-    "<p>The error is the distance, in pixels, between what a view saw by itself and the point that "
+    "<p>The error is the distance, in pixels, between a view's own detection and the point that "
     "the other views give (with two cameras: the reprojection error).</p>",
     "<h2>By camera</h2>"
     + document.table(("camera", "median", "90 %", "seen"), _rows(rig.names, by_camera)),
@@ -91,7 +91,7 @@ def verdict(
   size_px: float,
   doubts: Sequence[str] = (),
 ) -> list[str]:
-  """What the numbers say, in words; arguments as for `write`."""
+  """The verdict in sentences; arguments as for `write`."""
   there = estimated.valid.any(axis=2)
   valid = estimated.valid[there].mean() if estimated.valid.shape[1] > 1 else estimated.valid.mean()
   if not np.isfinite(left_out).any():

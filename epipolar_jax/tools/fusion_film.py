@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from epipolar_jax.cli import predict
+from epipolar_jax.cli import detectors
 from epipolar_jax.footage import prediction
 from epipolar_jax.skeletons import Skeleton
 from epipolar_jax.tools import hidden_view
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   footage, rig = hidden_view.opened(options.videos, options.cameras)
   if options.view not in rig.names:
     parser.error(f"--view {options.view} is none of the cameras {', '.join(rig.names)}")
-  network = predict.detector_of(options.detector, None)
+  network = detectors.detector_of(options.detector, None)
   part = prediction.predict(footage, rig, network, options.out)
   frames = np.flatnonzero(part.found & np.isfinite(part.windows).all(axis=(1, 2)))
   # One window for all frames, so that only the person moves.
@@ -66,7 +66,7 @@ def _steady(boxes: np.ndarray) -> np.ndarray:
 
 
 def drawn(seen: hidden_view.Seen, view: int, skeleton: Skeleton) -> np.ndarray:
-  """One frame: the view's joints by itself on the left, with fusion on the right, uint8 RGB."""
+  """One frame: the joints of the view alone on the left, with fusion on the right, uint8 RGB."""
   factor = _SIDE / seen.windows.shape[1]
   tiles = []
   for name, uv in (("this camera alone", seen.alone), ("with the other cameras", seen.fused)):

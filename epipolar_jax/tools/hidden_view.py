@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from epipolar_jax.calibration import judging
-from epipolar_jax.cli import predict
+from epipolar_jax.cli import detectors
 from epipolar_jax.footage import detector, prediction, rigs, trained, videos, windows
 from epipolar_jax.footage.tracker import Part
 from epipolar_jax.geometry.cameras import Cameras
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   parser.add_argument("--every", type=int, default=4, help="frames between those that count (4)")
   options = parser.parse_args(arguments)
   footage, rig = opened(options.videos, options.cameras)
-  network = predict.detector_of(options.detector, options.checkpoint)
+  network = detectors.detector_of(options.detector, options.checkpoint)
   part = prediction.predict(footage, rig, network, options.out)
   print(f"{'hidden':>16} {'by':>8} {'2D hidden, px':>14} {'dlt, mm':>16} {'robust, mm':>16}")
   views = range(len(rig.names))
