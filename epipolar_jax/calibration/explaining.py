@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from epipolar_jax.calibration import estimated, late, mistakes
+from epipolar_jax.calibration import estimated, late, mistakes, paired
 from epipolar_jax.calibration.recording import DOUBTLESS, LEAST_POINTS, Judged, Recording, median
 from epipolar_jax.keypoints.observations import Observations
 from epipolar_jax.matching import naming
@@ -125,9 +125,9 @@ def single(recording: Recording, given: Judged):
 
 
 def _sizes(recording: Recording, given: Judged, view: int):
-  """Other sizes of a view's image: those that fit, or with two views some usual ones."""
+  """Mistakes of a view with numbers of their own: those that fit."""
   if len(recording.views) == 2:
-    return mistakes.sizes()
+    return paired.of_camera(recording, view)
   seen = recording.points[view, recording.frames].reshape(-1, 2)
   lens = recording.rig.lenses[view]
   return tuple(estimated.of_camera(given.given[view], seen, recording.poses[view], lens))

@@ -108,8 +108,8 @@ class Recording:
       k, r, t = pose
       camera = np.concatenate([k, np.zeros((3, 1))], axis=1)
       return distances(given.given[view] @ r.T + t, camera[None], ideal[None])[0]
-    fundamental = _fundamental(pose, self.poses[1 - view])
-    return pinholes.epipolar_distance(ideal, self.ideal[1 - view], fundamental).mean(axis=0)
+    matrix = fundamental(pose, self.poses[1 - view])
+    return pinholes.epipolar_distance(ideal, self.ideal[1 - view], matrix).mean(axis=0)
 
   def pairs(self, poses: list[mistakes.Pose], ideal: np.ndarray) -> np.ndarray:
     """[v, v] median epipolar distances, px, if the cameras were these and the points those."""
@@ -134,9 +134,9 @@ class Recording:
     found = np.full((count, count), np.nan)
     for a in range(count):
       for b in range(a + 1, count):
-        fundamental = _fundamental(self.poses[a], self.poses[b])
-        in_b = np.linalg.norm((_homogeneous(self.ideal[a]) @ fundamental.T)[:, :2], axis=-1)
-        in_a = np.linalg.norm((_homogeneous(self.ideal[b]) @ fundamental)[:, :2], axis=-1)
+        matrix = fundamental(self.poses[a], self.poses[b])
+        in_b = np.linalg.norm((_homogeneous(self.ideal[a]) @ matrix.T)[:, :2], axis=-1)
+        in_a = np.linalg.norm((_homogeneous(self.ideal[b]) @ matrix)[:, :2], axis=-1)
         both = np.where((in_a > 0) & (in_b > 0), in_a * in_b, np.nan)
         mean = (in_a + in_b) / both / 2 * np.hypot(noise[a] * in_a, noise[b] * in_b)
         found[a, b] = found[b, a] = _HALF * median(mean)
@@ -243,11 +243,12 @@ def distances(points: np.ndarray, matrices: np.ndarray, seen: np.ndarray) -> np.
 
 def epipolar_px(poses: list[mistakes.Pose], ideal: np.ndarray, a: int, b: int) -> float:
   """Median epipolar distance of two views, px."""
-  fundamental = _fundamental(poses[a], poses[b])
-  return median(pinholes.epipolar_distance(ideal[a], ideal[b], fundamental).mean(axis=0))
+  matrix = fundamental(poses[a], poses[b])
+  return median(pinholes.epipolar_distance(ideal[a], ideal[b], matrix).mean(axis=0))
 
 
-def _fundamental(a: mistakes.Pose, b: mistakes.Pose) -> np.ndarray:
+def fundamental(a: mistakes.Pose, b: mistakes.Pose) -> np.ndarray:
+  """F [3, 3] with x_b^T F x_a = 0."""
   (k_a, r_a, t_a), (k_b, r_b, t_b) = a, b
   turn = r_b @ r_a.T
   x, y, z = t_b - turn @ t_a

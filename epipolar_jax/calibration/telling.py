@@ -3,7 +3,7 @@
 import numpy as np
 
 from epipolar_jax.calibration.diagnosis import Diagnosis
-from epipolar_jax.calibration.timing import BLIND, Timing
+from epipolar_jax.calibration.timing import BLIND, SURE, Timing
 from epipolar_jax.rigs.rig import Rig
 
 # K of the file is wrong if a free one leaves less than this share of the error.
@@ -71,20 +71,21 @@ def step(timing: Timing) -> tuple[list[str], bool]:
   said, suspicious = [], False
   middle = _most(timing)
   others = timing.views[0] if len(timing.views) == 2 else "most others"
-  for name, offset, sigma in zip(timing.views, timing.offset, timing.sigma):
+  # The first is the clock: how far it is from the others is as uncertain as they are.
+  spread = (float(np.median(timing.sigma[1:])), *timing.sigma[1:])
+  for view, (name, offset, sigma) in enumerate(zip(timing.views, timing.offset, spread)):
     late = offset - middle
-    sure, why = timing.verdict(name)
-    # Where it is the first that is late, all others are sure not to be in step with it.
-    if not sure or abs(late) < _LEAST_LATE:
+    sure = timing.verdict(name)[0] and abs(late) > max(SURE * sigma, _LEAST_LATE)
+    if not sure or (view == 0 and len(timing.views) == 2):
       continue
-    if name == timing.views[0]:
-      why = "supported: the others are in step without it"
     head = "SUSPICIOUS" if abs(late) >= _LATE else "unusual"
     suspicious |= abs(late) >= _LATE
     way = "later" if late > 0 else "earlier"
+    gain = "" if view == 0 else f", log likelihood {timing.gain[view]:+.0f}"
     said.append(
-      f"{head}: camera {name} shows {abs(late):.2f} ± {sigma:.2f} frames {way} what {others} show "
-      f"({why}): epipolar calibrate --sync puts it in step"
+      f"{head}: camera {name} shows what {others} show {abs(late):.2f} ± {sigma:.2f} frames {way} "
+      f"(supported: {abs(late) / max(sigma, 1e-9):.0f} standard deviations{gain}): epipolar "
+      "calibrate --sync puts it in step"
     )
   blind = [n for n, sigma in zip(timing.views, timing.sigma) if sigma > BLIND]
   if blind and not said:

@@ -18,7 +18,7 @@ _MOST_BYTES = 1 << 20
 # An offset is supported that is so many of its standard deviations and gains so much log
 # likelihood (where there was none, 140 estimates gained up to 6). Deviations above so many frames
 # tell nothing.
-_SURE, _LEAST_GAIN, BLIND = 4.0, 20.0, 1.0
+SURE, _LEAST_GAIN, BLIND = 4.0, 20.0, 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Timing:
     if self.sigma[i] > BLIND:
       return False, f"not supported: the motion is too slow to tell ({gain})"
     deviations = abs(self.offset[i]) / max(self.sigma[i], 1e-9)
-    sure = deviations > _SURE and self.gain[i] > _LEAST_GAIN
+    sure = deviations > SURE and self.gain[i] > _LEAST_GAIN
     head = "supported" if sure else "not supported"
     return sure, f"{head}: {deviations:.1f} standard deviations from 0, {gain}"
 

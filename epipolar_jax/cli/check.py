@@ -136,6 +136,7 @@ def _of_videos(options: argparse.Namespace, rig: Rig) -> _Recording:
   rig, said, faults = rigs.fitted_each(rig, dict(zip(footage.names, footage.sizes_wh)))
   _print(said)
   network = finder.Finder(detectors.detector_of(finder.NETWORK, None, several=True))
+  told: list[str] = []
   with tqdm(unit="frame", mininterval=1.0) as bar:
 
     def progress(done: int, total: int) -> None:
@@ -143,8 +144,9 @@ def _of_videos(options: argparse.Namespace, rig: Rig) -> _Recording:
       bar.update(done - bar.n)
 
     found = sampled.observe(
-      footage, network, start=options.start, tell=bar.write, progress=progress
+      footage, network, start=options.start, tell=told.append, progress=progress
     )
+  _print(told)
   return _Recording(found, options.size_mm or skeletons.COCO_17.size_mm, rig, faults)
 
 
