@@ -136,6 +136,7 @@ def _of_videos(options: argparse.Namespace, rig: Rig) -> _Recording:
   rig, said, faults = rigs.fitted_each(rig, dict(zip(footage.names, footage.sizes_wh)))
   _print(said)
   network = finder.Finder(detectors.detector_of(finder.NETWORK, None, several=True))
+  told: list[str] = []
   with tqdm(unit="frame", mininterval=1.0) as bar:
 
     def progress(done: int, total: int) -> None:
@@ -143,8 +144,9 @@ def _of_videos(options: argparse.Namespace, rig: Rig) -> _Recording:
       bar.update(done - bar.n)
 
     found = sampled.observe(
-      footage, network, start=options.start, tell=bar.write, progress=progress
+      footage, network, start=options.start, tell=told.append, progress=progress
     )
+  _print(told)
   return _Recording(found, options.size_mm or skeletons.COCO_17.size_mm, rig, faults)
 
 
@@ -154,7 +156,7 @@ def _compare(recording: _Recording):
   Returns:
     Sentences, whether something is suspicious, the diagnosis.
   """
-  from epipolar_jax.calibration import diagnosis, following, telling
+  from epipolar_jax.calibration import diagnosis, following, offsets, telling
   from epipolar_jax.matching import sizes
 
   observations, size_mm, rig, faults = recording
@@ -164,20 +166,25 @@ def _compare(recording: _Recording):
     sizes.check(observations, dataclasses.replace(rig, sizes_wh=tuple(known)))
   except ValueError as error:
     said.append(f"SUSPICIOUS: {error}")
-  suspicious = bool(said)
+  suspicious, lost = bool(said), ()
   if observations.points.shape[1] > 1:
     observations, lost = following.follow(observations, rig)
     print("The person seen most was followed")
+  found = diagnosis.diagnose(observations, rig, size_mm=size_mm)
+  if not found.explanations:
+    # A mistake that is named explains it.
     said += [
       f"SUSPICIOUS: no other view confirms who camera {name} saw in most frames" for name in lost
     ]
     suspicious |= bool(lost)
-  _print(said)
-  found = diagnosis.diagnose(observations, rig, size_mm=size_mm)
   _table(found)
-  more = telling.sentences(found, rig)
-  _print(more)
-  return said + more, suspicious or found.alarm, found
+  said += telling.sentences(found, rig)
+  if all(one.offset for one in found.explanations):
+    more, late = telling.step(offsets.estimate(observations, rig))
+    said += more
+    suspicious |= late
+  _print(said)
+  return said, suspicious or found.alarm, found
 
 
 def _table(found) -> None:

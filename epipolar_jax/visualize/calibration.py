@@ -108,14 +108,20 @@ def write_refined(
   ]
   if timing is not None:
     rows = [
-      (name, f"{offset:+.3f}", f"{sigma:.3f}", f"{drift:+.5f}" if drift else "-")
+      (
+        name,
+        f"{offset:+.3f}",
+        f"{sigma:.3f}",
+        f"{drift:+.5f}" if drift else "-",
+        timing.verdict(name)[1],
+      )
       for name, offset, sigma, drift in zip(timing.views, timing.offset, timing.sigma, timing.drift)
     ]
     body += [
       f"<h2>Time</h2><p>Frames by which each camera is behind the first, in the middle of the "
       f"recording. Median epipolar distance {timing.before_px:.2f} px as recorded, "
       f"{timing.after_px:.2f} px in step.</p>",
-      document.table(("camera", "offset", "deviation", "drift a frame"), rows),
+      document.table(("camera", "offset", "deviation", "drift a frame", "verdict"), rows),
     ]
   document.write(path, f"Refined: {calibration}", body)
 
