@@ -199,7 +199,11 @@ def _chart(names: Sequence[str], errors: np.ndarray) -> str:
   finite = errors[np.isfinite(errors)]
   top = max(float(np.percentile(finite, 99)) * 1.1, 1.0) if len(finite) else 1.0
   step = max(1, frames // wide)
-  parts = [f'<svg viewBox="0 0 {wide} {high + 24}" role="img" aria-label="error over time">']
+  # On a phone it scrolls, so that its text can be read.
+  parts = [
+    '<div class="scroll"><svg style="min-width:40rem" role="img" aria-label="error over time" '
+    f'viewBox="0 0 {wide} {high + 24}">'
+  ]
   for share in (0.0, 0.5, 1.0):
     y = high * (1 - share)
     parts.append(f'<line x1="0" x2="{wide}" y1="{y:.0f}" y2="{y:.0f}" stroke="#323b45"/>')
@@ -214,7 +218,7 @@ def _chart(names: Sequence[str], errors: np.ndarray) -> str:
     x = 60 + view * max(60, (wide - 80) // max(len(names), 1))
     parts.append(f'<text x="{x}" y="{high + 18}" fill="{color}">{html.escape(name)}</text>')
   parts.append(f'<text x="{wide - 110}" y="{high + 18}" fill="#a5b0bc">{frames} frames</text>')
-  return "".join(parts) + "</svg>"
+  return "".join(parts) + "</svg></div>"
 
 
 def _runs(values: np.ndarray) -> Iterator[list[tuple[int, float]]]:
