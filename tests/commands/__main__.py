@@ -17,6 +17,7 @@ import pathlib
 import platform
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -41,9 +42,12 @@ class Clone:
     if not self.root.exists():
       subprocess.run(["git", "clone", "-q", str(pages.ROOT), str(self.root)], check=True)
       venv.create(folder / "environment", with_pip=True)
-      print(f"installed in {self.run(_INSTALL, 'installation')[1]:.0f} s", flush=True)
     else:
       subprocess.run(["git", "pull", "-q"], cwd=self.root, check=True)
+    status, seconds, _ = self.run(_INSTALL, "installation")
+    if status:
+      raise OSError(f"the installation failed: {folder / 'logs' / 'installation.log'}")
+    print(f"installed in {seconds:.0f} s", flush=True)
     # Of which reader's files stand in the clone, for a folder that is used again.
     self.standing = folder / "standing"
 
@@ -114,8 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_page(clone: Clone, page: str, long: bool, times: dict[str, float]) -> int:
-  """Runs a page's commands, adds their times, returns how many failed."""
+  """Runs a page's commands without what others left, adds times, returns how many failed."""
   settings, failed = [], 0
+  shutil.rmtree(clone.root / "runs", ignore_errors=True)
   for number, command in enumerate(pages.commands(page)):
     if command.setting:
       settings.append(command.text)
