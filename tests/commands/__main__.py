@@ -44,6 +44,7 @@ class Clone:
       venv.create(folder / "environment", with_pip=True)
     else:
       subprocess.run(["git", "pull", "-q"], cwd=self.root, check=True)
+      shutil.rmtree(self.root / "data_cache" / "footage", ignore_errors=True)
     status, seconds, _ = self.run(_INSTALL, "installation")
     if status:
       raise OSError(f"the installation failed: {folder / 'logs' / 'installation.log'}")
