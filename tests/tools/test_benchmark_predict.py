@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import pytest
 
-from epipolar_jax.footage import rigs
 from epipolar_jax.tools.benchmark import __main__ as benchmark
 from epipolar_jax.tools.benchmark import mediapipe_dlt, predict, profile, recordings
 from tests import walkers
@@ -53,8 +52,8 @@ def test_the_plain_dlt_undoes_projection():
 
 @pytest.fixture
 def drawn(tmp_path):
-  """Three videos of ten frames, and their calibration."""
-  rig, frames = walkers.ring(3), dots.draw(dots.spread(10), walkers.ring(3))
+  """Three videos of nine frames, and their calibration."""
+  rig, frames = walkers.ring(3), dots.draw(dots.spread(9), walkers.ring(3))
   for view, name in enumerate(rig.names):
     path = str(tmp_path / f"{name}.avi")
     writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"MJPG"), 25, walkers.SIZE_WH)
@@ -73,26 +72,22 @@ def test_an_environment_without_mediapipe_is_an_error_that_says_so(drawn, tmp_pa
 
 
 def test_every_stage_is_run_again_on_what_it_was_given(drawn, monkeypatch):
-  detector = dots.DotDetector()
+  detector, kept = dots.DotDetector(), []
   detector.gain = 1.0
-  detector.fuse = lambda maps, seen, cameras: tuple(x[:3] for x in detector.decode(maps))
+  detector.fuse = lambda maps, *_: dots.DotDetector().decode(maps)
   monkeypatch.setattr(profile.detectors, "detector_of", lambda *_: detector)
+  calls = profile._Calls
+  monkeypatch.setattr(profile, "_Calls", lambda: kept.append(calls()) or kept[-1])
   rows = {row.name: row for row in profile.run(0.0, (), drawn)}
   stages = [row for row in rows.values() if row.share is not None]
   assert [row.name for row in stages][:3] == ["decode", "cut and resize", "network"]
   assert len(stages) == 9 and sum(row.share for row in stages) == pytest.approx(1.0)
   assert all(row.median_s > 0 and 0 <= row.busy <= 1.1 for row in rows.values())
   assert len(rows) == 11 and "3 views of 1280 x 960" in stages[0].size
-  calls = profile._Calls()
-  footage = profile.videos.Footage(drawn.paths()[0])
-  with calls.recorded(detector):
-    one = profile._Profile("dots", footage, drawn.paths()[1], 0.0)
-    one._predict()
-  # Frames are cut and seen by the network as often as the tracker asks, and fused once.
-  assert len(calls.cut) == sum(map(len, calls.maps)) >= 2 * 3 * 10
-  assert len(calls.fuse) == 10 and len(calls.decode) == len(calls.maps)
-  rig, _ = rigs.fitted(drawn.paths()[1], dict(zip(footage.names, footage.sizes_wh)))
-  assert rig.names == footage.names
+  # Whole images and windows of the first eight frames, then windows of one more; fused once.
+  (found,) = kept
+  assert len(found.cut) == sum(map(len, found.maps)) >= 3 * (8 + 9)
+  assert len(found.fuse) == 9 and len(found.decode) == len(found.maps)
 
 
 @pytest.mark.parametrize(

@@ -25,11 +25,14 @@ from typing import Any
 _PARTS = {
   "attention": ("attention --only gather,dense", 3),
   "kernel": ("attention --only gather,kernel", 3),
-  "step": ("step", 4),
-  "pipeline": ("pipeline", 3),
-  "backbone": ("backbone", 3),
-  "triangulation": ("triangulation --only robust,refine,rpsm", 3),
-  "predict": ("predict --frames 32", 4),
+  "step": ("step --only float32", 4),
+  "step_bfloat16": ("step --only bfloat16", 4),
+  "pipeline": ("pipeline --only float32", 3),
+  "pipeline_bfloat16": ("pipeline --only bfloat16", 3),
+  "backbone": ("backbone --only resnet50", 3),
+  "backbone_bfloat16": ("backbone --only resnet50_bfloat16", 3),
+  "triangulation": ("triangulation --only robust,refine,rpsm", 2),
+  "predict": ("predict --frames 32", 3),
   "scaling": ("scaling", 1),
 }
 _COMPARED = ("attention", "kernel", "step", "pipeline", "backbone")
