@@ -101,7 +101,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.train = t = ml_collections.ConfigDict()
   t.batch_size = 16  # frames a step over all devices, each with all its views
   # Parts of a step's batch that are worked through one after the other, for less memory; batch
-  # normalisation then sees a part at a time.
+  # normalisation is then over a part at a time.
   t.accumulate = 1
   t.num_epochs = 4.0  # passes over the training frames
   t.loss = "joint"  # joint, smooth_mse or mse (the original) or cross_entropy (over pixels)
@@ -122,7 +122,7 @@ def get_config() -> ml_collections.ConfigDict:
   # original: pymvg (the paper's: all views that score above 0.05, equally weighted), naive, refine,
   # epipolar, epipolar_dlt. Several, separated by commas, are compared; the first is the main one.
   e.triangulation = "dlt"
-  # Cameras: "" is all of them, "0,2" these alone (fusion sees no others). pairs, triples or every
+  # Cameras: "" is all of them, "0,2" these alone (fusion has no others). pairs, triples or every
   # add the error for every choice of 2, of 3 or of any number of them.
   e.views = ""
   # Share of a box's side by which boxes are off in a second pass, as a detector's are; 0: no such

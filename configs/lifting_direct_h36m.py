@@ -6,8 +6,8 @@
 The first is the original's configs/lifting/lifting_direct_h36m.yaml, a network after Zimmermann and
 Brox (ICCV 2017); no number was published. The second is better at the same input, output and
 metrics (docs/lifting.md): a residual perceptron (Martinez et al., ICCV 2017) on joints as a camera
-sees them that looks at the middle of the crop; absolute error, AdamW, cosine. They need Human3.6M;
-with data that anyone can make:
+sees them that is turned to the middle of the crop; absolute error, AdamW, cosine. They need
+Human3.6M; with data that anyone can make:
 
   python train.py --config configs/lifting_direct_h36m.py --config.data.name=synthetic
 

@@ -1,4 +1,4 @@
-"""Looks at a folder of raw or prepared data and says what is missing or wrong.
+"""Checks a folder of raw or prepared data and reports what is missing or wrong.
 
   python -m data.check FOLDER [--all]
 

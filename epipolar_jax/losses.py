@@ -40,7 +40,7 @@ def mse(prediction: jax.Array, target: jax.Array, weight: jax.Array | None = Non
 
 
 def reprojection(returned: jax.Array, *, size_hw: tuple[int, int]) -> jax.Array:
-  """Squared distances between every pixel and where its match's match lies, in half map sizes.
+  """Cycle-consistency error: from every pixel to its match's match, squared, in half map sizes.
 
   Args:
     returned: [p, 2], (u, v) in feature pixels, p = h·w in row order (`fusion.Consistency`).

@@ -11,6 +11,7 @@ import numpy as np
 from epipolar_jax import checkpointing, skeletons, tasks
 from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.training import run_folder
+from epipolar_jax.triangulation import doubt
 
 _SHIPPED = pathlib.Path(__file__).parent / "shipped"
 
@@ -38,16 +39,22 @@ class Model:
     config: of the run, as recorded, with the method of triangulation that was asked for.
     skeleton: of its joints.
     variables: {"params", "batch_stats"}.
+    doubt_path: where `tools.doubt` writes how large its errors are.
     image_size: side of the square images it takes, px: crops around the person, as in training.
   """
 
-  def __init__(self, config: ml_collections.ConfigDict, variables):
-    self.config = config
+  def __init__(self, config: ml_collections.ConfigDict, variables, folder: pathlib.Path):
+    self.config, self.doubt_path = config, folder / "doubt.json"
     self.skeleton = skeletons.of_model(config.model)
     self.image_size = config.data.image_size
     task = tasks.build(config, axis_name=None)
     self._predict = jax.jit(task.predict)
     self.variables = variables
+
+  @property
+  def doubt(self) -> doubt.Doubt | None:
+    """How large its errors are; None where nobody has learnt it."""
+    return doubt.read(self.doubt_path) if self.doubt_path.exists() else None
 
   def __call__(self, images: np.ndarray, cameras: Cameras) -> Prediction:
     """Predicts the joints of frames.
@@ -89,9 +96,9 @@ def load(name_or_folder: str | pathlib.Path, *, method: str = "robust") -> Model
   """A trained network of this project.
 
   Args:
-    name_or_folder: a shipped network's name (synthetic_full, which knows people in two-coloured
-      marker suits alone), a run folder (its newest checkpoint), or a checkpoint
-      `RUN/checkpoints/STEP`.
+    name_or_folder: a shipped network's name (clothed, for people in everyday clothes;
+      synthetic_full, which knows people in two-coloured marker suits alone), a run folder (its
+      newest checkpoint), or a checkpoint `RUN/checkpoints/STEP`.
     method: of triangulation, in place of the config's `eval.triangulation`.
 
   Raises:
@@ -106,7 +113,7 @@ def load(name_or_folder: str | pathlib.Path, *, method: str = "robust") -> Model
   task = tasks.build(config, axis_name=None)
   template = jax.eval_shape(task.init, jax.random.key(0))
   variables, _ = checkpointing.restore_variables(checkpoint, template, task.meta)
-  return Model(config, variables)
+  return Model(config, variables, record.parent)
 
 
 def _tuples(tree: Any) -> Any:

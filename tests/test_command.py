@@ -337,14 +337,16 @@ def test_predict_finds_nobody_in_noise_and_says_so(tmp_path, capsys):
   timing.Timing(rig.names, (0.0, 1.2), (0.0, 0.0), 1.0).write(tmp_path / "timing.json")
   late = ["--timing", str(tmp_path / "timing.json")]
   assert command.main(["predict", *everybody, *late]) == 2
-  assert "a prediction with other recordings" in capsys.readouterr().err
+  assert (
+    "holds another prediction: recordings cam1 shift: not given there, " in capsys.readouterr().err
+  )
   timing.Timing(("cam0",), (0.0,), (0.0,), 1.0).write(tmp_path / "timing.json")
   assert command.main(["predict", *everybody, *late]) == 2
   assert "no time offset of view cam1" in capsys.readouterr().err
   assert command.main(["predict", *everybody, "--to_label", "3"]) == 2
   assert "--to_label takes frames of one person" in capsys.readouterr().err
   assert command.main(["predict", *arguments, "--no_fusion"]) == 2
-  assert "other detector" in capsys.readouterr().err
+  assert "holds another prediction: detector gain: 1.0 there, 0.0 now" in capsys.readouterr().err
   assert command.main(["predict", *arguments, "--method", "rpsm"]) == 2
   assert "needs more than 2D points" in capsys.readouterr().err
   assert command.main(["predict", *arguments[:-1], "--detector", "thor"]) == 2

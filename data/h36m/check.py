@@ -1,4 +1,4 @@
-"""Looks at the raw files of Human3.6M and says what is missing or wrong."""
+"""Checks the raw files of Human3.6M and reports what is missing or wrong."""
 
 import pathlib
 

@@ -1,4 +1,4 @@
-"""Looks at the raw files of Rendered Hand Pose and says what is missing or wrong."""
+"""Checks the raw files of Rendered Hand Pose and reports what is missing or wrong."""
 
 import pathlib
 

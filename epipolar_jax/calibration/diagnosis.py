@@ -17,8 +17,9 @@ from epipolar_jax.keypoints.observations import Observations
 from epipolar_jax.rigs.rig import Rig
 
 # A mistake is named if undoing it leaves less than this share of the error, and the next best
-# explanation leaves this many times more.
-_SHARE, _CLEAR = 0.5, 1.3
+# explanation leaves this many times more. What has numbers of its own also absorbs what is wrong
+# with the camera besides: a mistake without any is named if it leaves so many times more at most.
+_SHARE, _CLEAR, _PLAIN = 0.5, 1.3, 1.5
 # What is left is not above this share of the body's size in the image: else it explains nothing.
 _LEFT = 0.06
 # Time offsets that leave more than that, and are sure, gain this share of the best's likelihood.
@@ -167,7 +168,8 @@ def _named(tried: list[Explanation], before: float) -> list[Explanation]:
   if best.after_px < _SHARE * before:
     close = [one for one in tried if one.after_px < _CLEAR * best.after_px]
     plain = [one for one in close if one.mistake not in explaining.FITTED]
-    return plain or close
+    near = [one for one in tried if one.after_px < _PLAIN * best.after_px and not one.fitted]
+    return plain or near or close
   late = [one for one in tried if one.gain > 0 and one.after_px < before]
   return [one for one in late if one.gain > _CLEAR_TIME * max(x.gain for x in late)]
 

@@ -53,9 +53,8 @@ def _image(expected: np.ndarray, seen: np.ndarray) -> Iterator[mistakes.Mistake]
     (from_corner / np.where(corner == 0, 1e-9, corner)).ravel(), np.abs(corner).ravel()
   )
   if scale > 0 and abs(scale - 1) > _LEAST_SCALE:
-    yield _moved("scaled", f"an image of {scale:.3f} times the size", scale, 0.5 * scale - 0.5)
-  shift = np.median(seen - expected, axis=0)
-  yield _moved("cropped", f"an image cropped or padded: {_where(-shift)}", 1.0, shift)
+    yield scaled(scale)
+  yield cropped(np.median(seen - expected, axis=0))
   rng = np.random.default_rng(0)
   first, second = rng.integers(0, len(seen), (2, _PAIRS))
   before, after = (np.linalg.norm(p[first] - p[second], axis=-1) for p in (expected, seen))
@@ -64,6 +63,16 @@ def _image(expected: np.ndarray, seen: np.ndarray) -> Iterator[mistakes.Mistake]
     shift = np.median(seen - scale * expected, axis=0)
     text = f"an image of {scale:.3f} times the size, then cropped or padded: {_where(-shift)}"
     yield _moved("scaled and cropped", text, scale, shift)
+
+
+def scaled(scale: float) -> mistakes.Mistake:
+  """An image of so many times the size."""
+  return _moved("scaled", f"an image of {scale:.3f} times the size", scale, 0.5 * scale - 0.5)
+
+
+def cropped(shift: np.ndarray) -> mistakes.Mistake:
+  """An image whose pixels lie [2] px further right and down."""
+  return _moved("cropped", f"an image cropped or padded: {_where(-shift)}", 1.0, shift)
 
 
 def _where(shift: np.ndarray) -> str:
@@ -89,6 +98,11 @@ def _turned(x: np.ndarray, rays: np.ndarray) -> mistakes.Mistake:
     turn = Rotation.align_vectors(rays, x, weight)[0].as_matrix()
     off = np.linalg.norm(x @ turn.T - rays, axis=-1)
     weight = 1.0 / (1.0 + (off / max(float(np.median(off)), 1e-9)) ** 2)
+  return turned(turn)
+
+
+def turned(turn: np.ndarray) -> mistakes.Mistake:
+  """A camera that was turned by a rotation [3, 3] about its centre."""
   angle = np.degrees(Rotation.from_matrix(turn).magnitude())
   return mistakes.Mistake(
     "turned",

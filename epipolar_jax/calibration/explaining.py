@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from epipolar_jax.calibration import estimated, late, mistakes
+from epipolar_jax.calibration import estimated, late, mistakes, paired
 from epipolar_jax.calibration.recording import DOUBTLESS, LEAST_POINTS, Judged, Recording, median
 from epipolar_jax.keypoints.observations import Observations
 from epipolar_jax.matching import naming
@@ -44,6 +44,11 @@ class Explanation:
   after_px: float
   offset: float = 0.0
   gain: float = 0.0
+
+  @property
+  def fitted(self) -> bool:
+    """The mistake has numbers of its own."""
+    return self.mistake in (*FITTED, "scaled", "time offset")
 
 
 def worst(left_out: np.ndarray) -> float:
@@ -120,9 +125,9 @@ def single(recording: Recording, given: Judged):
 
 
 def _sizes(recording: Recording, given: Judged, view: int):
-  """Other sizes of a view's image: those that fit, or with two views some usual ones."""
+  """Mistakes of a view with numbers of their own: those that fit."""
   if len(recording.views) == 2:
-    return mistakes.sizes()
+    return paired.of_camera(recording, view)
   seen = recording.points[view, recording.frames].reshape(-1, 2)
   lens = recording.rig.lenses[view]
   return tuple(estimated.of_camera(given.given[view], seen, recording.poses[view], lens))

@@ -162,5 +162,18 @@ def _sides(joints: Sequence[str]) -> tuple[Mistake, ...]:
   order = flipped(joints)
   if order is None:
     return ()
-  text = "keypoints with left and right swapped"
-  return (Mistake("sides", text, points=lambda x, w, h: x[..., order, :], whole=False),)
+  mirror = _IMAGES[0].points
+  return (
+    Mistake(
+      "sides",
+      "keypoints with left and right swapped",
+      points=lambda x, w, h: x[..., order, :],
+      whole=False,
+    ),
+    # A detector takes the left hand of a mirrored image for a right one.
+    Mistake(
+      "mirrored",
+      "a mirrored image, in which left was taken for right",
+      points=lambda x, w, h: mirror(x, w, h)[..., order, :],
+    ),
+  )

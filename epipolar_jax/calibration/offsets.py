@@ -9,6 +9,7 @@ import warnings
 
 import numpy as np
 
+from epipolar_jax.calibration.recording import jitter
 from epipolar_jax.calibration.timing import Timing, rows
 from epipolar_jax.keypoints.observations import Observations
 from epipolar_jax.matching import pinholes
@@ -24,6 +25,9 @@ _SURE, _LEAST_DRIFT = 5.0, 0.25
 # Frames on each side that smoothing looks at; it makes neighbours' errors one: by the root of the
 # sum of their correlations, 2 sqrt(pi), deviations are larger.
 _REACH, _CORRELATED = 3, 1.88
+# Noise looks like motion: variance of a smoothed point's speed in variances of its noise. Slow
+# motion tells less about time than it seems to; of so small a share of the whole, nothing.
+_SPEED_NOISE, _LEAST_MOTION = 0.125, 0.02
 # Added to the normal matrix of eight columns of length 1.
 _RIDGE = 1e-9
 # Frames in a block whose errors are taken for one.
@@ -60,6 +64,7 @@ def estimate(
   before = fit.median(state)
   state[:, 0] = offset
   state, spread = fit.solve(state, drift=False)
+  gain = fit.gains(state)
   if drift:
     free, spread_free = fit.solve(state, drift=True)
     total = np.abs(free[:, 1]) * len(ideal[0])
@@ -74,6 +79,7 @@ def estimate(
     tuple(spread[:, 0].tolist()),
     before,
     fit.median(state),
+    gain,
   )
 
 
@@ -123,14 +129,14 @@ def _joined(found, count: int, names: tuple[str, ...]) -> np.ndarray:
   return offset
 
 
-def _without_cameras(pair, off, by_a, by_b, wrong, frames):
+def _without_cameras(pair, off, by_a, by_b, wrong, frames, seem):
   """The same with what errors of the two cameras explain taken out.
 
   Where a body is, and how fast it moves there, are two things: time is left over.
 
   Returns:
     The pair, distances [n], a function from times [n] since the middle to the derivatives [n, 4] by
-    offset of a, of b, drift of a, of b; and the frames.
+    offset of a, of b, drift of a, of b; the frames; the variances of noise.
   """
   size = np.linalg.norm(wrong, axis=0)
   wrong = wrong / np.where(size > 0, size, 1.0)
@@ -145,7 +151,7 @@ def _without_cameras(pair, off, by_a, by_b, wrong, frames):
     slope = np.stack([by_a, by_b, by_a * since, by_b * since], axis=-1)
     return slope - wrong @ np.linalg.solve(normal, wrong.T @ (weight[:, None] * slope))
 
-  return pair, left, speed, frames
+  return pair, left, speed, frames, seem
 
 
 def _near(points: np.ndarray) -> np.ndarray:
@@ -165,6 +171,7 @@ class _Fit:
     self.middle = (len(self._frames) - 1) / 2
     # Homogeneous px (as rows) to coordinates of order 1 around the middle of a view's points.
     self._near = [_near(points) for points in ideal]
+    self._speed_noise = _SPEED_NOISE * jitter(ideal) ** 2
 
   def _moved(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points [v, f, j, 2] at their times, and their velocities, px a frame."""
@@ -175,12 +182,13 @@ class _Fit:
       speed.append(smooth(table, times + 0.5) - smooth(table, times - 0.5))
     return np.stack(points), np.stack(speed)
 
-  def _residuals(self, state: np.ndarray):
+  def _residuals(self, state: np.ndarray, pairs):
     """Of all pairs: the pair, and of n points the distances [n], their derivatives by the time of a
-    and of b [n], by the fundamental matrix [n, 8], and the frames [n].
+    and of b [n], by the fundamental matrix [n, 8], the frames [n], and the variances [n, 2] that
+    noise has in the derivatives by time.
     """
     points, speed = self._moved(state)
-    for a, b in self._pairs:
+    for a, b in pairs:
       one, other = (np.concatenate([x, np.ones_like(x[..., :1])], axis=-1) for x in points[[a, b]])
       line = one @ self._fundamentals[a, b].T
       back = other @ self._fundamentals[a, b]
@@ -198,7 +206,10 @@ class _Fit:
       wrong = (near_b[..., :, None] * near_a[..., None, :]).reshape(*off.shape, 9)
       wrong = wrong @ eight / length[..., None]
       wrong = 0.0 * wrong if self._believed else wrong
-      yield (a, b), off[known], by_a[known], by_b[known], wrong[known], np.nonzero(known)[0]
+      seem = [np.sum(x[..., :2] ** 2, -1) / length**2 for x in (back, line)]
+      seem = np.stack(seem, axis=-1) * self._speed_noise[[a, b]]
+      frames = np.nonzero(known)[0]
+      yield (a, b), off[known], by_a[known], by_b[known], wrong[known], frames, seem[known]
 
   def median(self, state: np.ndarray) -> float:
     """Median epipolar distance over all pairs, px."""
@@ -217,7 +228,7 @@ class _Fit:
     # The first camera is the clock.
     free = np.array([i for i in range(2 * count) if i >= 2 and (drift or i % 2 == 0)])
     for _ in range(_ROUNDS):
-      matrix, gradients = self._normal(state)
+      matrix, gradients, seeming = self._normal(state)
       right = gradients.sum(axis=0)
       inverse = np.linalg.inv(matrix[np.ix_(free, free)] + 1e-9 * np.eye(len(free)))
       step = np.zeros(2 * count)
@@ -233,25 +244,58 @@ class _Fit:
     moved = gradients[:, free] @ inverse
     blocks = np.sqrt(np.sum(moved * moved, axis=0))
     spread[free] = np.maximum(blocks, _CORRELATED * np.sqrt(np.diag(inverse)))
+    motion = 1.0 - np.diag(seeming)[free] / np.maximum(np.diag(matrix)[free], 1e-300)
+    moves = motion > _LEAST_MOTION
+    spread[free] = np.where(moves, spread[free] / np.where(moves, motion, 1.0), np.inf)
     return state, spread.reshape(count, 2)
 
-  def _normal(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Normal matrix [2v, 2v], and gradients [blocks of frames, 2v], in units of the noise."""
+  def gains(self, state: np.ndarray) -> tuple[float, ...]:
+    """[v], log likelihood that each view's offset gains over none, the others as they are."""
+    scale = max(float(np.median(np.abs(self._left(state, None)))), 1e-3)
+
+    def cost(moved: np.ndarray, view: int) -> float:
+      left = self._left(moved, view)
+      return float(np.log1p((left / scale) ** 2).mean()) if len(left) else 0.0
+
+    found = [0.0]
+    for view in range(1, len(state)):
+      still = state.copy()
+      still[view] = 0.0
+      # Smoothing makes neighbours' errors one.
+      count = len(self._left(state, view)) / _CORRELATED**2
+      found.append(count * (cost(still, view) - cost(state, view)))
+    return tuple(found)
+
+  def _left(self, state: np.ndarray, view: int | None) -> np.ndarray:
+    """Distances [n] without what errors of the cameras explain; of one view's pairs, or all."""
+    pairs = self._pairs if view is None else [pair for pair in self._pairs if view in pair]
+    found = [_without_cameras(*part)[1] for part in self._residuals(state, pairs)]
+    return np.concatenate(found)
+
+  def _normal(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Normal matrix [2v, 2v], and gradients [blocks of frames, 2v], in units of the noise.
+
+    The last is what noise that looks like motion adds to the normal matrix.
+    """
     size = 2 * len(state)
-    matrix = np.zeros((size, size))
+    matrix, seeming = np.zeros((size, size)), np.zeros((size, size))
     right = np.zeros((len(self._frames) // _BLOCK + 1, size))
-    parts = [_without_cameras(*part) for part in self._residuals(state)]
-    every = np.concatenate([np.abs(off) for _, off, _, _ in parts])
+    parts = [_without_cameras(*part) for part in self._residuals(state, self._pairs)]
+    every = np.concatenate([np.abs(off) for _, off, *_ in parts])
     noise = max(1.4826 * float(np.median(every)), 1e-3)
     since = self._frames - self.middle
-    for (a, b), off, speed, frames in parts:
+    for (a, b), off, speed, frames, seem in parts:
       residual = off / noise
       slope = np.zeros((len(residual), size))
       slope[:, [2 * a, 2 * b, 2 * a + 1, 2 * b + 1]] = speed(since[frames]) / noise
       weight = 1.0 / (1.0 + (residual / _CAUCHY) ** 2)
       matrix += slope.T @ (weight[:, None] * slope)
       np.add.at(right, frames // _BLOCK, slope * (weight * residual)[:, None])
-    return matrix, right
+      seem = weight[:, None] * seem / noise**2
+      seem = np.concatenate([seem, seem * since[frames, None] ** 2], axis=1).sum(axis=0)
+      at = [2 * a, 2 * b, 2 * a + 1, 2 * b + 1]
+      seeming[at, at] += seem
+    return matrix, right, seeming
 
 
 def smooth(table: np.ndarray, times: np.ndarray) -> np.ndarray:

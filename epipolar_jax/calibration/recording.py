@@ -108,8 +108,8 @@ class Recording:
       k, r, t = pose
       camera = np.concatenate([k, np.zeros((3, 1))], axis=1)
       return distances(given.given[view] @ r.T + t, camera[None], ideal[None])[0]
-    fundamental = _fundamental(pose, self.poses[1 - view])
-    return pinholes.epipolar_distance(ideal, self.ideal[1 - view], fundamental).mean(axis=0)
+    matrix = fundamental(pose, self.poses[1 - view])
+    return pinholes.epipolar_distance(ideal, self.ideal[1 - view], matrix).mean(axis=0)
 
   def pairs(self, poses: list[mistakes.Pose], ideal: np.ndarray) -> np.ndarray:
     """[v, v] median epipolar distances, px, if the cameras were these and the points those."""
@@ -128,31 +128,17 @@ class Recording:
     known = [x for x in off if np.isfinite(x)]
     return float(np.mean(known)) if known else float("inf")
 
-  def jitter(self) -> np.ndarray:
-    """[v], standard deviation, px, of what changes from frame to frame without being motion.
-
-    From second differences over time, whose lower quartile neither gross errors nor fast moves
-    reach; 0 where too few points follow each other.
-    """
-    found = np.zeros(len(self.views))
-    for view, points in enumerate(self.points):
-      bend = np.abs(points[:-2] - 2 * points[1:-1] + points[2:])
-      bend = bend[np.isfinite(bend)]
-      if len(bend) >= LEAST_POINTS:
-        found[view] = np.percentile(bend, 25) / (_QUARTILE * np.sqrt(6))
-    return found
-
   def expected(self) -> np.ndarray:
     """[v, v] median epipolar distances, px, that jitter alone makes; NaN on the diagonal."""
-    count, jitter = len(self.views), self.jitter()
+    count, noise = len(self.views), jitter(self.points)
     found = np.full((count, count), np.nan)
     for a in range(count):
       for b in range(a + 1, count):
-        fundamental = _fundamental(self.poses[a], self.poses[b])
-        in_b = np.linalg.norm((_homogeneous(self.ideal[a]) @ fundamental.T)[:, :2], axis=-1)
-        in_a = np.linalg.norm((_homogeneous(self.ideal[b]) @ fundamental)[:, :2], axis=-1)
+        matrix = fundamental(self.poses[a], self.poses[b])
+        in_b = np.linalg.norm((_homogeneous(self.ideal[a]) @ matrix.T)[:, :2], axis=-1)
+        in_a = np.linalg.norm((_homogeneous(self.ideal[b]) @ matrix)[:, :2], axis=-1)
         both = np.where((in_a > 0) & (in_b > 0), in_a * in_b, np.nan)
-        mean = (in_a + in_b) / both / 2 * np.hypot(jitter[a] * in_a, jitter[b] * in_b)
+        mean = (in_a + in_b) / both / 2 * np.hypot(noise[a] * in_a, noise[b] * in_b)
         found[a, b] = found[b, a] = _HALF * median(mean)
     return found
 
@@ -164,6 +150,21 @@ class Recording:
     points = points.reshape(len(self.frames), -1, 3)
     apart = np.linalg.norm(points[:, :, None] - points[:, None], axis=-1)
     return median(np.nanmax(apart, axis=(1, 2)))
+
+
+def jitter(points: np.ndarray) -> np.ndarray:
+  """[v], standard deviation, px, of what changes from frame to frame without being motion.
+
+  From second differences over time of points [v, f, j, 2], whose lower quartile neither gross
+  errors nor fast moves reach; 0 where too few points follow each other.
+  """
+  found = np.zeros(len(points))
+  for view, own in enumerate(points):
+    bend = np.abs(own[:-2] - 2 * own[1:-1] + own[2:])
+    bend = bend[np.isfinite(bend)]
+    if len(bend) >= LEAST_POINTS:
+      found[view] = np.percentile(bend, 25) / (_QUARTILE * np.sqrt(6))
+  return found
 
 
 def _agreed(seen: np.ndarray, matrices: np.ndarray, taken: np.ndarray) -> np.ndarray:
@@ -242,11 +243,12 @@ def distances(points: np.ndarray, matrices: np.ndarray, seen: np.ndarray) -> np.
 
 def epipolar_px(poses: list[mistakes.Pose], ideal: np.ndarray, a: int, b: int) -> float:
   """Median epipolar distance of two views, px."""
-  fundamental = _fundamental(poses[a], poses[b])
-  return median(pinholes.epipolar_distance(ideal[a], ideal[b], fundamental).mean(axis=0))
+  matrix = fundamental(poses[a], poses[b])
+  return median(pinholes.epipolar_distance(ideal[a], ideal[b], matrix).mean(axis=0))
 
 
-def _fundamental(a: mistakes.Pose, b: mistakes.Pose) -> np.ndarray:
+def fundamental(a: mistakes.Pose, b: mistakes.Pose) -> np.ndarray:
+  """F [3, 3] with x_b^T F x_a = 0."""
   (k_a, r_a, t_a), (k_b, r_b, t_b) = a, b
   turn = r_b @ r_a.T
   x, y, z = t_b - turn @ t_a

@@ -3,10 +3,13 @@
 import numpy as np
 
 from epipolar_jax.calibration.diagnosis import Diagnosis
+from epipolar_jax.calibration.timing import BLIND, SURE, Timing
 from epipolar_jax.rigs.rig import Rig
 
 # K of the file is wrong if a free one leaves less than this share of the error.
 _LENS = 0.92
+# Cameras so many frames out of step are suspicious, and named if so many.
+_LATE, _LEAST_LATE = 0.5, 0.1
 # A new pose of a camera explains what it saw if it leaves less than this share of the error.
 _EXPLAINED = 0.7
 
@@ -61,6 +64,46 @@ def sentences(found: Diagnosis, rig: Rig) -> list[str]:
       "mend the cameras on these keypoints"
     )
   return said
+
+
+def step(timing: Timing) -> tuple[list[str], bool]:
+  """Which cameras are out of step in sentences, and whether one is by half a frame or more."""
+  said, suspicious = [], False
+  middle = _most(timing)
+  others = timing.views[0] if len(timing.views) == 2 else "most others"
+  # The first is the clock: how far it is from the others is as uncertain as they are.
+  spread = (float(np.median(timing.sigma[1:])), *timing.sigma[1:])
+  for view, (name, offset, sigma) in enumerate(zip(timing.views, timing.offset, spread)):
+    late = offset - middle
+    sure = timing.verdict(name)[0] and abs(late) > max(SURE * sigma, _LEAST_LATE)
+    if not sure or (view == 0 and len(timing.views) == 2):
+      continue
+    head = "SUSPICIOUS" if abs(late) >= _LATE else "unusual"
+    suspicious |= abs(late) >= _LATE
+    way = "later" if late > 0 else "earlier"
+    gain = "" if view == 0 else f", log likelihood {timing.gain[view]:+.0f}"
+    said.append(
+      f"{head}: camera {name} shows what {others} show {abs(late):.2f} ± {sigma:.2f} frames {way} "
+      f"(supported: {abs(late) / max(sigma, 1e-9):.0f} standard deviations{gain}): epipolar "
+      "calibrate --sync puts it in step"
+    )
+  blind = [n for n, sigma in zip(timing.views, timing.sigma) if sigma > BLIND]
+  if blind and not said:
+    said.append(
+      f"Whether {', '.join(blind)} is in step cannot be told: the motion is too slow beside the "
+      "noise of the keypoints. Record somebody who moves"
+    )
+  elif not said:
+    least = max(timing.sigma[1:], default=0.0)
+    said.append(
+      f"In step, as far as these keypoints tell: offsets are known to ± {least:.2f} frames"
+    )
+  return said, suspicious
+
+
+def _most(timing: Timing) -> float:
+  """The offset that most cameras have, frames; of two, that of the first."""
+  return 0.0 if len(timing.views) == 2 else float(np.median(timing.offset))
 
 
 def _fits(found: Diagnosis) -> bool:

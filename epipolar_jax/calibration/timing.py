@@ -15,6 +15,10 @@ from epipolar_jax.keypoints.observations import Observations
 
 # Bytes of a file of offsets, at most.
 _MOST_BYTES = 1 << 20
+# An offset is supported that is so many of its standard deviations and gains so much log
+# likelihood (where there was none, 140 estimates gained up to 6). Deviations above so many frames
+# tell nothing.
+SURE, _LEAST_GAIN, BLIND = 4.0, 20.0, 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Timing:
     middle: frame, counted as in the videos, at which offsets are meant.
     sigma: [v] standard deviations of the offsets, frames; infinite: not known.
     before_px, after_px: median epipolar distance of all pairs as recorded and in step.
+    gain: [v] log likelihood that an offset gains over none.
   """
 
   views: tuple[str, ...]
@@ -38,6 +43,26 @@ class Timing:
   sigma: tuple[float, ...] = ()
   before_px: float = float("nan")
   after_px: float = float("nan")
+  gain: tuple[float, ...] = ()
+
+  def verdict(self, view: str) -> tuple[bool, str]:
+    """Whether the recording supports a view's offset, and why, in words."""
+    self.check(view)
+    i = self.views.index(view)
+    if i == 0:
+      return True, "the clock"
+    gain = f"log likelihood {self.gain[i]:+.0f}"
+    if self.sigma[i] > BLIND:
+      return False, f"not supported: the motion is too slow to tell ({gain})"
+    deviations = abs(self.offset[i]) / max(self.sigma[i], 1e-9)
+    sure = deviations > SURE and self.gain[i] > _LEAST_GAIN
+    head = "supported" if sure else "not supported"
+    return sure, f"{head}: {deviations:.1f} standard deviations from 0, {gain}"
+
+  def supported(self) -> "Timing":
+    """The same with offsets that are not supported taken as 0; drift is as it is."""
+    kept = [x if self.verdict(name)[0] else 0.0 for name, x in zip(self.views, self.offset)]
+    return dataclasses.replace(self, offset=tuple(kept))
 
   def times(self, view: str, frames: np.ndarray) -> np.ndarray:
     """Places, in frames of a view, of frames of the first camera (both counted as in the videos).

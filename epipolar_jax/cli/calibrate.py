@@ -2,8 +2,11 @@
 
 import argparse
 import pathlib
+from typing import NamedTuple
 
-_BY_SUFFIX = {".toml": "aniposelib"}
+# Suffixes of the formats that are written; of a suffix, the first is the default.
+_SUFFIXES = {"plain json": ".json", "aniposelib": ".toml"}
+_SUFFIXES |= {"pose2sim": ".toml", "opencv json": ".json", "easymocap": ""}
 
 
 def add(verbs) -> None:
@@ -32,7 +35,9 @@ def add(verbs) -> None:
   verb.add_argument("--joint_set", help="of files without joint names: BODY_25B, a .toml, ...")
   verb.add_argument("--out", required=True, type=pathlib.Path, help="calibration file to write")
   verb.add_argument(
-    "--format", help="of the file; by default aniposelib for .toml, else plain json"
+    "--format",
+    help="of the file; by default that of --cameras where it can be written and has the suffix of "
+    "--out, else aniposelib for .toml, else plain json",
   )
   verb.add_argument(
     "--free",
@@ -111,8 +116,8 @@ def run(options: argparse.Namespace) -> None:
   from epipolar_jax.runtime import compilation_cache
 
   compilation_cache.enable()
-  format = options.format or _BY_SUFFIX.get(options.out.suffix, "plain json")
-  writing.check_name(format)
+  target = _target(options)
+  writing.check_name(target.format)
   if options.drift and options.sync is None:
     raise ValueError("--drift is of --sync, which is not given")
   free, length, up = _free(options), _length(options.length), _up(options)
@@ -135,12 +140,12 @@ def run(options: argparse.Namespace) -> None:
     calibrate_report.tell_timing(timing)
     if not options.drift:
       calibrate_report.tell_drift(recorded, refined.rig)
-    timing.write(options.sync)
+    timing.supported().write(options.sync)
     print(f"Wrote {options.sync}")
   _check(refined, far=options.far or posed, posed=posed)
-  for text in refined.rig.write(options.out, format):
+  for text in refined.rig.write(options.out, target.format, unit=target.unit):
     print(f"  not carried over: {text}")
-  print(f"Wrote {options.out}")
+  print(f"Wrote {options.out}: {target.said}")
   if options.report is not None:
     from epipolar_jax.visualize import calibration
 
@@ -148,6 +153,36 @@ def run(options: argparse.Namespace) -> None:
       options.report, (options.cameras or options.out).name, said, refined, timing
     )
     print(f"Wrote {options.report}")
+
+
+class _Target(NamedTuple):
+  """How the cameras are written: format, unit of translations (None: the format's), and why."""
+
+  format: str
+  unit: str | None
+  said: str
+
+
+def _target(options: argparse.Namespace) -> _Target:
+  """That of the file that the cameras came from, where it can be written."""
+  from epipolar_jax.rigs import documents, reading, writing
+
+  given = None if options.cameras is None else reading.recognise(documents.load(options.cameras))
+  suffix = options.out.suffix.lower()
+  if options.format:
+    name, why = options.format, "as --format says"
+  elif given in writing.WRITERS and _SUFFIXES[given] == suffix:
+    name, why = given, f"as {options.cameras.name}"
+  else:
+    name = next((x for x, y in _SUFFIXES.items() if y == suffix), "plain json")
+    why = f"the format for {suffix or 'a name without suffix'} (--format names another)"
+    if given is not None and given not in writing.WRITERS:
+      why = f"{given}, which {options.cameras.name} is, is not written; {why}"
+    elif given is not None:
+      why = f"{options.cameras.name} is {given}; {why}"
+  fixed = writing.FIXED_UNITS.get(name)
+  unit = options.unit if fixed is None and name == given else None
+  return _Target(name, unit, f"{name}, translations in {fixed or unit or 'mm'}; {why}")
 
 
 def _free(options: argparse.Namespace):
@@ -206,7 +241,7 @@ def _in_step(observations, rig, drift: bool, *, believed: bool = False):
   from epipolar_jax.calibration import offsets, timing
 
   found = offsets.estimate(observations, rig, drift=drift, believed=believed)
-  return found, timing.apply(observations, found)
+  return found, timing.apply(observations, found.supported())
 
 
 def _check_videos(options: argparse.Namespace) -> None:

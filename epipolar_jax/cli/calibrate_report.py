@@ -1,5 +1,8 @@
 """What `epipolar calibrate` prints: what held-out frames gained, and when cameras took them."""
 
+# A 90th percentile that is so many times what it was rose.
+_RISE = 1.02
+
 
 def tell_timing(found) -> None:
   print(
@@ -8,7 +11,9 @@ def tell_timing(found) -> None:
   )
   for name, offset, drift, sigma in zip(found.views, found.offset, found.drift, found.sigma):
     text = f", drifting by {drift:+.5f} frames a frame" if drift else ""
-    print(f"{name:>16}  {offset:+8.3f} ± {sigma:.3f}{text}")
+    sure, verdict = found.verdict(name)
+    used = "" if sure or drift else "; taken as 0"
+    print(f"{name:>16}  {offset:+8.3f} ± {sigma:.3f}{text}  {verdict}{used}")
 
 
 def tell_drift(observations, rig) -> None:
@@ -43,6 +48,14 @@ def tell(refined, rig, views: tuple[str, ...]) -> list[str]:
     turned, moved = refining.difference(rig.select((name,)), refined.rig.select((name,)))
     before, after = (outputs.percentiles(x[:, view]) for x in (refined.before, refined.after))
     print(f"{name:>16}  {before}  {after}  {turned:8.3f} °  {moved:8.1f} mm")
+  risen = _risen(refined, views)
+  if risen:
+    said.append(
+      f"The 90th percentile rose though the median fell: {', '.join(risen)}. Most points fit "
+      "better, the worst ones worse: look for gross errors, moments out of step, or a lens that "
+      "poses cannot mend (--free), before these cameras are used."
+    )
+    print(said[-1])
   if refined.corners_mm:
     before, after = refined.corners_mm
     said.append(
@@ -54,3 +67,19 @@ def tell(refined, rig, views: tuple[str, ...]) -> list[str]:
     said.append(f"All lengths were multiplied by {refined.factor:.5f}, for the known one.")
     print(said[-1])
   return said
+
+
+def _risen(refined, views: tuple[str, ...]) -> list[str]:
+  """Cameras, and all of them, whose held-out 90th percentile rose though their median fell."""
+  import numpy as np
+
+  parts = {"all cameras": np.s_[:]} | {name: np.s_[:, [i]] for i, name in enumerate(views)}
+  found = []
+  for name, part in parts.items():
+    before, after = (x[part][np.isfinite(x[part])] for x in (refined.before, refined.after))
+    if not len(before) or not len(after) or np.median(after) >= np.median(before):
+      continue
+    high, higher = np.percentile(before, 90), np.percentile(after, 90)
+    if higher > _RISE * high:
+      found.append(f"{name} {high:.2f} to {higher:.2f} px")
+  return found

@@ -76,7 +76,7 @@ def _corners(options: argparse.Namespace, sources: dict[str, pathlib.Path]):
     from epipolar_jax.footage import board_videos
   except ImportError as error:
     raise ValueError(
-      f"videos need OpenCV ({error}): pip install 'epipolar-jax[video]'; on a server without "
+      f"videos need OpenCV ({error}): pip install '.[video]' in the clone; on a server without "
       "libGL, opencv-python-headless in place of opencv-python"
     ) from error
   charuco = None if options.charuco is None else _charuco(options.charuco)
@@ -98,7 +98,7 @@ def _charuco(text: str) -> tuple[str, float]:
 
 
 def _from_board_alone(options: argparse.Namespace) -> Start:
-  """Cameras of which nothing is known but what they saw of a board."""
+  """Cameras from nothing but their detections of a board."""
   import numpy as np
 
   from epipolar_jax.calibration import board_poses, boards, single

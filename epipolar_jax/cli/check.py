@@ -1,7 +1,12 @@
 """`epipolar check`: whether cameras are right, from their file and from a recording's keypoints."""
 
 import argparse
+import dataclasses
 import pathlib
+from typing import NamedTuple
+
+from epipolar_jax.keypoints.observations import Observations
+from epipolar_jax.rigs.rig import Rig
 
 
 def add(verbs) -> None:
@@ -21,9 +26,21 @@ def add(verbs) -> None:
     metavar="FILE",
     help="keypoints of a recording, as for triangulate; without them the file alone is checked",
   )
+  verb.add_argument(
+    "--videos",
+    nargs="+",
+    metavar="VIDEO",
+    help="in place of keypoints, of people, as for predict: people are looked for in up to 144 "
+    "frames of each",
+  )
+  verb.add_argument(
+    "--start", type=int, default=0, metavar="FRAME", help="with --videos: first frame looked at"
+  )
   verb.add_argument("--joint_set", help="of files without joint names: BODY_25B, a .toml, ...")
   verb.add_argument(
-    "--size_mm", type=float, help="length of the body at full stretch; it shows a wrong unit"
+    "--size_mm",
+    type=float,
+    help="length of the body at full stretch; it shows a wrong unit (of people in videos 2000)",
   )
   verb.add_argument("--html", type=pathlib.Path, metavar="FILE", help="the same as a page")
   verb.set_defaults(run=run)
@@ -36,12 +53,16 @@ def run(options: argparse.Namespace) -> int:
     1 if something is suspicious, else 0.
   """
   from epipolar_jax.calibration import checking
-  from epipolar_jax.rigs.rig import Rig
   from epipolar_jax.visualize import calibration
 
-  for flag in ("joint_set", "size_mm"):
-    if getattr(options, flag) and not options.keypoints:
-      raise ValueError(f"--{flag} is of --keypoints, which are not given")
+  if options.keypoints and options.videos:
+    raise ValueError("give either --keypoints or --videos")
+  if options.joint_set and not options.keypoints:
+    raise ValueError("--joint_set is of --keypoints, which are not given")
+  if options.start and not options.videos:
+    raise ValueError("--start is of --videos, which are not given")
+  if options.size_mm and not (options.keypoints or options.videos):
+    raise ValueError("--size_mm is of --keypoints or --videos, which are not given")
   if options.size_mm is not None and not 0 < options.size_mm < float("inf"):
     raise ValueError(f"--size_mm should be above 0, got {options.size_mm}")
   if options.html is not None and options.html.suffix not in (".html", ".htm"):
@@ -53,12 +74,12 @@ def run(options: argparse.Namespace) -> int:
   suspicious = any(finding.suspicious for finding in findings)
   _print(said)
   found = None
-  if options.keypoints:
-    more, wrong, found = _compare(options, rig)
+  if options.keypoints or options.videos:
+    more, wrong, found = _compare(_recording(options, rig))
     said += more
     suspicious |= wrong
   else:
-    print("Keypoints of a recording (--keypoints) show far more than the file alone")
+    print("A recording (--keypoints or --videos) shows far more than the file alone")
   if options.html is not None:
     calibration.write_check(
       options.html, options.cameras.name, said, suspicious=suspicious, found=found
@@ -73,36 +94,97 @@ def _print(sentences: list[str]) -> None:
     print(sentence)
 
 
-def _compare(options: argparse.Namespace, rig):
+class _Recording(NamedTuple):
+  """What cameras are compared on.
+
+  Attributes:
+    observations: of anybody.
+    size_mm: of the body, None if it is not known.
+    rig: of images of the videos' sizes.
+    faults: what is wrong with those sizes, by camera.
+  """
+
+  observations: Observations
+  size_mm: float | None
+  rig: Rig
+  faults: dict[str, str]
+
+
+def _recording(options: argparse.Namespace, rig: Rig) -> _Recording:
+  """Keypoints from files or videos."""
+  from epipolar_jax.keypoints import reading
+
+  if options.keypoints:
+    found = reading.read_recording(options.keypoints, rig.names, joint_set=options.joint_set)
+    return _Recording(found, options.size_mm, rig, {})
+  return _of_videos(options, rig)
+
+
+def _of_videos(options: argparse.Namespace, rig: Rig) -> _Recording:
+  from epipolar_jax.cli import detectors, predict
+
+  predict.needs_opencv()
+  from tqdm import tqdm
+
+  from epipolar_jax import skeletons
+  from epipolar_jax.footage import finder, rigs, sampled, videos
+  from epipolar_jax.keypoints import reading
+  from epipolar_jax.runtime import compilation_cache
+
+  compilation_cache.enable()
+  footage = videos.Footage(reading.pair_all(predict.expanded(options.videos), rig.names))
+  rig, said, faults = rigs.fitted_each(rig, dict(zip(footage.names, footage.sizes_wh)))
+  _print(said)
+  network = finder.Finder(detectors.detector_of(finder.NETWORK, None, several=True))
+  told: list[str] = []
+  with tqdm(unit="frame", mininterval=1.0) as bar:
+
+    def progress(done: int, total: int) -> None:
+      bar.total = total
+      bar.update(done - bar.n)
+
+    found = sampled.observe(
+      footage, network, start=options.start, tell=told.append, progress=progress
+    )
+  _print(told)
+  return _Recording(found, options.size_mm or skeletons.COCO_17.size_mm, rig, faults)
+
+
+def _compare(recording: _Recording):
   """Prints how keypoints and cameras agree.
 
   Returns:
     Sentences, whether something is suspicious, the diagnosis.
   """
-  from epipolar_jax.calibration import diagnosis, following, telling
-  from epipolar_jax.keypoints import reading
+  from epipolar_jax.calibration import diagnosis, following, offsets, telling
   from epipolar_jax.matching import sizes
 
-  observations = reading.read_recording(options.keypoints, rig.names, joint_set=options.joint_set)
-  said, suspicious = [], False
+  observations, size_mm, rig, faults = recording
+  said = [f"SUSPICIOUS: {fault}" for fault in faults.values()]
+  known = [None if n in faults else size for n, size in zip(rig.names, rig.sizes_wh)]
   try:
-    sizes.check(observations, rig)
+    sizes.check(observations, dataclasses.replace(rig, sizes_wh=tuple(known)))
   except ValueError as error:
     said.append(f"SUSPICIOUS: {error}")
-    suspicious = True
+  suspicious, lost = bool(said), ()
   if observations.points.shape[1] > 1:
     observations, lost = following.follow(observations, rig)
     print("The person seen most was followed")
+  found = diagnosis.diagnose(observations, rig, size_mm=size_mm)
+  if not found.explanations:
+    # A mistake that is named explains it.
     said += [
       f"SUSPICIOUS: no other view confirms who camera {name} saw in most frames" for name in lost
     ]
     suspicious |= bool(lost)
-  _print(said)
-  found = diagnosis.diagnose(observations, rig, size_mm=options.size_mm)
   _table(found)
-  more = telling.sentences(found, rig)
-  _print(more)
-  return said + more, suspicious or found.alarm, found
+  said += telling.sentences(found, rig)
+  if all(one.offset for one in found.explanations):
+    more, late = telling.step(offsets.estimate(observations, rig))
+    said += more
+    suspicious |= late
+  _print(said)
+  return said, suspicious or found.alarm, found
 
 
 def _table(found) -> None:

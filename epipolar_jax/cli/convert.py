@@ -3,7 +3,7 @@
 import argparse
 import pathlib
 
-# What a target's suffix says by itself.
+# Formats that a target's suffix determines.
 _SUFFIXES = {".trc": "trc", ".c3d": "c3d"}
 
 

@@ -22,7 +22,7 @@ def detector_of(
     from epipolar_jax.footage import trained
 
     model = predicting.load(checkpoint)
-    return trained.TrainedDetector(model.config, model.variables, fuse=fuse)
+    return trained.TrainedDetector(model.config, model.variables, fuse=fuse, doubt=model.doubt)
   unfused = {} if fuse else {"gain": 0.0}
   if name.endswith(".onnx"):
     from epipolar_jax.footage import onnx_detector

@@ -13,7 +13,7 @@ from epipolar_jax.motion import files, formats, motion
 from epipolar_jax.rigs.rig import Rig
 from epipolar_jax.triangulation.estimate import Estimate
 
-# A view that agrees with so few of the points it saw is suspected.
+# A view that agrees with so few of its points is suspected.
 _FEW = 0.3
 
 
@@ -46,7 +46,7 @@ def sides_mended(observations: Observations, rig: Rig, *, keep: bool) -> Observa
     return observations
   mended = swaps.mend(observations, rig)
   for sentence in mended.sentences():
-    print(f"{sentence[0].upper()}{sentence[1:]} (mended; --keep_sides leaves it)")
+    print(f"{sentence[0].upper()}{sentence[1:]} (exchanged back; --keep_sides leaves it)")
   return mended.observations
 
 
@@ -75,7 +75,7 @@ def tell(estimated: Estimate, ideal: Observations, rig: Rig, method: str) -> np.
 
   Args:
     estimated: the joints.
-    ideal: what each view saw by itself, px without lens distortion.
+    ideal: each view's own detections, px without lens distortion.
     rig: of the views.
     method: of triangulation.
 
@@ -102,14 +102,14 @@ def tell(estimated: Estimate, ideal: Observations, rig: Rig, method: str) -> np.
       columns += f"  {percentiles(left_out[:, :, view])}"
     seen = np.isfinite(off)
     if not seen.any():
-      print(f"{name:>16}  saw nothing that was triangulated")
+      print(f"{name:>16}  has no detection that was triangulated")
       continue
     agree = (estimated.inlier[:, :, view][seen] >= 0.5).mean()
     print(f"{name:>16}  {columns}  {agree:8.0%}")
     if agree < _FEW:
       print(f"    {name} hardly agrees with the others: is its calibration or its timing wrong?")
   if left_out is not None:
-    print("left out: what a view saw by itself, against the point that the others give")
+    print("left out: a view's own detections, against the point of the others")
   return estimated.reprojection_px if left_out is None else left_out
 
 

@@ -59,7 +59,7 @@ def add(verbs) -> None:
     "--detector",
   )
   verb.add_argument(
-    "--no_fusion", action="store_true", help="each view by itself, as a ready-made detector"
+    "--no_fusion", action="store_true", help="no fusion: each view is detected without the others"
   )
   verb.add_argument("--fps", type=float, help="frames a second of images; videos state theirs")
   verb.add_argument(
@@ -98,7 +98,7 @@ def add(verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
   """Predicts one recording, or those of many that are this process's."""
-  _needs_opencv()
+  needs_opencv()
   from epipolar_jax.cli import recording, recordings
   from epipolar_jax.runtime import compilation_cache
 
@@ -124,7 +124,8 @@ def expanded(patterns: list[str]) -> list[str]:
   return found
 
 
-def _needs_opencv() -> None:
+def needs_opencv() -> None:
+  """Raises ValueError where packages are missing that read videos; says which to install."""
   try:
     import cv2  # noqa: F401
     import filelock  # noqa: F401
@@ -133,6 +134,6 @@ def _needs_opencv() -> None:
   except ImportError as error:
     raise ValueError(
       f"videos need OpenCV, imageio-ffmpeg, filelock and tqdm ({error}): pip install "
-      "'epipolar-jax[video]'; on a server without libGL, opencv-python-headless in place of "
+      "'.[video]' in the clone; on a server without libGL, opencv-python-headless in place of "
       "opencv-python"
     ) from error

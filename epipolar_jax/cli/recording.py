@@ -24,7 +24,7 @@ from epipolar_jax.rigs.rig import Rig
 from epipolar_jax.triangulation import estimate
 from epipolar_jax.triangulation.estimate import Estimate
 
-# A view that sees the person in less than the rest of this share of the frames is suspected.
+# A view with the person in less than the rest of this share of the frames is suspected.
 _ELSEWHERE = 0.9
 
 
@@ -125,6 +125,8 @@ class Predictor:
     if not options.keep_sides:
       fused = swaps.mend(fused, _pinholes(rig)).observations
     estimated = estimate.triangulate(fused, rig.cameras, options.method)
+    if self._detector.doubt is not None and options.method == "robust":
+      estimated = self._detector.doubt.apply(estimated, fused.score)
     _tell_lost(there, self._detector.skeleton.size_mm)
     left_out = outputs.tell(estimated, own, rig, options.method)
     sides = found.windows[..., 2][np.isfinite(found.windows[..., 2])]
@@ -204,7 +206,7 @@ class Predictor:
     path = out / "keypoints.npz"
     writing.write(path, raw, "plain npz")
     step = "" if opened.rest is None else ", in step with the first camera"
-    print(f"Wrote {path}: what each view saw by itself{step}")
+    print(f"Wrote {path}: each view's own detections{step}")
 
   def _show(self, out: pathlib.Path, opened: _Opened, estimated, left_out, box, doubts) -> str:
     """Writes and tells report, sheet and film, the film beside the others; the verdict."""
@@ -281,6 +283,6 @@ def with_bones(estimated: Estimate, skeleton) -> Estimate:
   before, after = (x[known].mean() for x in (made.before_mm, made.after_mm))
   print(
     f"Bones: {known.sum()} lengths, their standard deviation {before:.1f} mm before and "
-    f"{after:.1f} mm after; {made.left.sum()} times a bone was too wrong to mend"
+    f"{after:.1f} mm after; {made.left.sum()} times a bone was too far off to be corrected"
   )
   return made.estimate

@@ -28,7 +28,7 @@ def average(old: Any, new: Any, *, count: jax.Array | int) -> Any:
 def recompute(config: ml_collections.ConfigDict, variables: Any) -> Any:
   """Replaces running statistics by means over unaugmented frames of the training split.
 
-  Running statistics follow the last steps only, and those saw augmented crops (the original's
+  Running statistics follow the last steps only, and those had augmented crops (the original's
   TEST.RECOMPUTE_BN, which goes on with its running averages).
 
   Args:

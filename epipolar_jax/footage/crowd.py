@@ -108,7 +108,7 @@ class Crowd:
     return kept
 
   def _contest(self, everybody: Sequence[trackers.Seen]) -> None:
-    """Takes what a view sees in the windows of two people from the one whom it fits less, in place.
+    """Where windows of two people show one body, masks those of the person it fits less, in place.
 
     It fits those whose joints, by the views that nobody else claims, are projected nearer to it.
     """

@@ -55,10 +55,12 @@ class Detector:
     skeleton: of the joints.
     size: side of the windows it takes, px.
     searches: False: it finds a person in a whole image.
+    doubt: None: nobody knows how large the errors of its joints are in 3D.
     description: what its output depends on, for records.
   """
 
   searches = False
+  doubt = None
 
   def __init__(
     self,

@@ -1,4 +1,4 @@
-"""Finder: everybody in a whole image, by the centres of people that MoveNet sees in tiles of it.
+"""Finder: everybody in a whole image, by MoveNet's map of people's centres in tiles of it.
 
 MoveNet is made for the one person in the middle, but its map of centres has a peak for each of a
 few people who are about as large as its window. So tiles of three sizes are searched, and whoever
@@ -54,12 +54,18 @@ class Finder:
     tile, rank = np.nonzero(quality > _WORTH)
     uv = _to_image(seen.uv[tile, rank], places[tile], self.size)
     quality = quality[tile, rank]
-    own = boxes(uv[distinct(uv, quality)[:_MOST]])
+    return self.certain(*self.near(cut, boxes(uv[distinct(uv, quality)[:_MOST]])))
+
+  def near(self, cut: Cut, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Joints and scores, as of a call, of whoever is in each of n boxes [n, 4] around people."""
     centre = (own[:, :2] + own[:, 2:]) / 2
     side = np.maximum((own[:, 2:] - own[:, :2]).max(axis=-1), 1.0) * windows.MARGIN
     places = np.concatenate([centre, side[:, None]], axis=-1)
     uv, score = self._detector.decode(self._detector.maps(cut(places)))
-    uv = _to_image(uv, places, self.size)
+    return _to_image(uv, places, self.size), score
+
+  def certain(self, uv: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Those of an image who are people, each once, the best first."""
     good = np.flatnonzero(score.mean(axis=-1) > _PERSON)
     uv, score = uv[good], score[good]
     kept = distinct(uv, score.mean(axis=-1))

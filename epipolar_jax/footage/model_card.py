@@ -1,4 +1,4 @@
-"""Card of a detector in ONNX: what its file does not say about input and output, as TOML."""
+"""Card of a detector in ONNX: facts about input and output that its file does not hold, as TOML."""
 
 import dataclasses
 import math

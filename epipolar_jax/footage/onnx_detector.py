@@ -29,11 +29,13 @@ class OnnxDetector:
     skeleton: of the joints.
     size: side of the windows it takes, px.
     gain: weight of the other views' evidence; 0 leaves the views alone.
-    searches: True: it knows windows around bodies, not whole images.
+    searches: True: it is trained on windows around bodies, not on whole images.
+    doubt: None: nobody knows how large the errors of its joints are in 3D.
     description: what its output depends on, for records.
   """
 
   searches = True
+  doubt = None
 
   def __init__(self, path: str | os.PathLike, *, gain: float = 1.0, sharpness: float = 0.5):
     """Loads FILE.onnx and its card FILE.toml.
@@ -194,7 +196,7 @@ def _session(data: bytes, path: pathlib.Path):
     import onnxruntime
   except ImportError as error:
     raise ValueError(
-      f"{path} needs onnxruntime ({error}): pip install 'epipolar-jax[onnx]'"
+      f"{path} needs onnxruntime ({error}): pip install '.[onnx]' in the clone"
     ) from error
   options = onnxruntime.SessionOptions()
   options.log_severity_level = 3

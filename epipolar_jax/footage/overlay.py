@@ -141,7 +141,8 @@ def write_film(
         canvas[top : top + size[1], left : left + size[0]] = tile
       yield canvas
 
-  temporary = path.with_name(f"{path.stem}.tmp{path.suffix}")
+  # Hidden while it is made: nobody takes it for the film.
+  temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
   count = film.write_mp4(temporary, frames(), fps=_FPS if fps is None else fps)
   temporary.replace(path)
   return count

@@ -22,6 +22,14 @@ from epipolar_jax.rigs.rig import Rig
 # Frames detected together, and written together; fewer of more than eight cameras, by halves, so
 # that no more images are held. The search for people counts on powers of two.
 _FRAMES, _CAMERAS = 8, 8
+# Differences from another prediction that its refusal lists.
+_SAID = 4
+# Records that are digests, and of what.
+_CONTENTS = {
+  "cameras_sha256": "the calibration",
+  "onnx_sha256": "the detector's file",
+  "weights_sha256": "the network",
+}
 _ARRAYS = tuple(field.name for field in dataclasses.fields(trackers.Part))
 
 
@@ -164,12 +172,30 @@ def _check(path: pathlib.Path, wanted: dict) -> None:
     found = json.loads(path.read_text(encoding="utf-8"))
   except ValueError as error:
     raise ValueError(f"{path} cannot be read: {error}. Give another --out") from error
-  differ = [key for key in wanted if not isinstance(found, dict) or found.get(key) != wanted[key]]
-  if differ:
-    raise ValueError(
-      f"{path.parent} holds a prediction with other {', '.join(differ)}: give another --out, or "
-      "remove that folder"
-    )
+  if found == wanted:
+    return
+  differ = list(_differences(found, wanted)) if isinstance(found, dict) else ["no description"]
+  more = f"; and {len(differ) - _SAID} more" if len(differ) > _SAID else ""
+  raise ValueError(
+    f"{path.parent} holds another prediction: {'; '.join(differ[:_SAID])}{more}. Give another "
+    f"--out, or remove {path.parent} to predict anew; with what it was made with, it goes on"
+  )
+
+
+def _differences(found: dict, wanted: dict, within: str = "") -> Iterator[str]:
+  """What differs between two descriptions, a phrase each: detector network: "thunder" there, ..."""
+  for key in sorted(found.keys() | wanted.keys()):
+    old, new = found.get(key), wanted.get(key)
+    name = f"{within} {key}".strip()
+    if old == new:
+      continue
+    if isinstance(old, dict) and isinstance(new, dict):
+      yield from _differences(old, new, name)
+    elif key in _CONTENTS and old and new:
+      yield f"{_CONTENTS[key]} is another"
+    else:
+      said = ["not given" if x is None else json.dumps(x)[:80] for x in (old, new)]
+      yield f"{name}: {said[0]} there, {said[1]} now"
 
 
 def write_part(

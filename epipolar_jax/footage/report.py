@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import cv2
 import numpy as np
 
-from epipolar_jax.footage import overlay, stage
+from epipolar_jax.footage import labelling, overlay, stage
 from epipolar_jax.footage.videos import Footage
 from epipolar_jax.rigs.rig import Rig
 from epipolar_jax.skeletons import Skeleton
@@ -50,8 +50,8 @@ def write(
     rig: of the views.
     skeleton: of the joints.
     estimated: of p people, [f, p, ...].
-    left_out: [f, p, v, j], px, what a view saw against the others' point (with two views, the
-      reprojection error); NaN where there is none.
+    left_out: [f, p, v, j], px, a view's own detections against the others' point (with two
+      views, the reprojection error); NaN where there is none.
     size_px: of a person in the images.
     doubts: sentences on what is wrong with the cameras, for the verdict.
     up: which axis of the world is up.
@@ -65,7 +65,7 @@ def write(
   by_camera, by_joint = np.moveaxis(left_out, 2, 0), np.moveaxis(left_out, 3, 0)
   body = [
     document.verdict(sentences),
-    "<p>The error is the distance, in pixels, between what a view saw by itself and the point that "
+    "<p>The error is the distance, in pixels, between a view's own detection and the point that "
     "the other views give (with two cameras: the reprojection error).</p>",
     "<h2>By camera</h2>"
     + document.table(("camera", "median", "90 %", "seen"), _rows(rig.names, by_camera)),
@@ -77,6 +77,7 @@ def write(
     + document.table(("joint", "median", "90 %", "seen"), _rows(skeleton.joints, by_joint)),
     "<h2>Lengths of limbs</h2><p>A limb keeps its length; what it varies is error.</p>",
     *_limbs(skeleton, estimated),
+    *_to_label(left_out),
     "<h2>The worst frames</h2>",
     *_figures(footage, rig, skeleton, estimated, worst),
   ]
@@ -91,7 +92,7 @@ def verdict(
   size_px: float,
   doubts: Sequence[str] = (),
 ) -> list[str]:
-  """What the numbers say, in words; arguments as for `write`."""
+  """The verdict in sentences; arguments as for `write`."""
   there = estimated.valid.any(axis=2)
   valid = estimated.valid[there].mean() if estimated.valid.shape[1] > 1 else estimated.valid.mean()
   if not np.isfinite(left_out).any():
@@ -225,6 +226,19 @@ def _runs(values: np.ndarray) -> Iterator[list[tuple[int, float]]]:
     elif run:
       yield run
       run = []
+
+
+def _to_label(left_out: np.ndarray) -> Iterator[str]:
+  """Which frames are worth labelling next, where one body is recorded."""
+  if left_out.shape[1] != 1 or not np.isfinite(left_out).any():
+    return
+  chosen = labelling.choose(left_out[:, 0], _WORST)
+  yield "<h2>Worth labelling next</h2>"
+  yield (
+    f"<p>Frames {', '.join(map(str, chosen))}: the views contradict each other most there. "
+    f"<code>--to_label {len(chosen)}</code> writes them as images with guesses to correct, for "
+    "training on this animal.</p>"
+  )
 
 
 def _worst(left_out: np.ndarray) -> list[tuple[int, int, int]]:

@@ -50,6 +50,30 @@ def fitted(rig: Rig, sizes_wh: Mapping[str, tuple[int, int]]) -> tuple[Rig, tupl
   return dataclasses.replace(rig, cameras=cameras, sizes_wh=tuple(sizes_wh.values())), tuple(said)
 
 
+def fitted_each(
+  rig: Rig, sizes_wh: Mapping[str, tuple[int, int]]
+) -> tuple[Rig, tuple[str, ...], dict[str, str]]:
+  """As `fitted`, but a camera whose images were turned or cut stays as it is.
+
+  Returns:
+    The rig; sentences on what was changed; what is wrong, by camera.
+  """
+  ones, said, faults = [], (), {}
+  for name, size in sizes_wh.items():
+    one = rig.select((name,))
+    try:
+      one, texts = fitted(one, {name: size})
+      said += texts
+    except ValueError as error:
+      faults[name] = str(error)
+    ones.append(one)
+  rig = rig.select(tuple(sizes_wh))
+  intrinsics = np.concatenate([one.cameras.intrinsics for one in ones])
+  cameras = dataclasses.replace(rig.cameras, intrinsics=intrinsics)
+  sizes = tuple(one.sizes_wh[0] for one in ones)
+  return dataclasses.replace(rig, cameras=cameras, sizes_wh=sizes), said, faults
+
+
 def _resized(intrinsics: np.ndarray, across: float, down: float) -> np.ndarray:
   """K of an image resized as cv2.resize does: pixel i lies at (i + 1/2) factor - 1/2."""
   matrix = np.array([[across, 0, (across - 1) / 2], [0, down, (down - 1) / 2], [0, 0, 1]])

@@ -58,7 +58,7 @@ class Pose:
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-  """What each view sees by itself in f frames, before fusion.
+  """Each view's own detections in f frames, before fusion.
 
   Attributes:
     maps: [f, v, h, w, j], the detector's.
@@ -111,7 +111,7 @@ class Tracker:
   def locate(
     self, frames: Sequence[Sequence[np.ndarray | None]], last: Pose | None
   ) -> tuple["Seen", list[Pose | None]]:
-    """What each view sees by itself, and the pose of each frame; arguments as of a call."""
+    """Each view's own detections, and the pose of each frame; arguments as of a call."""
     size = len(frames), len(self._rig.names)
     fresh = functools.cache(lambda: self._fresh(frames))
     start = fresh() if last is None else np.stack([self._around(last, f) for f in frames])

@@ -16,6 +16,7 @@ from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.models import fusion
 from epipolar_jax.tasks import task
 from epipolar_jax.tasks.multiview import reconstruction
+from epipolar_jax.triangulation import doubt as doubt_lib
 
 
 class TrainedDetector:
@@ -25,19 +26,28 @@ class TrainedDetector:
     skeleton: of the joints.
     size: side of the windows it takes, px.
     gain: 0 where the views are left alone.
-    searches: True: it knows windows around bodies, not whole images.
+    searches: True: it is trained on windows around bodies, not on whole images.
     description: what its output depends on, for records.
+    doubt: how large the errors of its joints are in 3D; None where nobody has learnt it.
   """
 
   searches = True
 
-  def __init__(self, config: ml_collections.ConfigDict, variables: Any, *, fuse: bool = True):
+  def __init__(
+    self,
+    config: ml_collections.ConfigDict,
+    variables: Any,
+    *,
+    fuse: bool = True,
+    doubt: doubt_lib.Doubt | None = None,
+  ):
     """Takes a multi-view network of heatmaps.
 
     Args:
       config: of the run.
       variables: {"params", "batch_stats"}.
       fuse: False leaves out what the network adds from other views.
+      doubt: learnt with fusion.
 
     Raises:
       ValueError: the network fuses features, which belong to all views of a frame at once.
@@ -48,6 +58,7 @@ class TrainedDetector:
         f"a network with model.fusion.merge {config.model.fusion.merge!r} needs all views of a "
         "frame before it finds a joint; predict works with heatmaps and none"
       )
+    self.doubt = doubt if fuse else None
     self.skeleton, self.size = skeletons.of_model(config.model), config.data.image_size
     self.gain = float(fuse and layers.heatmaps is not None)
     digest = hashlib.sha256()

@@ -11,7 +11,7 @@ from epipolar_jax.geometry import linalg, rigid
 
 
 def canonical_frame(points: jax.Array, *, align: int, side: int) -> tuple[jax.Array, jax.Array]:
-  """Turns a root-relative pose so that two of its joints say which way it faces.
+  """Turns a root-relative pose so that two of its joints define which way it faces.
 
   Args:
     points: [j, 3], root at the origin, any unit.

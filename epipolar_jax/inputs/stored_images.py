@@ -75,7 +75,7 @@ class Jpeg:
 
 @dataclasses.dataclass(frozen=True)
 class Cut:
-  """What the network will see of a stored image, not yet drawn.
+  """The network's input from a stored image, not yet drawn.
 
   Attributes:
     image: [h, w, 3] uint8 RGB, or encoded.

@@ -27,7 +27,7 @@ def library():
     import h5py
   except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-      "HDF5 files (.h5, .slp) need h5py: pip install h5py, or epipolar-jax[files]", name="h5py"
+      "HDF5 files (.h5, .slp) need h5py: pip install h5py", name="h5py"
     ) from error
   return h5py
 

@@ -1,1 +1,1 @@
-"""Which detection, in which view, is of whom; and whether each view is of the camera it is said."""
+"""Assigns detections to people across views; checks that each view is of the camera of its name."""

@@ -1,4 +1,4 @@
-"""Whether each view is of the camera it is said to be of: proved by epipolar distance.
+"""Whether each view is of the camera of its name: tested by epipolar distance.
 
 Keypoints are paired with cameras by name, and names are wrong now and then: two cables swapped, a
 folder listed in another order. Points of one person that two cameras saw lie on each other's
@@ -64,7 +64,7 @@ def check(observations: Observations, rig: Rig) -> Pairing | None:
   """Compares the named pairing of views and cameras with every other.
 
   People need not be matched: of two views in a frame, the two detections nearest to each other
-  count. Views without a frame in common say nothing.
+  count. Views without a frame in common are left out.
 
   Args:
     observations: px of the views' own images.

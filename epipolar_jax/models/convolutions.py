@@ -138,7 +138,7 @@ _depthwise.defvjp(_depthwise_forward, _depthwise_backward)
 
 
 def _kernel_gradient(x: jax.Array, gradient: jax.Array, *, stride: int) -> jax.Array:
-  """[9, c]: of every tap, the sum of what it saw times the gradient of what it gave."""
+  """[9, c]: of every tap, the sum of its inputs times the gradients of its outputs."""
   views = _shifted(x, stride)
   return jnp.stack([jnp.sum(v * gradient, (0, 1, 2), dtype=jnp.float32) for v in views])
 
@@ -177,8 +177,8 @@ def _same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 def transposed_4x4(x: jax.Array, kernel: jax.Array) -> jax.Array:
   """4×4 transposed convolution of stride 2 and padding 1: doubles the map.
 
-  An output pixel of either parity sees a 2×2 window of the input only, so the layer is one 2×2
-  convolution with 4 d output channels whose parities are interleaved (sub-pixel convolution).
+  An output pixel of either parity depends on a 2×2 window of the input only, so the layer is one
+  2×2 convolution with 4 d output channels whose parities are interleaved (sub-pixel convolution).
 
   Args:
     x: [n, h, w, c].

@@ -39,7 +39,7 @@ class EpipolarPose(nn.Module):
     source_backbone: of every view as it is looked at, when that has a network of its own (the
       original's SHARE_WEIGHTS False); None: `backbone`.
     late_source: parity: the early fusion looks at unfused late features of the other view, as in
-      the original (whose late fusion of "both" sees them too; costs a second pass, and needs equal
+      the original (whose late fusion of "both" uses them too; costs a second pass, and needs equal
       channels: ResNet-50 and up at width 1), instead of early features like its own.
     lines: of `fusion.lines.sample_lines`.
     consistency: also returns what the consistency losses need, of the last fusion.
@@ -125,7 +125,7 @@ class EpipolarPose(nn.Module):
     return maps.reshape(batch, -1, *maps.shape[1:])
 
   def _unfused(self, pixels, early, train):
-    """What the two fusions see of a source view, where that is not the reference view's feature."""
+    """Inputs of the two fusions from a source view, if not the reference view's feature."""
     network = self.source_backbone
     if network is None:
       if not self.late_source or self.early_fusion is None:

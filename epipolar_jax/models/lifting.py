@@ -1,6 +1,6 @@
 """Lifting networks: what one view shows (heatmaps, features or 2D joints) to joints in 3D.
 
-All tell root-relative coordinates in units of a reference bone. The original's return [n, j, 3]
+All return root-relative coordinates in units of a reference bone. The original's return [n, j, 3]
 and, when asked for a viewpoint, the rotation [n, 3, 3] that takes the canonical frame to the
 camera's, else None.
 """
@@ -110,7 +110,7 @@ class ResidualLifter(nn.Module):
 
   Attributes:
     num_joints: j.
-    num_frames: f, frames of reference that the pose is told in.
+    num_frames: f, coordinate frames in which the pose is returned.
     width: of the hidden layers.
     num_blocks: residual blocks of two layers each.
     dropout: share of hidden units that are dropped in training.

@@ -83,7 +83,7 @@ def load(variables: Any, name: str, joints: tuple[str, ...]) -> tuple[Any, list[
 
 
 def _head(head: Any, weights: dict[str, np.ndarray], joints: tuple[str, ...]):
-  """The head's parameters, with MoveNet's of the joints that it knows."""
+  """The head's parameters, with MoveNet's for the joints that it has."""
   head = {key: np.array(x) for key, x in head.items()}
   fresh = []
   for index, joint in enumerate(joints):

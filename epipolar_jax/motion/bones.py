@@ -15,7 +15,7 @@ from epipolar_jax.triangulation.estimate import Estimate
 
 # Joints between which a human's bones run; of skeletons without these all limbs are bones.
 _HUMAN = (("sho", "elb"), ("elb", "wri"), ("hip", "kne"), ("kne", "ank"))
-# Standard deviation that is left to a length, and what a frame may be off to be mended at all: a
+# Standard deviation that is left to a length, and what a frame may be off to be corrected at all: a
 # bone that is so wrong ends in a wrong joint, and would move the right one.
 _EXACT, _GROSS = 1e-3, 0.35
 # A length needs so many frames, or it is not known.
@@ -62,7 +62,7 @@ def constant(estimate: Estimate, bones: Sequence[tuple[int, int]]) -> Constant:
     bones: pairs of joints; they may form chains and trees.
 
   Returns:
-    The joints with covariances that know the lengths. A joint that is not there is not made up,
+    The joints with covariances given the lengths. A joint that is not there is not made up,
     and a bone without both ends constrains nothing; reprojection errors stay those of the
     triangulation.
   """

@@ -27,7 +27,7 @@ def library():
     import c3d
   except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-      "C3D files need the package c3d: pip install c3d, or epipolar-jax[files]", name="c3d"
+      "C3D files need the package c3d: pip install c3d", name="c3d"
     ) from error
   return c3d
 

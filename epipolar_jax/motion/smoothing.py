@@ -1,7 +1,7 @@
 """Smooths triangulated joints over time, each as far as its own covariance and the motion allow.
 
 Every joint is a point whose velocity wanders, measured with the covariance that triangulation
-gives. How much it wanders, and how far the covariances are from the errors that one sees, is
+gives. How much it wanders, and how large the true errors are beside the covariances, is
 estimated by maximum likelihood for each joint, so neither a unit nor a cut-off is asked for.
 """
 

@@ -7,7 +7,8 @@
                 X1  Y1  Z1    X2  Y2  Z2 ...
   1       0.0   0.1 0.9 -1.4  ...
 
-An empty cell is "not there". Frame# counts from 1, Time from 0.
+An empty cell is "not there". Frame# counts from 1, Time from 0. Joints of our human skeletons are
+written under the names of OpenSim's markers (marker_names.py); others keep theirs.
 """
 
 import pathlib
@@ -15,6 +16,7 @@ import pathlib
 import numpy as np
 
 from epipolar_jax.keypoints import tables
+from epipolar_jax.motion import marker_names
 from epipolar_jax.motion.motion import Motion
 
 _FIELDS = (
@@ -62,12 +64,13 @@ def write(path: pathlib.Path, motion: Motion, *, up: str = "z", unit: str = "m")
   points = motion.points[:, 0] / _UNITS_MM[unit]
   points = np.stack([sign * points[..., axis] for axis, sign in _FROM_WORLD[up]], axis=-1)
   count, rate = len(points), repr(float(motion.fps))
+  markers = marker_names.of(motion.joints)
   with tables.replacing(path) as file:
     lines = [
       ["PathFileType", "4", "(X/Y/Z)", path.name],
       _FIELDS,
       [rate, rate, count, len(motion.joints), unit, rate, motion.first_frame + 1, count],
-      ["Frame#", "Time", *(cell for name in motion.joints for cell in (name, "", ""))],
+      ["Frame#", "Time", *(cell for name in markers for cell in (name, "", ""))],
       ["", "", *(f"{axis}{i + 1}" for i in range(len(motion.joints)) for axis in "XYZ")],
     ]
     for line in lines:

@@ -1,1 +1,1 @@
-"""Rigs: what calibration files say."""
+"""Rigs: cameras from calibration files."""

@@ -34,7 +34,7 @@ def write(
   check_name(format)
   if unit is not None and unit not in UNITS_MM:
     raise ValueError(f"unit should be one of {', '.join(UNITS_MM)}; got {unit!r}")
-  fixed = _FIXED_UNITS.get(format)
+  fixed = FIXED_UNITS.get(format)
   if unit is not None and fixed is not None and unit != fixed:
     raise ValueError(f"{format}: translations are in {fixed}, not in {unit}")
   function, limits = WRITERS[format]
@@ -194,4 +194,5 @@ WRITERS = {
   "opencv json": (_opencv_json, (14, False)),
   "easymocap": (_easymocap, (5, False)),
 }
-_FIXED_UNITS = {"plain json": "mm", "pose2sim": "m", "easymocap": "m"}
+# Of formats that fix it, the unit of translations.
+FIXED_UNITS = {"plain json": "mm", "pose2sim": "m", "easymocap": "m"}

@@ -31,8 +31,8 @@ class Evaluation(NamedTuple):
     summarize: (predicted, labels) -> JSON-ready numbers of all frames of a split.
     columns: headings over numbers -> key of a row; columns of counts that are all 0 are left out.
     rows: (split, summary) -> rows of the table, by what names them.
-    logged: keys of the summary that training logs as `eval/KEY`; the first is told in words.
-    protocol: says in words what the numbers mean.
+    logged: keys of the summary that training logs as `eval/KEY`; the first is printed.
+    protocol: a sentence on what the numbers mean.
     figure: (images, predicted, labels) -> RGB figure of some frames, or None if there is none.
     film: (images, predicted, labels, fps, hold_s) -> RGB images of a film, or None.
     legend: text below the printed table.
@@ -68,7 +68,7 @@ class Task(NamedTuple):
     predict: (variables, batch) -> arrays with a leading frame axis.
     meta: JSON-like description of what a checkpoint of this task must agree with.
     evaluation: of its predictions.
-    inspect: like `predict`, and what the network saw on the way: heatmaps [b v h w j] and, with
+    inspect: like `predict`, with intermediate results: heatmaps [b v h w j] and, with
       fusion, source [b v m], the views each view looks at, others [b v n], the views it can be
       shown looking at, and weights [b v n p k] of the samples on their epipolar lines, or, where
       each joint has weights of its own, evidence [b v h w j] and sharpness [b j]: they are the

@@ -6,7 +6,7 @@ python -m epipolar_jax.tools.export --config configs/h36m.py --output model.stab
     [--config.GROUP.FIELD=VALUE ...]
 
 The file holds the weights and everything from images to joints in 3D; the number of frames is
-open, that of cameras is not. Beside it model.json says what goes in and what comes out. To run it:
+open, that of cameras is not. Beside it model.json describes inputs and outputs. To run it:
 
   exported = jax.export.deserialize(bytearray(pathlib.Path("model.stablehlo").read_bytes()))
   found = exported.call(image, intrinsics, rotation, translation)
@@ -38,7 +38,7 @@ _INPUTS = {
 }
 _OUTPUTS = {
   "joints_2d": "(u, v) in pixels of the crops",
-  "score": "what the view's heatmap says of the joint; weights the view in 3D",
+  "score": "value of the view's heatmap at the joint; weights the view in 3D",
   "joints_3d": "world, mm; finite also when not valid",
   "valid": "False where a joint could not be triangulated",
 }

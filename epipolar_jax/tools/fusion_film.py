@@ -66,7 +66,7 @@ def _steady(boxes: np.ndarray) -> np.ndarray:
 
 
 def drawn(seen: hidden_view.Seen, view: int, skeleton: Skeleton) -> np.ndarray:
-  """One frame: the view's joints by itself on the left, with fusion on the right, uint8 RGB."""
+  """One frame: the joints of the view alone on the left, with fusion on the right, uint8 RGB."""
   factor = _SIDE / seen.windows.shape[1]
   tiles = []
   for name, uv in (("this camera alone", seen.alone), ("with the other cameras", seen.fused)):

@@ -1,4 +1,4 @@
-"""How each way to 3D bears hidden views, wrong detections and wrong calibration; nothing to train.
+"""Triangulation methods under simulated occlusion, outliers and calibration error; no training.
 
 python -m epipolar_jax.tools.robustness [--frames 100] [--seed 0] [--methods dlt,robust]
     [--output runs/robustness.json]
@@ -41,8 +41,8 @@ class Trouble(NamedTuple):
     outliers: share of (view, joint) that is 40-150 px off with a score like any other.
     turn_deg: standard deviation of the cameras' rotation about each axis.
     shift_px: standard deviation of the principal point's u and v.
-    missing: views that see nothing: score 0, and nobody's neighbour.
-    lens: the lens of a Human3.6M camera distorts the image, and nobody corrects it.
+    missing: views without detections: score 0, and no view's neighbour.
+    lens: the lens of a Human3.6M camera distorts the image and is not corrected.
   """
 
   noise_px: float = 2.0
@@ -77,7 +77,7 @@ TROUBLES = {
 def detect(
   rng: np.random.Generator, scenes: simulation.Scenes, trouble: Trouble
 ) -> triangulation.Views:
-  """What a detector and a calibration with these troubles say of the scenes.
+  """Detections and calibrations with these faults, of the scenes.
 
   Epipolar matches lie in the nearest of the views that are there, with twice the noise of its own
   detections; a hidden view's, and those in a hidden view, are guessed too. A missing view has none

@@ -287,7 +287,7 @@ if __name__ == "__main__":
   flags.DEFINE_string("checkpoint", None, "Folder of one checkpoint; default the run's newest.")
   flags.DEFINE_string("split", None, "Split to show; default the first of eval.splits.")
   flags.DEFINE_list("frames", [], "Frames of the split to show; default four, spread over it.")
-  flags.DEFINE_bool("inputs", False, "What the network gets, instead of what it sees.")
+  flags.DEFINE_bool("inputs", False, "The page of the network's inputs instead of the viewer.")
   flags.DEFINE_string("raw", None, "With --inputs: folder of the raw Human3.6M, to show it too.")
   flags.DEFINE_string("output", None, "HTML file; default viewer.html or inputs.html.")
   # Warnings: Orbax tells much at the info level. Not set_default, which app.run overrules.

@@ -146,7 +146,7 @@ def epipolar_dlt(
 def look_up_match(
   correspondence: jax.Array, point: jax.Array, *, stride: int, original_rounding: bool = False
 ) -> jax.Array:
-  """Where the epipolar attention saw a point in the neighbour view.
+  """The epipolar match of a point in the neighbour view.
 
   Args:
     correspondence: [h, w, 2], for every map pixel the (u, v) of its best match, map px.

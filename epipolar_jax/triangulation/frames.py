@@ -68,8 +68,8 @@ def make_robust(tolerance_px: float) -> Callable[[Views], Joints]:
 
     def again(_, state):
       known = state[1]
-      says = share > 0
-      weight = jnp.where(says, jnp.where(says, share, 1.0) ** known.trust[:, None, None], 0.0)
+      scored = share > 0
+      weight = jnp.where(scored, jnp.where(scored, share, 1.0) ** known.trust[:, None, None], 0.0)
       of_frame = known._replace(points=None)
       found = fit(views._replace(score=weight), (of_frame,), (known.points,))
       learn = functools.partial(_learn, least_px=0.5 * tolerance_px)
@@ -89,7 +89,7 @@ def make_robust(tolerance_px: float) -> Callable[[Views], Joints]:
 def _learn(
   found: Joints, frame: Views, share: jax.Array, weight: jax.Array, *, least_px: float
 ) -> _Known:
-  """What a fit tells of its frame; score over the joint's largest and weight: [v, j]."""
+  """Estimates from a fit of its frame; score over the joint's largest and weight: [v, j]."""
   off = frame.cameras.project(found.points) - frame.joints_2d
   counts = found.valid[None] & (share > 0) & jnp.all(jnp.isfinite(off), axis=-1)
   error = linalg.safe_norm(jnp.where(counts[..., None], off, 0.0))
@@ -130,8 +130,8 @@ def _place(found: Joints) -> robust.Place:
   weight = found.valid.astype(found.points.dtype)
   middle = jax.vmap(_median, (1, None))(found.points, weight)
   usual = _median(linalg.safe_norm(found.points - middle[None]), weight)
-  told = (jnp.sum(weight) >= _FEWEST) & (usual > 0)
-  return robust.Place(middle, jnp.where(told, _REACH * usual, jnp.inf))
+  known = (jnp.sum(weight) >= _FEWEST) & (usual > 0)
+  return robust.Place(middle, jnp.where(known, _REACH * usual, jnp.inf))
 
 
 def _median(values: jax.Array, weight: jax.Array) -> jax.Array:

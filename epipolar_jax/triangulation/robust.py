@@ -1,7 +1,7 @@
 """A 3D point from views of which some are wrong, with its covariance.
 
 Least squares on pixels, but with a cost that levels off: a view further off than a few times the
-pixel noise says nothing any more. Such a cost has many minima, so every pair of views proposes a
+pixel noise gives no information. Such a cost has many minima, so every pair of views proposes a
 start, and the start that most views agree with is refined.
 """
 
@@ -48,7 +48,7 @@ class Place(NamedTuple):
 
   Attributes:
     middle: [3], world, mm.
-    reach: [], mm, distance from it that is nothing special; inf: anywhere.
+    reach: [], mm, scale below which distance from it is not penalised; inf: none is.
   """
 
   middle: jax.Array

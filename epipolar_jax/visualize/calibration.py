@@ -53,11 +53,11 @@ def _tables(found: Diagnosis) -> list[str]:
   columns = zip(found.left_out, found.others)
   marks = [(None, _shade(own, worst), _shade(rest, worst), None) for own, rest in columns]
   return [
-    "<h2>Pairs of cameras</h2><p>Median epipolar distance, px: how far what one camera saw lies "
-    "from the line on which the other camera says that it lies. The deeper the orange, the "
+    "<h2>Pairs of cameras</h2><p>Median epipolar distance, px: how far a detection of one camera "
+    "lies from the epipolar line of the other camera's. The deeper the orange, the "
     "further above a detector's noise.</p>",
     document.table(("", *found.views), rows, shades),
-    "<h2>Each camera</h2><p>Left out: median distance, px, between what it saw and where points "
+    "<h2>Each camera</h2><p>Left out: median distance, px, between its detections and where points "
     "of the others project (with two cameras, the epipolar distance). Without it: how far the "
     "worst of the others then is. Jitter: what frame-to-frame noise of the keypoints alone makes, "
     "at most.</p>",
@@ -97,8 +97,8 @@ def write_refined(
   ]
   body = [
     document.verdict(sentences, bad=not refined.better),
-    "<h2>Each camera</h2><p>Median error, px, of frames that were not fitted: what a camera saw "
-    "against where the points of the others project.</p>",
+    "<h2>Each camera</h2><p>Median error, px, of frames that were not fitted: a camera's "
+    "detections against where the points of the others project.</p>",
     document.table(("camera", "before", "after"), errors),
     "<h2>Uncertainty</h2><p>Standard deviations of each camera's parameters from the fit's "
     f"information matrix, noise of {refined.noise_px:.2f} px and the prior on the change included; "
@@ -108,14 +108,20 @@ def write_refined(
   ]
   if timing is not None:
     rows = [
-      (name, f"{offset:+.3f}", f"{sigma:.3f}", f"{drift:+.5f}" if drift else "-")
+      (
+        name,
+        f"{offset:+.3f}",
+        f"{sigma:.3f}",
+        f"{drift:+.5f}" if drift else "-",
+        timing.verdict(name)[1],
+      )
       for name, offset, sigma, drift in zip(timing.views, timing.offset, timing.sigma, timing.drift)
     ]
     body += [
       f"<h2>Time</h2><p>Frames by which each camera is behind the first, in the middle of the "
       f"recording. Median epipolar distance {timing.before_px:.2f} px as recorded, "
       f"{timing.after_px:.2f} px in step.</p>",
-      document.table(("camera", "offset", "deviation", "drift a frame"), rows),
+      document.table(("camera", "offset", "deviation", "drift a frame", "verdict"), rows),
     ]
   document.write(path, f"Refined: {calibration}", body)
 

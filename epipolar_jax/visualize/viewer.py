@@ -1,4 +1,4 @@
-"""The epipolar viewer: what a network saw in a few frames, as one page to click through."""
+"""The epipolar viewer: inputs, lines and attention of a few frames, as one interactive page."""
 
 from typing import Any
 
@@ -88,7 +88,7 @@ def _weight_code(weights: list[np.ndarray]) -> dict[str, Any]:
 
 def _notes(code: dict[str, Any] | None, grid: int, per_joint: bool) -> list[str]:
   notes = [
-    "Lines are computed here, from the cameras of the crops the network saw. The point moves on "
+    "Lines are computed here, from the cameras of the network's input crops. The point moves on "
     "the pixels of the network's feature map, because that is where attention is computed.",
   ]
   if per_joint:

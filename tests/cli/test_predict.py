@@ -36,7 +36,7 @@ def test_bones_are_told_before_and_after(capsys):
   found = estimate.triangulate(observed, rig)
   made = recording.with_bones(found, skeleton)
   said = capsys.readouterr().out
-  assert "Bones: 8 lengths" in said and "0 times a bone was too wrong" in said
+  assert "Bones: 8 lengths" in said and "0 times a bone was too far off" in said
   elbow, wrist = (skeleton.index(x) for x in ("lelb", "lwri"))
   lengths = np.linalg.norm(made.points[:, 0, elbow] - made.points[:, 0, wrist], axis=-1)
   assert lengths.std() < 0.5

@@ -22,7 +22,7 @@ def test_exchanged_sides_are_mended_and_said(tmp_path, capsys):
   arguments = ["triangulate", "--keypoints", str(tmp_path / "seen.npz"), "--out", str(tmp_path)]
   arguments += ["--cameras", str(tmp_path / "rig.json")]
   assert command.main(arguments) == 0
-  sentence = "Camera cam1 had left and right exchanged: legs in 10 of 40 frames (mended"
+  sentence = "Camera cam1 had left and right exchanged: legs in 10 of 40 frames (exchanged back"
   assert sentence in capsys.readouterr().out
   found = files.read(tmp_path / "joints.npz")[0]
   assert found.inlier[10:20, 0, 1, :4].mean() > 0.9

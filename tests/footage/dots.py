@@ -21,6 +21,7 @@ class DotDetector:
   size = SIZE
   gain = 0.0
   searches = False
+  doubt = None
 
   def __init__(self):
     self.windows = 0

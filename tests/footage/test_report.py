@@ -70,6 +70,7 @@ def test_the_page_is_one_inert_file(tmp_path):
   assert tags.tags.count("img") == _FRAMES
   assert all(source.startswith("data:image/jpeg;base64,") for source in tags.sources)
   assert tags.tags.count("polyline") >= 5  # a gap parts one camera's line
+  assert f"--to_label {_FRAMES}" in page and "Frames 0, 1, 2" in page
   assert "nan" not in page.replace("base64", "").lower().split("<h2>the worst")[0]
 
 
@@ -86,6 +87,7 @@ def test_several_people_have_a_row_a_colour_and_limbs_each(tmp_path):
   assert "2 people were found, at most 2 in a frame." in said and "100.0%" in said[1]
   page = path.read_text(encoding="utf-8")
   assert "<td>person 2</td><td>4 to 5</td><td>2</td><td>4</td><td>none</td>" in page
+  assert "to_label" not in page
   assert "person 2: limb" in page and "frame 0, cam" in page and "person 1</figcaption>" in page
 
 

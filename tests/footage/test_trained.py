@@ -41,7 +41,8 @@ def test_it_finds_what_evaluation_predicts(monkeypatch):
   assert np.abs(alone - uv)[seen].max() > 0.01, "fusion changed nothing"
   other = trained.TrainedDetector(config, jax.tree.map(lambda x: x + 1e-3, variables))
   assert other.description != detector.description
-  assert trained.TrainedDetector(config, variables, fuse=False).gain == 0
+  unfused = trained.TrainedDetector(config, variables, fuse=False, doubt="learnt with fusion")
+  assert unfused.gain == 0 and unfused.doubt is None and detector.doubt is None
   with pytest.raises(ValueError, match=r"works with heatmaps and none"):
     trained.TrainedDetector(_config("late"), variables)
 

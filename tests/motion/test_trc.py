@@ -5,6 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
+from epipolar_jax import skeletons
+from epipolar_jax.keypoints import joint_sets
 from epipolar_jax.motion import formats, trc
 from epipolar_jax.motion.motion import Motion
 from tests import damage
@@ -24,6 +26,24 @@ def test_the_file_to_the_byte(tmp_path):
     "1\t0.0\t2.0\t3.0\t1.0\t0.0005\t0.004\t-0.001\n"
     "2\t0.02\t\t\t\t0.0\t0.0\t0.0\n"
   )
+
+
+@pytest.mark.parametrize("name", ["coco_17", "h36m_17", "union_20"])
+def test_our_humans_have_the_names_of_opensims_markers(name, tmp_path):
+  joints = skeletons.SKELETONS[name].joints
+  trc.write(tmp_path / "a.trc", Motion(np.zeros((1, 1, len(joints), 3)), joints, fps=1.0))
+  markers = trc.read(tmp_path / "a.trc").joints
+  assert len(set(markers)) == len(joints)
+  sides = {f"{a}{b}" for a in "LR" for b in ("Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle")}
+  assert sides <= set(markers) and markers[joints.index("lkne")] == "LKnee"
+  if name == "coco_17":
+    assert markers == joint_sets.JOINT_SETS["COCO_17"], "the order is COCO's, too"
+
+
+def test_names_of_others_are_kept(tmp_path):
+  joints = ("nose", "lsho", "tail")
+  trc.write(tmp_path / "a.trc", Motion(np.zeros((1, 1, 3, 3)), joints, fps=1.0))
+  assert trc.read(tmp_path / "a.trc").joints == joints
 
 
 @pytest.mark.parametrize("up", trc.UPS)

@@ -31,7 +31,7 @@ _LINEAR = ("dense", "kernel")
 
 
 class Attended(NamedTuple):
-  """What the attention saw.
+  """Output, weights and best sample of the attention.
 
   Attributes:
     out: [h, w, d], weighted sum of the samples' values; 0 where no sample is valid.
@@ -161,7 +161,7 @@ def _choose(algorithm: str, options: Options, platform: str) -> str:
 def warp(value: jax.Array, samples: jax.Array, weights: jax.Array) -> jax.Array:
   """Weighted sums of a map along lines, with weights from elsewhere: nothing is compared.
 
-  Moves heatmaps or features to another view by what an attention saw.
+  Moves heatmaps or features to another view by the weights of an attention.
 
   Args:
     value: [hs, ws, d], map of the source view; zero outside.

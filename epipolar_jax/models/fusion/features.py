@@ -35,12 +35,12 @@ _NOTHING = Extra()
 
 
 class Consistency(NamedTuple):
-  """How well what each pixel of the reference views saw agrees with itself.
+  """Cycle consistency: distance of the match of each reference pixel's match from the pixel.
 
   Attributes:
     returned: [n, p, 2], (u, v) in reference feature pixels, where the expected match of each pixel
       expects its own match: the pixel itself, ideally.
-    similarity: [n, p], cosine between a pixel's query and the weighted mean of the keys it saw.
+    similarity: [n, p], cosine between a pixel's query and the weighted mean of its line's keys.
     valid: [n, p], False where one of the two lines misses its map.
   """
 

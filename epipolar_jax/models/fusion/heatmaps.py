@@ -16,13 +16,13 @@ _FLOOR = 3.0
 
 
 class JointFusion(nn.Module):
-  """Adds to each view's heatmaps what the other views' heatmaps say along the epipolar lines.
+  """Adds to each view's heatmaps those of the other views along the epipolar lines.
 
   The epipolar transformer compares pixels by one feature, so all joints share the attention of a
   pixel. Here each joint has its own: the query is the joint, the keys and the values are its
-  evidence in the source view. A pixel gains what the best places on its line say, and as several
-  lines cross in one point only, a joint that two cameras see is pinned down in a third that does
-  not. With a hard maximum and fixed weights this is the heatmap fusion of AdaFuse.
+  evidence in the source view. To a pixel the best evidence on its line is added, and as several
+  lines cross in one point only, a joint that is visible in two cameras is located in a third where
+  it is hidden. With a hard maximum and fixed weights this is the heatmap fusion of AdaFuse.
 
   Attributes:
     num_joints: j.
@@ -136,7 +136,7 @@ def evidence(logits: jax.Array) -> jax.Array:
   """Evidence [..., h, w, j] ≥ 0 for a joint at each pixel, of logits over the pixels.
 
   The logarithm of the probability relative to an even spread, with a soft floor: a view that
-  rules a place out cannot veto what the others see there.
+  rules a place out cannot veto the others' evidence there.
   """
   pixels = logits.shape[-3] * logits.shape[-2]
   log_odds = jax.nn.log_softmax(logits, axis=(-3, -2)) + jnp.log(float(pixels))

@@ -115,7 +115,7 @@ def _mse(
   truth: poses.Truth,
   seen: views.Seen,
 ) -> jax.Array:
-  """The original's loss of each view, [n]: mean squares of what the network tells, invisible joints
+  """The original's loss of each view, [n]: mean squared errors of the outputs, invisible joints
   as zeros."""
   del camera
   values = jnp.zeros(len(seen.uv))

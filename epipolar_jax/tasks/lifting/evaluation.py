@@ -53,14 +53,14 @@ def build(config: ml_collections.ConfigDict) -> task.Evaluation:
       "of all views",
       "epe_clamped": f"the same, each error at most {CLAMP_MM:.0f} mm: the original's number",
       "auc_20_50_percent": "area under the PCK curve from 20 to 50 mm, over its width",
-      "mean_pose": "a predictor that always says the mean pose of this split in the same frame",
+      "mean_pose": "a constant baseline: the mean pose of this split in the same frame",
       "multiview": "predictions of all views of a frame, turned to the world and joined by "
       "coordinate; best: for each joint the view that happens to be nearest, an upper bound",
       "crop": "ground-truth box or joints",
     },
     figure=functools.partial(figures.sheet, skeleton=skeleton),
-    legend="mean pose: EPE of always saying the split's mean pose; views mean, median, best: all "
-    "views of a frame together",
+    legend="mean pose: EPE of the split's mean pose as a constant baseline; views mean, median, "
+    "best: all views of a frame together",
   )
 
 
@@ -138,7 +138,7 @@ def auc(error: np.ndarray) -> float:
 
 
 def _errors(error: np.ndarray) -> dict[str, float]:
-  """The numbers that are told of any set of errors, mm."""
+  """Summary statistics of any set of errors, mm."""
   return {
     "epe_mm": float(error.mean()),
     "epe_median_mm": float(np.median(error)),

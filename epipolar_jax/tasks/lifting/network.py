@@ -45,7 +45,7 @@ KINDS = {
 
 
 class Lifted(NamedTuple):
-  """What is said of n views; None what is not.
+  """Network outputs for n views; None where the task predicts none.
 
   Attributes:
     camera: [n, j, 3], the pose in the camera's axes.

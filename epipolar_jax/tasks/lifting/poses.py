@@ -1,4 +1,4 @@
-"""What the labels say of a pose: relative to its root, in units of a bone, in two frames.
+"""Lifting targets: root-relative, in units of a bone, in camera and canonical frames.
 
 Networks work in units of a reference bone, whose true length gives the millimetres back, as in the
 original; so nothing here says how tall a person is.
@@ -24,7 +24,7 @@ class Frame(NamedTuple):
 
 
 class Truth(NamedTuple):
-  """What the labels say of one pose in one camera.
+  """Lifting targets of one pose in one camera.
 
   Attributes:
     camera: [j, 3], root-relative, in bone units, in the camera's axes.

@@ -201,7 +201,7 @@ def _crop_joints(batch: task.Batch) -> jax.Array:
 
 
 def _matches(outputs: dict[str, jax.Array], uv: jax.Array) -> dict[str, jax.Array]:
-  """Where the nearest view saw what is at uv [b v j 2]: match [b v j 2] px, neighbour [b v]."""
+  """Epipolar matches in the nearest view of uv [b v j 2]: match [b v j 2] px, neighbour [b v]."""
   look_up = functools.partial(consensus.look_up_match, stride=models.STRIDE)
   each_view = jax.vmap(jax.vmap(jax.vmap(look_up, (None, 0))))
   return {"match": each_view(outputs["match"][:, :, 0], uv), "neighbour": outputs["source"][..., 0]}

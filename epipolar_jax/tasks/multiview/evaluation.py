@@ -1,4 +1,4 @@
-"""Evaluation of the multi-view task: errors of 3D joints and of what every camera saw."""
+"""Evaluation of the multi-view task: errors of 3D joints and of 2D joints in every view."""
 
 import functools
 import textwrap

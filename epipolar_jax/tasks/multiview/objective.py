@@ -16,7 +16,7 @@ from epipolar_jax.tasks.multiview import reconstruction
 def heatmap_loss(config: ml_collections.ConfigDict) -> Callable[..., tuple[jax.Array, jax.Array]]:
   """From maps [b v j h w], joints uv [b v j 2] px, seen [b v j] and known to (sum, weight).
 
-  `known` is [b v j], or [b j] where all views know the same joints; both may be weights, 0..1.
+  `known` is [b v j], or [b j] where all views have the same joints; both may be weights, 0..1.
 
   Their quotient is the original's loss of the same name: `joint` counts unseen joints as zeros,
   `smooth_mse` averages over the seen ones, `mse` compares the maps of all known joints.

@@ -83,7 +83,7 @@ def ring() -> Rig:
 
 
 def observed(rng: np.random.Generator, frames: int, rig: Rig) -> Observations:
-  """What detectors see of a body of 1.7 m on a walk around the origin."""
+  """Detections of a body of 1.7 m on a walk around the origin."""
   time_s = np.arange(frames)[:, None, None] / 20
   body = rng.uniform([-250, -250, 50], [250, 250, 1750], (_JOINTS, 3))
   sway = 60 * np.sin(3 * time_s + rng.uniform(0, 6, (_JOINTS, 3)))

@@ -1,4 +1,4 @@
-"""What the heatmaps say of places in the room."""
+"""Heatmap values at places in the room."""
 
 import functools
 from typing import Any, NamedTuple
@@ -117,7 +117,7 @@ class _Taps(NamedTuple):
       all inside the map.
     columns, rows: weights [...] of the patch's columns and rows; zero where a pixel is not near the
       point, which may be far outside.
-    seen: [...], bool, whether the view says anything of the point.
+    seen: [...], bool, whether the point is inside the view's map.
   """
 
   first: jax.Array

@@ -206,7 +206,7 @@ def test_table_and_json(tmp_path):
   driver.write_json(tmp_path / "a" / "eval.json", results, config, step=7, trained={"seed": 0})
   record = json.loads((tmp_path / "a" / "eval.json").read_text())
   assert record["step"] == 7 and record["seed"] == 0
-  assert record["config"]["model"]["width"] == 0.25
+  assert record["config"]["data"]["image_size"] == 192
   assert record["splits"]["test"]["mpjpe_mm"] == record["mpjpe_mm"]
   assert record["protocol"]["triangulation"] == "dlt"
   assert record["protocols"]["chosen"]["triangulation"] == "dlt"

@@ -1,0 +1,1 @@
+"""Every command of README and docs, run as written: `python -m tests.commands`."""
