@@ -93,6 +93,8 @@ class TrainedDetector:
     self, maps: np.ndarray, seen: np.ndarray, cameras: Cameras
   ) -> tuple[np.ndarray, np.ndarray]:
     """Joints of one frame's views; arguments and results as of `detector.Detector.fuse`."""
+    if not self.gain:
+      return self.decode(maps)
     views = len(maps)
     source = np.array([[m for m in range(views) if m != n] for n in range(views)])
     cameras = jax.tree.map(lambda x: jnp.float32(x)[None], cameras)

@@ -43,6 +43,7 @@ def test_it_finds_what_evaluation_predicts(monkeypatch):
   assert other.description != detector.description
   unfused = trained.TrainedDetector(config, variables, fuse=False, doubt="learnt with fusion")
   assert unfused.gain == 0 and unfused.doubt is None and detector.doubt is None
+  np.testing.assert_array_equal(unfused.fuse(maps, frame["present"], moved)[0], alone)
   with pytest.raises(ValueError, match=r"works with heatmaps and none"):
     trained.TrainedDetector(_config("late"), variables)
 
