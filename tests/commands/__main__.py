@@ -43,6 +43,8 @@ class Clone:
       subprocess.run(["git", "clone", "-q", str(pages.ROOT), str(self.root)], check=True)
       venv.create(folder / "environment", with_pip=True)
     else:
+      # Commands write into the clone: docs/fusion.webp is one of their results.
+      subprocess.run(["git", "checkout", "-q", "."], cwd=self.root, check=True)
       subprocess.run(["git", "pull", "-q"], cwd=self.root, check=True)
       shutil.rmtree(self.root / "data_cache" / "footage", ignore_errors=True)
     status, seconds, _ = self.run(_INSTALL, "installation")
