@@ -58,13 +58,8 @@ def write(folder: pathlib.Path, footage: Footage, guesses: Observations, frames:
   digits = max(5, len(str(int(frames.max())))) if len(frames) else 5
   folders = [folder / "labeled-data" / writing.file_name(name) for name in footage.names]
   rows: list[list[list[str]]] = [[] for _ in folders]
-  wanted = set(frames.tolist())
   listed: list[coco_labels.Labelled] = []
-  for number, images in enumerate(footage.frames()):
-    if number > max(wanted, default=-1):
-      break
-    if number not in wanted:
-      continue
+  for number, images in zip(frames.tolist(), footage.at(frames.tolist())):
     for view, image in enumerate(images):
       if image is None:
         continue

@@ -81,7 +81,7 @@ def write_sheet(
     return None
   found = np.flatnonzero(people == people.max())
   frame = int(found[len(found) // 2])
-  images = next(itertools.islice(footage.frames(frame), 1))
+  (images,) = footage.at([frame])
   tiles = []
   for view, image in enumerate(images):
     if image is not None:

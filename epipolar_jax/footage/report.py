@@ -263,12 +263,8 @@ def _figures(
   footage: Footage, rig: Rig, skeleton: Skeleton, estimated: Estimate, worst
 ) -> Iterator[str]:
   """The images of these frames with the skeleton that was triangulated."""
-  wanted = {frame: (person, view) for frame, person, view in worst}
-  if not wanted:
-    return
-  for frame, images in enumerate(footage.frames()):
-    person, view = wanted.get(frame, (None, None))
-    if view is not None and images[view] is not None:
+  for (frame, person, view), images in zip(worst, footage.at([one[0] for one in worst])):
+    if images[view] is not None:
       tile = overlay.crop(images[view], rig, view, skeleton, estimated, frame, person=person)
       _, data = cv2.imencode(".jpg", cv2.cvtColor(tile, cv2.COLOR_RGB2BGR))
       source = base64.b64encode(data.tobytes()).decode()
@@ -278,5 +274,3 @@ def _figures(
         f'<figure><img alt="{caption}" src="data:image/jpeg;base64,{source}">'
         f"<figcaption>{caption}</figcaption></figure>"
       )
-    if frame >= max(wanted):
-      return

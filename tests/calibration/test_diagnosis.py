@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from epipolar_jax import __main__ as command
-from epipolar_jax.calibration import checking, diagnosis, following, mistakes, resection, telling
+from epipolar_jax.calibration import (
+  checking,
+  diagnosis,
+  following,
+  mistakes,
+  recording,
+  resection,
+  telling,
+)
 from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.keypoints import writing
 from epipolar_jax.rigs import lenses
@@ -44,6 +52,50 @@ def test_noisy_keypoints_are_no_wrong_calibration():
   # Jitter explains the distances, and is not much larger than they are.
   ratio = apart / found.noise[~np.eye(8, dtype=bool)]
   assert ratio.min() > 0.5 and ratio.max() < 1.3
+
+
+@pytest.mark.parametrize("mistake", ["scaled", "cropped"])
+def test_of_two_cameras_a_scale_and_a_crop_are_told_apart(mistake):
+  """By one number or two: a scale is also a crop by s - 1 times the epipole."""
+  for seed in (2, 3):
+    broken, cameras, name = injected.inject(2, mistake, seed, outliers=0.05)
+    [best] = diagnosis.diagnose(*broken).explanations
+    assert best.mistake == name and best.cameras == cameras and best.after_px < 4, seed
+
+
+def test_a_scale_and_a_shift_move_points_along_the_lines_of_the_other_camera():
+  seen = recording.Recording(*injected.case(2, 2, noise_px=0.0))
+  matrix = recording.fundamental(*seen.poses)
+  epipole = np.linalg.svd(matrix.T)[2][-1]
+  epipole = epipole[:2] / epipole[2]
+  for scale in (0.7, 1.6):
+    moved = seen.ideal.copy()
+    moved[1] = scale * (moved[1] - epipole) + epipole
+    assert recording.epipolar_px(seen.poses, moved, 0, 1) < 1e-6
+
+
+def test_a_mirrored_image_of_a_detector_has_its_sides_swapped_too():
+  """A network takes the left hand of a mirrored body for a right one."""
+  (observations, rig), (camera,), _ = injected.inject(4, "mirrored", seed=2)
+  points, view = observations.points.copy(), rig.names.index(camera)
+  points[:, :, view] = points[:, :, view][..., mistakes.flipped(observations.joints), :]
+  [best] = diagnosis.diagnose(dataclasses.replace(observations, points=points), rig).explanations
+  assert best.mistake == "mirrored" and best.cameras == (camera,)
+  assert "in which left was taken for right" in best.text
+
+
+def test_an_image_turned_is_named_before_a_camera_that_is_turned_as_much():
+  """The camera is also a degree off, which a fitted turn absorbs and the image's does not."""
+  (observations, rig), (camera,), _ = injected.inject(4, "turned 180", seed=1)
+  view = rig.names.index(camera)
+  turn = np.eye(3) + np.array([[0, 0, 0.004], [0, 0, 0], [-0.004, 0, 0]])
+  turn, _ = np.linalg.qr(turn)
+  turn *= np.sign(np.diag(turn))
+  r, t = rig.cameras.rotation.copy(), rig.cameras.translation.copy()
+  r[view], t[view] = turn @ r[view], turn @ t[view]
+  found = diagnosis.diagnose(observations, _with(rig, rig.cameras.intrinsics, r, t))
+  [best] = found.explanations
+  assert best.mistake == "turned 180" and best.cameras == (camera,)
 
 
 def test_half_a_pixel_is_named_where_keypoints_are_that_good():

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from epipolar_jax.calibration import judging, offsets, timing
+from epipolar_jax.calibration import judging, offsets, telling, timing
 from tests import walkers
 
 
@@ -35,6 +35,38 @@ def test_offsets_are_found_in_parts_of_a_frame_and_taken_out(views):
   if views > 2:
     error = np.nanmedian(judging.leave_one_out(together, rig.cameras))
     assert error < 0.5 * np.nanmedian(judging.leave_one_out(observations, rig.cameras))
+
+
+def test_offsets_that_the_recording_does_not_support_are_taken_as_none():
+  rig = walkers.ring(3)
+  found = offsets.estimate(_out_of_step(rig, [0.0, 0.0, 4.6], np.zeros(3), noise_px=2.0), rig)
+  verdicts = [found.verdict(name) for name in rig.names]
+  assert [sure for sure, _ in verdicts] == [True, False, True]
+  assert verdicts[1][1].startswith("not supported: ") and verdicts[2][1].startswith("supported: ")
+  assert found.gain[2] > 500 and abs(found.gain[1]) < 20
+  kept = found.supported()
+  assert kept.offset[:2] == (0.0, 0.0) and kept.offset[2] == found.offset[2]
+  said, suspicious = telling.step(found)
+  assert suspicious and len(said) == 1 and "camera cam2 shows what most others show 4.59" in said[0]
+  assert "frames later (supported: " in said[0]
+  # The first camera is the clock, and may be the one that is late.
+  first = offsets.estimate(_out_of_step(rig, [0.0, -7.0, -7.0], np.zeros(3)), rig)
+  said, suspicious = telling.step(first)
+  assert suspicious and len(said) == 1 and "cam0 shows what most others show 7.0" in said[0]
+
+
+def test_motion_that_is_slow_beside_the_noise_tells_nothing():
+  """0.2 px a frame under 2 px of noise: offsets come out frames off, and are said to be unknown."""
+  rig, still = walkers.ring(3), []
+  for view in range(3):
+    walk = walkers.walk(120, times=0.05 * np.arange(120))
+    still.append(walkers.observed(walk, rig, noise_px=2.0, seed=view).points[:, :, view])
+  observations = walkers.observed(walkers.walk(120), rig)
+  found = offsets.estimate(dataclasses.replace(observations, points=np.stack(still, axis=2)), rig)
+  assert all(not found.verdict(name)[0] for name in rig.names[1:])
+  assert "too slow to tell" in found.verdict("cam1")[1] and found.supported().offset == (0.0,) * 3
+  said, suspicious = telling.step(found)
+  assert not suspicious and "the motion is too slow beside the noise" in said[0]
 
 
 def test_another_frame_rate_is_drift():

@@ -16,14 +16,6 @@ _SKELETON = skeletons.SKELETONS["coco_17"]
 _FRAMES = 6
 
 
-class _Drawn:
-  def __init__(self, frames):
-    self._frames = frames
-
-  def frames(self, start=0):
-    return iter(self._frames[start:])
-
-
 def _case(*, shift_px=0.0, names=("cam0", "cam1", "cam2", "cam3")):
   """A rig, an estimate of its walkers, and their left-out errors; one view is shifted."""
   rig = dataclasses.replace(walkers.ring(4), names=names)
@@ -69,7 +61,7 @@ def test_the_page_is_one_inert_file(tmp_path):
   rig, points, estimated, errors = _case(names=names)
   errors[1, 0, 2] = np.nan
   path = tmp_path / "report.html"
-  footage = _Drawn(dots.draw(points, rig))
+  footage = dots.Drawn(dots.draw(points, rig))
   report.write(path, footage, rig, _SKELETON, estimated, errors, 400.0)
   page = path.read_text(encoding="utf-8")
   tags = _Tags()
@@ -90,7 +82,7 @@ def test_several_people_have_a_row_a_colour_and_limbs_each(tmp_path):
   both = dataclasses.replace(estimated, **both)
   errors = np.concatenate([errors, np.full_like(errors, np.nan)], axis=1)
   path = tmp_path / "report.html"
-  footage = _Drawn(dots.draw(points, rig))
+  footage = dots.Drawn(dots.draw(points, rig))
   said = report.write(path, footage, rig, _SKELETON, both, errors, 400.0)
   assert "2 people were found, at most 2 in a frame." in said and "100.0%" in said[1]
   page = path.read_text(encoding="utf-8")
@@ -105,6 +97,6 @@ def test_a_page_of_nobody_is_a_page(tmp_path):
     estimated, points=0 * estimated.points, valid=np.zeros_like(estimated.valid)
   )
   path = tmp_path / "report.html"
-  footage = _Drawn(dots.draw(points, rig))
+  footage = dots.Drawn(dots.draw(points, rig))
   said = report.write(path, footage, rig, _SKELETON, nobody, np.full_like(errors, np.nan), 400.0)
   assert "Nothing was triangulated" in said[0] and "none" in path.read_text(encoding="utf-8")

@@ -39,3 +39,14 @@ def test_equal_sizes_and_a_subset_are_silent():
 def test_turned_and_cut_images_are_refused(size, words):
   with pytest.raises(ValueError, match=f"cam0: images of .*{words}"):
     rigs.fitted(walkers.ring(3), _sizes(size))
+
+
+def test_of_each_camera_by_itself_faults_are_told_and_the_rest_is_fitted():
+  rig = walkers.ring(3)
+  sizes = {"cam2": (960, 1280), "cam0": (640, 480), "cam1": walkers.SIZE_WH}
+  fitted, said, faults = rigs.fitted_each(rig, sizes)
+  assert fitted.names == ("cam2", "cam0", "cam1") and len(said) == 1 and "cam0" in said[0]
+  assert list(faults) == ["cam2"] and "turned by 90" in faults["cam2"]
+  assert fitted.sizes_wh == (walkers.SIZE_WH, (640, 480), walkers.SIZE_WH)
+  focal = fitted.cameras.intrinsics[:, 0, 0] / rig.cameras.intrinsics[:, 0, 0]
+  np.testing.assert_allclose(focal, [1.0, 0.5, 1.0])

@@ -1,0 +1,79 @@
+"""What `calibrate` says and writes: the format and unit of the input, percentiles that rose."""
+
+import argparse
+import pathlib
+import types
+
+import numpy as np
+import pytest
+
+from epipolar_jax.cli import calibrate, calibrate_report
+from epipolar_jax.rigs import documents, reading, writing
+from epipolar_jax.rigs.rig import Rig
+from tests import walkers
+
+
+@pytest.mark.parametrize(
+  "given, unit, out, format, written, scale, words",
+  [
+    ("pose2sim", None, "better.toml", None, "pose2sim", 1000, "translations in m; as cameras.x"),
+    ("aniposelib", None, "better.toml", None, "aniposelib", 1, "in mm; as cameras.x"),
+    ("aniposelib", "m", "better.toml", None, "aniposelib", 1000, "in m; as cameras.x"),
+    ("opencv json", None, "better.json", None, "opencv json", 1, "as cameras.x"),
+    ("plain json", None, "better.toml", None, "aniposelib", 1, "cameras.x is plain json; the form"),
+    ("pose2sim", None, "better.json", None, "plain json", 1, "cameras.x is pose2sim"),
+    ("pose2sim", None, "better.toml", "aniposelib", "aniposelib", 1, "as --format says"),
+    (None, None, "better.toml", None, "aniposelib", 1, "in mm; the format for .toml"),
+  ],
+)
+def test_cameras_keep_format_and_unit_or_it_is_said(
+  tmp_path, given, unit, out, format, written, scale, words
+):
+  rig, cameras = walkers.ring(3), None
+  if given is not None:
+    cameras = tmp_path / "cameras.x"
+    writing.write(rig, cameras, given, unit=unit)
+  out = tmp_path / out
+  options = argparse.Namespace(cameras=cameras, unit=unit, out=out, format=format)
+  target = calibrate._target(options)
+  assert target.format == written and words in target.said and target.said.startswith(written)
+  rig.write(out, target.format, unit=target.unit)
+  # The numbers in the file are of the unit that is said.
+  back = Rig.read(out, unit="mm")
+  np.testing.assert_allclose(scale * back.cameras.translation, rig.cameras.translation, rtol=1e-9)
+
+
+def test_a_format_that_is_not_written_is_named(tmp_path):
+  cameras = tmp_path / "calibration.toml"
+  cameras.write_text(
+    "[cameras.0]\ncam_id = 0\nsize = [640, 480]\nmatrix = [[600, 0, 320], [0, 600, 240], [0, 0, 1]]"
+  )
+  given = reading.recognise(documents.load(cameras))
+  options = argparse.Namespace(
+    cameras=cameras, unit=None, out=pathlib.Path("better.toml"), format=None
+  )
+  target = calibrate._target(options)
+  assert given not in writing.WRITERS and target.format == "aniposelib"
+  assert f"{given}, which calibration.toml is, is not written" in target.said
+
+
+def test_a_percentile_that_rose_though_the_median_fell_is_said(capsys):
+  rig = walkers.ring(3)
+  before = np.tile(np.linspace(1.0, 10.0, 20)[:, None, None], (1, 3, 5))
+  after = 0.5 * before
+  after[-4:, 1] = 30.0
+  refined = types.SimpleNamespace(
+    rig=rig,
+    before=before,
+    after=after,
+    fitted=np.arange(20),
+    held_out=np.arange(20),
+    corners_mm=(),
+    factor=1.0,
+  )
+  said = calibrate_report.tell(refined, rig, rig.names)
+  assert "The 90th percentile rose though the median fell: cam1 9.10 to 30.00 px" in said[-1]
+  assert said[-1] in capsys.readouterr().out
+  assert "all cameras" in said[-1] or np.percentile(after, 90) < 9.1
+  good = types.SimpleNamespace(**{**vars(refined), "after": 0.5 * before})
+  assert not any("percentile rose" in text for text in calibrate_report.tell(good, rig, rig.names))
