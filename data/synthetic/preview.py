@@ -1,17 +1,19 @@
 """A contact sheet: `python -m data.synthetic.preview --output sheet.png --frames 6`.
 
 One frame per row, one view per column; each view once as stored and once with the joints drawn on
-it: red for the subject's right, green for its left, white between, hollow when not visible.
+it in the colours of every sheet (`visualize.palette`), hollow when not visible.
 """
 
 import argparse
 import dataclasses
+import pathlib
 
 import cv2
 import numpy as np
 
 from data.synthetic import options as options_lib
 from data.synthetic import scene
+from epipolar_jax.visualize import palette, predictions
 
 _RIGHT = (1, 2, 3, 14, 15, 16)
 _LEFT = (4, 5, 6, 11, 12, 13)
@@ -47,16 +49,15 @@ def contact_sheet(frames: list[scene.Frame], *, tile: int) -> np.ndarray:
   return np.concatenate(rows)
 
 
-def _color(joint):
-  if joint in _RIGHT:
-    return (255, 60, 60)
-  return (60, 230, 60) if joint in _LEFT else (255, 255, 255)
+def _color(joint: int) -> palette.RGB:
+  side = "right" if joint in _RIGHT else "left" if joint in _LEFT else "middle"
+  return palette.limb(side)
 
 
 def main() -> None:
   """Writes the sheet."""
   parser = argparse.ArgumentParser(description="Writes a contact sheet of synthetic frames.")
-  parser.add_argument("--output", required=True, help="PNG to write")
+  parser.add_argument("--output", type=pathlib.Path, required=True, help="PNG to write")
   parser.add_argument("--frames", type=int, default=6, help="rows")
   parser.add_argument("--first", type=int, default=0, help="index of the first frame")
   parser.add_argument("--occlusion", type=int, choices=(0, 1, 2), help="views with an occluder")
@@ -76,8 +77,7 @@ def main() -> None:
   first = arguments.first
   frames = [generator.frame(split, i) for i in range(first, first + arguments.frames)]
   sheet = contact_sheet(frames, tile=arguments.tile)
-  if not cv2.imwrite(arguments.output, sheet[..., ::-1]):
-    raise OSError(f"cannot write {arguments.output}")
+  predictions.write_png(arguments.output, sheet)
   print(f"{arguments.output}: {len(frames)} frames of {split}")
 
 

@@ -9,7 +9,7 @@ def add(verb: argparse.ArgumentParser) -> None:
     "--smooth",
     choices=("kalman", "butterworth"),
     help="over time: kalman weighs each point by its covariance, fills gaps and needs no setting; "
-    "butterworth is a low-pass filter. Without it every frame stands for itself",
+    "butterworth is a low-pass filter. Without it no frame depends on another",
   )
   verb.add_argument(
     "--fill", type=int, metavar="FRAMES", help="kalman: longest gap that is filled (10)"

@@ -30,6 +30,7 @@ from tests.commands import elsewhere, pages
 _INSTALL = "pip install -q -r requirements.txt -r tests/requirements.txt '.[video,files,onnx]'"
 STAND_INS = {
   **dict.fromkeys(("README.md", "docs/predict.md", "docs/own_data.md"), "film_a_person"),
+  "docs/benchmarks.md": "film_a_person",
   **dict.fromkeys(("docs/formats.md", "docs/check.md", "docs/calibrate.md"), "record_a_session"),
 }
 
@@ -43,6 +44,8 @@ class Clone:
       subprocess.run(["git", "clone", "-q", str(pages.ROOT), str(self.root)], check=True)
       venv.create(folder / "environment", with_pip=True)
     else:
+      # Commands write into the clone: docs/fusion.webp is one of their results.
+      subprocess.run(["git", "checkout", "-q", "."], cwd=self.root, check=True)
       subprocess.run(["git", "pull", "-q"], cwd=self.root, check=True)
       shutil.rmtree(self.root / "data_cache" / "footage", ignore_errors=True)
     status, seconds, _ = self.run(_INSTALL, "installation")
