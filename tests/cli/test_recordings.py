@@ -60,7 +60,7 @@ class _Laboratory:
 
 
 def _end(process: subprocess.Popen) -> tuple[int, str]:
-  said, errors = process.communicate(timeout=300)
+  said, errors = process.communicate(timeout=1800)
   assert "Traceback" not in errors, errors[-3000:]
   return process.returncode, said
 

@@ -50,7 +50,7 @@ def _peak_bytes(rig, frames: int, folder) -> tuple[int, int]:
     tracemalloc.stop()
 
 
-@pytest.mark.parametrize(("views", "short", "long"), [(2, 24, 40), (16, 12, 20)])
+@pytest.mark.parametrize(("views", "short", "long"), [(2, 16, 32), (16, 8, 12)])
 def test_memory_does_not_grow_with_the_recording(views, short, long, tmp_path):
   rig = walkers.ring(views)
   before, _ = _peak_bytes(rig, short, tmp_path / "short")
