@@ -117,7 +117,7 @@ def _h264(path):
 
 
 def test_a_rig_comes_from_encoded_videos_of_a_board(tmp_path, capsys):
-  """H.264 as cameras and editors write it, at 25 times fewer bytes than the images have."""
+  """H.264 as cameras and editors write it, in 150 times fewer bytes than the images have."""
   rig, paper = rendered.rig(), rendered.charuco(_GRID, cv2.aruco.DICT_4X4_50, _MARKER)
   videos = []
   for view, name in enumerate(rig.names):
