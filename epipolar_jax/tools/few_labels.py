@@ -3,10 +3,10 @@
 python -m epipolar_jax.tools.few_labels --output runs/few_labels [--seeds 3] [--labels 10,25,50]
 
 Rendered people in everyday clothes stand for an animal: their joints have other names, so that the
-head starts afresh, and the people, cameras and rooms of the test are others. Every run trains for
-the same number of steps. Each is `python train.py` in a folder of its own; those that are complete
-are not repeated, so the command may be killed and given again. Prints a Markdown table at the end,
-or with `--table` of what is there.
+head starts afresh, and the people, cameras and rooms of the test are others. A run makes twelve
+passes over its frames, and 200 steps at least. Each is `python train.py` in a folder of its own;
+those that are complete are not repeated, so the command may be killed and given again. Prints a
+Markdown table at the end, or with `--table` of what is there.
 """
 
 import argparse
@@ -38,7 +38,8 @@ STARTS = {
     "--config.optimizer.trunk_factor=1.0",
   ),
 }
-STEPS = 200
+# Steps of a run: twelve passes over its frames, but no fewer than this.
+_PASSES, _FEWEST_STEPS = 12, 200
 _BATCH = 4
 _ROOT = pathlib.Path(__file__).parents[2]
 _OPTIONS = (
@@ -53,7 +54,7 @@ _OPTIONS = (
   f"--config.train.batch_size={_BATCH}",
   "--config.train.eval_epochs=0.0",
   "--config.eval.splits=('test','test_occluded_2')",
-  "--config.eval.triangulation=dlt,robust",
+  "--config.eval.triangulation=dlt,robust,pymvg",
   "--config.eval.limb_priors=",
   "--config.eval.box_error=0.0",
   "--config.eval.num_images=0",
@@ -71,6 +72,10 @@ class Run(NamedTuple):
   @property
   def name(self) -> str:
     return f"{self.labels}_{self.start.lower()}_{self.fusion}_seed{self.seed}"
+
+  @property
+  def steps(self) -> int:
+    return max(_FEWEST_STEPS, _PASSES * self.labels // _BATCH)
 
 
 def animal(folder: pathlib.Path) -> pathlib.Path:
@@ -96,7 +101,7 @@ def command(run: Run, folder: pathlib.Path, data_dir: pathlib.Path) -> list[str]
     f"--config.data.dir={data_dir}",
     f"--config.data.synthetic.seed={run.seed}",
     f"--config.data.synthetic.train_frames={run.labels}",
-    f"--config.train.num_epochs={STEPS * _BATCH / run.labels}",
+    f"--config.train.num_epochs={run.steps * _BATCH / run.labels}",
     *STARTS[run.start],
     *_OPTIONS,
   ]
