@@ -37,6 +37,7 @@ def get_config() -> ml_collections.ConfigDict:
   s.suits = 1.0  # share of people in suits whose left is blue and whose right is orange
   s.actions = ("walking", "running", "dancing", "kicking", "boxing", "jumping")  # () is all
   s.camera_noise = 1.0  # noise, blur, exposure
+  s.cameras = "around"  # or "ceiling", "far", "near"
   s.clutter = 8  # pieces of furniture in a room
   c.heatmap.sigma = 4.0
   c.heatmap.decode = "softmax"

@@ -88,6 +88,7 @@ RANGES = {
   "data.synthetic.suits": _SHARE,
   "data.synthetic.camera_noise": _SHARE,
   "data.synthetic.clutter": _within(0, 10),
+  "data.synthetic.cameras": _of("around", "ceiling", "far", "near"),
   "heatmap.sigma": _POSITIVE,
   "heatmap.decode": _of("peak", "softmax"),
   "optimizer.name": _of("adam", "sgd"),

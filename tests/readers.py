@@ -114,7 +114,7 @@ def _part(folder: pathlib.Path) -> Target:
   shapes = {"found": (2,), "windows": (2, 3, 3)}
   shapes |= dict.fromkeys(("own", "fused"), (2, 3, joints, 2))
   arrays = {name: np.zeros(shapes.get(name, (2, 3, joints))) for name in prediction._ARRAYS}
-  prediction._write(path, types.SimpleNamespace(**arrays), (), False)
+  prediction.write_part(path, types.SimpleNamespace(**arrays), (), False)
   return Target((path,), lambda: prediction._read(path, (3, joints)))
 
 

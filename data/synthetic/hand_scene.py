@@ -179,7 +179,7 @@ class Generator(scene.Generator):
     return None
 
   def _make_set(self, split, place):
-    return room_lib.sample_room(self._rng(split, "room", place), _ROOM_REACH_MM)
+    return room_lib.sample_room(self._rng(split, "room", place), np.append(_ROOM_REACH_MM, 0.0))
 
 
 def visible_joints(mask: np.ndarray, joints_2d: np.ndarray) -> np.ndarray:

@@ -5,6 +5,8 @@ import hashlib
 import json
 import pathlib
 
+from data.synthetic import rig
+
 # Raise when the same options give other bytes than before.
 VERSION = 2
 SPLITS = ("train", "validation", "test", "test_occluded_1", "test_occluded_2")
@@ -35,6 +37,8 @@ class Options:
     camera_noise: 0 for clean images; 1 for the full range of noise, blur, exposure and tint.
     light_range: 0 for the same light everywhere; 1 for the full range of direction and colour.
     rig_jitter: 0 for four cameras in the corners of a rectangle; 1 for 1..3 m high and 4..6 m away.
+    cameras: where they stand: "around" the person; "ceiling", 1.6 m higher and half as far away;
+      "far" with lenses twice as long at twice the distance; "near" with wide ones at 0.6 of it.
   """
 
   seed: int = 0
@@ -55,6 +59,7 @@ class Options:
   camera_noise: float = 1.0
   light_range: float = 1.0
   rig_jitter: float = 1.0
+  cameras: str = "around"
 
   def __post_init__(self):
     limits = {
@@ -76,6 +81,10 @@ class Options:
       value = getattr(self, name)
       if not low <= value <= high:
         raise ValueError(f"Options.{name} is {value}; it must lie in {low}..{high}")
+    if self.cameras not in rig.PLACES:
+      raise ValueError(
+        f"Options.cameras is {self.cameras!r}; it must be one of {', '.join(rig.PLACES)}"
+      )
 
   def num_frames(self, split: str) -> int:
     """Frames in one of `SPLITS`."""
@@ -107,6 +116,9 @@ def fingerprint(options: Options, base: str) -> str:
   record = {"version": VERSION, "base": base, **dataclasses.asdict(options)}
   for other in {"train", "validation", "test"} - {base}:
     del record[f"{other}_frames"]
+  # Data sets were named before there was a choice.
+  if options.cameras == "around":
+    del record["cameras"]
   digest.update(json.dumps(record, sort_keys=True).encode())
   for path in sorted((pathlib.Path(__file__).parent / "assets").glob("*.npz")):
     digest.update(path.name.encode() + path.read_bytes())

@@ -11,6 +11,14 @@ SENSOR_SIZE = 1000
 FOCAL_PX = 1145.0
 # Side of the square around the root that the Human3.6M recipe crops, and the person box here.
 BOX_MM = 2000.0
+# Where cameras stand: distances and focal lengths in those of "around", and added height in mm.
+# "ceiling" looks down by some 40 degrees; "far" are long lenses, "near" are wide ones.
+PLACES = {
+  "around": (1.0, 1.0, 0.0),
+  "ceiling": (0.55, 1.0, 1600.0),
+  "far": (2.0, 2.0, 0.0),
+  "near": (0.6, 0.6, 0.0),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +41,9 @@ class Rig:
     return -np.einsum("vji,vj->vi", self.rotation, self.translation)
 
 
-def sample_rig(rng: np.random.Generator, *, num_views: int, jitter: float) -> Rig:
+def sample_rig(
+  rng: np.random.Generator, *, num_views: int, jitter: float, place: str = "around"
+) -> Rig:
   """Draws cameras 4–6 m from the middle of the room and 1–3 m high, looking at its middle.
 
   Four of them stand near the corners of an oblong room, two and two, as in Human3.6M.
@@ -42,7 +52,9 @@ def sample_rig(rng: np.random.Generator, *, num_views: int, jitter: float) -> Ri
     rng: draws the jitter and the heading of the whole rig.
     num_views: v; more than four are spread over the circle.
     jitter: 0 for a regular rig, 1 for the full range.
+    place: of `PLACES`, what is not "around".
   """
+  farther, longer, higher = PLACES[place]
   heading = rng.uniform(0, 2 * np.pi)
   slots = (np.arange(num_views) + 0.5) * 2 * np.pi / max(num_views, 4)
   azimuth = slots + np.radians(23) * np.sin(2 * slots)
@@ -51,12 +63,13 @@ def sample_rig(rng: np.random.Generator, *, num_views: int, jitter: float) -> Ri
   height = 1600 + jitter * np.where(
     rng.random(num_views) < 0.5, rng.uniform(-600, 200, num_views), rng.uniform(0, 1400, num_views)
   )
+  distance, height = farther * distance, height + higher
   centers = np.stack([distance * np.cos(azimuth), distance * np.sin(azimuth), height], -1)
   targets = np.array([0.0, 0.0, 900.0]) + jitter * rng.uniform(-250, 250, (num_views, 3))
   roll = jitter * np.radians(rng.uniform(-2, 2, num_views))
   rotation = np.stack([look_at(c, t, r) for c, t, r in zip(centers, targets, roll)])
   intrinsics = np.zeros((num_views, 3, 3))
-  focal = FOCAL_PX * (1 + jitter * rng.uniform(-0.02, 0.02, num_views))
+  focal = longer * FOCAL_PX * (1 + jitter * rng.uniform(-0.02, 0.02, num_views))
   intrinsics[:, 0, 0], intrinsics[:, 1, 1], intrinsics[:, 2, 2] = focal, focal, 1
   intrinsics[:, :2, 2] = (SENSOR_SIZE - 1) / 2 + jitter * rng.uniform(-15, 15, (num_views, 2))
   return Rig(intrinsics, rotation, -np.einsum("vij,vj->vi", rotation, centers))

@@ -84,9 +84,10 @@ class Light(NamedTuple):
 
 
 def sample_room(rng: np.random.Generator, reach: np.ndarray) -> Room:
-  """Draws a room that holds everything within `reach` [2] mm of the middle, and paints it."""
-  low = np.append(-reach - rng.uniform(400, 1600, 2), 0.0)
-  high = np.append(reach + rng.uniform(400, 1600, 2), rng.uniform(3200, 4000))
+  """Draws a room that holds everything within `reach` [3] mm of the middle, and paints it."""
+  low = np.append(-reach[:2] - rng.uniform(400, 1600, 2), 0.0)
+  high = np.append(reach[:2] + rng.uniform(400, 1600, 2), rng.uniform(3200, 4000))
+  high[2] = max(high[2], reach[2] + 200)
   span = high - low
   wall = _paint_color(rng)
   plan = _wallpaper(rng)

@@ -180,8 +180,10 @@ class Generator:
   def _make_set(self, split, place):
     rng = self._rng(split, "rig", place)
     options = self.options
-    rig = rig_lib.sample_rig(rng, num_views=options.num_views, jitter=options.rig_jitter)
-    return rig, room_lib.sample_room(rng, np.abs(rig.centers[:, :2]).max(0))
+    rig = rig_lib.sample_rig(
+      rng, num_views=options.num_views, jitter=options.rig_jitter, place=options.cameras
+    )
+    return rig, room_lib.sample_room(rng, np.abs(rig.centers).max(0))
 
   def _occluders(self, split, index, joints, centers):
     """Boxes [2] before some views, and which views [v] they stand before."""

@@ -4,6 +4,8 @@ import argparse
 import pathlib
 from typing import NamedTuple
 
+from epipolar_jax.cli import predict
+
 # Suffixes of the formats that are written; of a suffix, the first is the default.
 _SUFFIXES = {"plain json": ".json", "aniposelib": ".toml"}
 _SUFFIXES |= {"pose2sim": ".toml", "opencv json": ".json", "easymocap": ""}
@@ -30,7 +32,7 @@ def add(verbs) -> None:
     nargs="+",
     metavar="VIDEO",
     help="of a board (--board), in place of keypoints: files or folders of images, in step, paired "
-    "with cameras by name; CAMERA=VIDEO where the name does not tell",
+    "with cameras by name; or CAMERA=VIDEO; patterns in quotes are expanded",
   )
   verb.add_argument("--joint_set", help="of files without joint names: BODY_25B, a .toml, ...")
   verb.add_argument("--out", required=True, type=pathlib.Path, help="calibration file to write")
@@ -124,6 +126,8 @@ def run(options: argparse.Namespace) -> None:
   if options.report is not None and options.report.suffix not in (".html", ".htm"):
     raise ValueError(f"--report is a page, FILE.html; got {options.report}")
   _check_videos(options)
+  if options.videos is not None:
+    options.videos = predict.expanded(options.videos)
   rig, observations, board, posed = calibrate_start.read(options, length, up)
   timing, recorded = None, observations
   if options.sync is not None:

@@ -71,15 +71,25 @@ class Crowd:
       What was found, with p people after the frames: own [f, p, v, j, 2], windows [f, p, v, 3],
       found [f, p]; and the last poses for the next frames.
     """
+    found, last = self.located(frames, last, start)
+    return self.fused(found, len(frames)), last
+
+  def located(
+    self, frames: Sequence[Sequence[np.ndarray | None]], last: Sequence[Pose], start: int
+  ) -> tuple[list[tuple[trackers.Seen, list[Pose | None]]], tuple[Pose, ...]]:
+    """What each view sees of everybody, with their poses, before fusion; and the last poses."""
     found = self._followed(frames, last, [])
     if not found or start % _SEARCH == 0:
       found = self._followed(frames, self._new(frames[0], found), found)
+    return found, tuple(trackers.last_of(poses) for _, poses in found)
+
+  def fused(self, found: Sequence[tuple[trackers.Seen, list[Pose | None]]], frames: int) -> Part:
+    """What was found in so many frames, with what the other views hold."""
     parts = [self._track.fused(seen, poses) for seen, poses in found]
     for part in parts:
       lost = ~part.found
       part.fused[lost], part.fused_score[lost] = np.nan, 0.0
-    last = tuple(trackers.last_of(poses) for _, poses in found)
-    return _stacked(parts, len(frames), len(self._rig.names), self._skeleton.num_joints), last
+    return _stacked(parts, frames, len(self._rig.names), self._skeleton.num_joints)
 
   def _followed(self, frames, last, found):
     """(Seen, poses) of those found and of those of the last poses who are somebody else."""

@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -137,7 +137,21 @@ class Detector:
 
 def decode(maps: np.ndarray, *, stride: int) -> tuple[np.ndarray, np.ndarray]:
   """`Detector.decode` of heatmap logits [n, h, w, j] of any network."""
-  return tuple(np.asarray(x, np.float64) for x in _decode(jnp.asarray(maps), stride))
+  return by_batches(lambda batch: _decode(batch, stride), maps)
+
+
+def by_batches(
+  decode: Callable[[np.ndarray], tuple[jax.Array, jax.Array]], maps: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Joints [n, j, 2] and scores [n, j] of maps [n, h, w, j], decoded eight at a time.
+
+  How many windows are looked at again is another number every time: this is one program for all.
+  """
+  shape = 0, maps.shape[-1]
+  found = [(np.zeros((*shape, 2)), np.zeros(shape))]
+  for batch, count in batches(maps):
+    found.append(tuple(np.asarray(x, np.float64)[:count] for x in decode(batch)))
+  return tuple(np.concatenate(x) for x in zip(*found))
 
 
 def fuse(

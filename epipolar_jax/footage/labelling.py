@@ -1,7 +1,8 @@
 """Frames worth labelling next: those where views contradict each other most, as images and guesses.
 
 In DeepLabCut's layout, which Lightning Pose shares: a folder a camera in `labeled-data`, with the
-images and a csv of guesses to correct. `data.footage.builder --labels` reads the csv files.
+images and a csv of guesses to correct; and beside the folders the same guesses as COCO's
+annotations. `data.footage.builder --labels` reads either.
 """
 
 import csv
@@ -12,7 +13,7 @@ import cv2
 import numpy as np
 
 from epipolar_jax.footage.videos import Footage
-from epipolar_jax.keypoints import writing
+from epipolar_jax.keypoints import coco_labels, writing
 from epipolar_jax.keypoints.observations import Observations
 
 _SCORER = "epipolar_jax"
@@ -45,8 +46,8 @@ def write(folder: pathlib.Path, footage: Footage, guesses: Observations, frames:
   """Writes images and guesses of some frames.
 
   Args:
-    folder: gets `labeled-data/CAMERA/imgNNNNN.png` and `CollectedData_epipolar_jax.csv` beside
-      them; files of the same names are replaced.
+    folder: gets `labeled-data/CAMERA/imgNNNNN.png`, `CollectedData_epipolar_jax.csv` beside them,
+      and `labeled-data/annotations.json`; files of the same names are replaced.
     footage: v recordings.
     guesses: [f, 1, v, j, 2] px of the videos; what is not seen is left empty.
     frames: numbers of the frames, ascending.
@@ -57,13 +58,8 @@ def write(folder: pathlib.Path, footage: Footage, guesses: Observations, frames:
   digits = max(5, len(str(int(frames.max())))) if len(frames) else 5
   folders = [folder / "labeled-data" / writing.file_name(name) for name in footage.names]
   rows: list[list[list[str]]] = [[] for _ in folders]
-  wanted = set(frames.tolist())
-  written = 0
-  for number, images in enumerate(footage.frames()):
-    if number > max(wanted, default=-1):
-      break
-    if number not in wanted:
-      continue
+  listed: list[coco_labels.Labelled] = []
+  for number, images in zip(frames.tolist(), footage.at(frames.tolist())):
     for view, image in enumerate(images):
       if image is None:
         continue
@@ -73,14 +69,18 @@ def write(folder: pathlib.Path, footage: Footage, guesses: Observations, frames:
       if not done:
         raise ValueError(f"{path}: OpenCV could not encode the image")
       path.write_bytes(data.tobytes())
-      points = guesses.points[number, 0, view].ravel().tolist()
-      named = f"labeled-data/{path.parent.name}/{path.name}"
-      rows[view].append([named, *("" if x != x else f"{x:.2f}" for x in points)])
-      written += 1
+      points = guesses.points[number, 0, view]
+      named = f"{path.parent.name}/{path.name}"
+      cells = ("" if x != x else f"{x:.2f}" for x in points.ravel().tolist())
+      rows[view].append([f"labeled-data/{named}", *cells])
+      listed.append(coco_labels.Labelled(named, image.shape[1::-1], points))
   for view, own in enumerate(rows):
     if own:
       _write_table(folders[view] / f"CollectedData_{_SCORER}.csv", guesses.joints, own)
-  return written
+  if listed:
+    path = folder / "labeled-data" / "annotations.json"
+    coco_labels.write(path, guesses.joints, sorted(listed, key=lambda one: one.file_name))
+  return len(listed)
 
 
 def _write_table(path: pathlib.Path, joints: tuple[str, ...], rows: list[list[str]]) -> None:

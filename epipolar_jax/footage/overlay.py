@@ -81,16 +81,17 @@ def write_sheet(
     return None
   found = np.flatnonzero(people == people.max())
   frame = int(found[len(found) // 2])
-  images = next(itertools.islice(footage.frames(frame), 1))
-  tiles = [
-    crop(image, rig, view, skeleton, estimated, frame)
-    for view, image in enumerate(images)
-    if image is not None
-  ]
+  (images,) = footage.at([frame])
+  tiles = []
+  for view, image in enumerate(images):
+    if image is not None:
+      tile = crop(image, rig, view, skeleton, estimated, frame)
+      tiles.append(cv2.resize(tile, (TILE, TILE), interpolation=cv2.INTER_AREA))
+      limbs.label(tiles[-1], rig.names[view])
   columns = min(len(tiles), 4)
   tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
   rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
-  sheet = cv2.resize(np.vstack(rows), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+  sheet = np.vstack(rows)
   predictions.write_png(path, sheet)
   return frame
 

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -19,8 +19,9 @@ from epipolar_jax.footage.videos import Footage
 from epipolar_jax.keypoints import npz
 from epipolar_jax.rigs.rig import Rig
 
-# Frames detected together, and written together.
-_FRAMES = 8
+# Frames detected together, and written together; fewer of more than eight cameras, by halves, so
+# that no more images are held. The search for people counts on powers of two.
+_FRAMES, _CAMERAS = 8, 8
 # Differences from another prediction that its refusal lists.
 _SAID = 4
 # Records that are digests, and of what.
@@ -43,8 +44,8 @@ def predict(
 ) -> trackers.Part:
   """Detects a person's joints in every frame of every camera.
 
-  What is found is written to `folder/parts` every eight frames; a call with the same recording goes
-  on where the last one was killed, and gives exactly what it would have given.
+  What is found is written to `folder/parts` every eight frames (`together`); a call with the same
+  recording goes on where the last one was killed, and gives exactly what it would have given.
 
   Args:
     footage: v recordings.
@@ -70,7 +71,7 @@ def predict(
       if finder is not None:
         description["people"] = "all"
       _check(folder / "predict.json", description)
-      track = _one(detector, rig) if finder is None else crowd.Crowd(detector, rig, finder)
+      track = _One(detector, rig) if finder is None else crowd.Crowd(detector, rig, finder)
       shape = (*(() if finder is None else (None,)), len(rig.names), detector.skeleton.num_joints)
       return _joined(_predicted(footage, track, parts, shape, progress))
   except locking.BusyError as error:
@@ -79,18 +80,23 @@ def predict(
     ) from None
 
 
-def _one(detector: Detector, rig: Rig):
+class _One:
   """A tracker of one person in the form of `crowd.Crowd`."""
-  track = trackers.Tracker(detector, rig)
 
-  def step(frames, poses, start):
-    part, pose = track(frames, poses[0] if poses else None)
-    return part, () if pose is None else (pose,)
+  def __init__(self, detector: Detector, rig: Rig):
+    self._track = trackers.Tracker(detector, rig)
 
-  return step
+  def located(self, frames, last, start):
+    found = self._track.locate(frames, last[0] if last else None)
+    pose = trackers.last_of(found[1])
+    return found, () if pose is None else (pose,)
+
+  def fused(self, found, frames):
+    return self._track.fused(*found)
 
 
 def _predicted(footage, track, parts: pathlib.Path, shape, progress) -> list[trackers.Part]:
+  """All parts; the next frames are decoded and the last ones fused while these are looked at."""
   done, start, poses = [], 0, ()
   while (path := parts / f"{start:08d}.npz").exists():
     part, poses, ended = _read(path, shape)
@@ -99,28 +105,48 @@ def _predicted(footage, track, parts: pathlib.Path, shape, progress) -> list[tra
     progress(start)
     if ended:
       return done
-  for frames, ended in _ahead(footage.frames(start)):
-    part, poses = track(frames, poses, start)
-    _write(parts / f"{start:08d}.npz", part, poses, ended)
-    done.append(part)
-    start += len(frames)
-    progress(start)
+
+  def finish(path, found, frames, poses, ended):
+    part = track.fused(found, frames)
+    write_part(path, part, poses, ended)
+    return part
+
+  def take(finishing):
+    done.append(finishing.result())
+    progress(sum(len(part.found) for part in done))
+
+  with concurrent.futures.ThreadPoolExecutor(1) as behind:
+    finishing = None
+    for frames, ended in _ahead(footage.frames(start), together(shape[-2])):
+      found, poses = track.located(frames, poses, start)
+      if finishing is not None:
+        take(finishing)
+      path = parts / f"{start:08d}.npz"
+      finishing = behind.submit(finish, path, found, len(frames), poses, ended)
+      start += len(frames)
+    if finishing is not None:
+      take(finishing)
   if not done:
     raise ValueError("the recordings hold no frames")
   return done
 
 
-def _ahead(frames: Iterator) -> Iterator[tuple[list, bool]]:
+def together(views: int) -> int:
+  """Frames of so many cameras that are detected together, a power of two."""
+  return max(1, _FRAMES >> max(0, (-(-views // _CAMERAS) - 1).bit_length()))
+
+
+def _ahead(frames: Iterator, size: int) -> Iterator[tuple[list, bool]]:
   """Groups of frames, and whether the recordings end in each, decoded one group ahead."""
 
   def take():
-    return list(itertools.islice(frames, _FRAMES))
+    return list(itertools.islice(frames, size))
 
   with concurrent.futures.ThreadPoolExecutor(1) as pool:
     now = take()
     while now:
       following = pool.submit(take)
-      yield now, len(now) < _FRAMES
+      yield now, len(now) < size
       now = following.result()
 
 
@@ -172,7 +198,10 @@ def _differences(found: dict, wanted: dict, within: str = "") -> Iterator[str]:
       yield f"{name}: {said[0]} there, {said[1]} now"
 
 
-def _write(path: pathlib.Path, part, poses, ended: bool) -> None:
+def write_part(
+  path: pathlib.Path, part: trackers.Part, poses: Sequence[trackers.Pose], ended: bool
+) -> None:
+  """Writes what was found in a few frames, the last poses, and whether the recordings end there."""
   temporary = path.with_suffix(".tmp.npz")
   arrays = {name: getattr(part, name) for name in _ARRAYS}
   joints = part.own.shape[-2]

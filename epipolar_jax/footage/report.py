@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import cv2
 import numpy as np
 
-from epipolar_jax.footage import overlay, stage
+from epipolar_jax.footage import labelling, overlay, stage
 from epipolar_jax.footage.videos import Footage
 from epipolar_jax.rigs.rig import Rig
 from epipolar_jax.skeletons import Skeleton
@@ -77,6 +77,7 @@ def write(
     + document.table(("joint", "median", "90 %", "seen"), _rows(skeleton.joints, by_joint)),
     "<h2>Lengths of limbs</h2><p>A limb keeps its length; what it varies is error.</p>",
     *_limbs(skeleton, estimated),
+    *_to_label(left_out),
     "<h2>The worst frames</h2>",
     *_figures(footage, rig, skeleton, estimated, worst),
   ]
@@ -198,7 +199,11 @@ def _chart(names: Sequence[str], errors: np.ndarray) -> str:
   finite = errors[np.isfinite(errors)]
   top = max(float(np.percentile(finite, 99)) * 1.1, 1.0) if len(finite) else 1.0
   step = max(1, frames // wide)
-  parts = [f'<svg viewBox="0 0 {wide} {high + 24}" role="img" aria-label="error over time">']
+  # On a phone it scrolls, so that its text can be read.
+  parts = [
+    '<div class="scroll"><svg style="min-width:40rem" role="img" aria-label="error over time" '
+    f'viewBox="0 0 {wide} {high + 24}">'
+  ]
   for share in (0.0, 0.5, 1.0):
     y = high * (1 - share)
     parts.append(f'<line x1="0" x2="{wide}" y1="{y:.0f}" y2="{y:.0f}" stroke="#323b45"/>')
@@ -213,7 +218,7 @@ def _chart(names: Sequence[str], errors: np.ndarray) -> str:
     x = 60 + view * max(60, (wide - 80) // max(len(names), 1))
     parts.append(f'<text x="{x}" y="{high + 18}" fill="{color}">{html.escape(name)}</text>')
   parts.append(f'<text x="{wide - 110}" y="{high + 18}" fill="#a5b0bc">{frames} frames</text>')
-  return "".join(parts) + "</svg>"
+  return "".join(parts) + "</svg></div>"
 
 
 def _runs(values: np.ndarray) -> Iterator[list[tuple[int, float]]]:
@@ -225,6 +230,19 @@ def _runs(values: np.ndarray) -> Iterator[list[tuple[int, float]]]:
     elif run:
       yield run
       run = []
+
+
+def _to_label(left_out: np.ndarray) -> Iterator[str]:
+  """Which frames are worth labelling next, where one body is recorded."""
+  if left_out.shape[1] != 1 or not np.isfinite(left_out).any():
+    return
+  chosen = labelling.choose(left_out[:, 0], _WORST)
+  yield "<h2>Worth labelling next</h2>"
+  yield (
+    f"<p>Frames {', '.join(map(str, chosen))}: the views contradict each other most there. "
+    f"<code>--to_label {len(chosen)}</code> writes them as images with guesses to correct, for "
+    "training on this animal.</p>"
+  )
 
 
 def _worst(left_out: np.ndarray) -> list[tuple[int, int, int]]:
@@ -245,12 +263,8 @@ def _figures(
   footage: Footage, rig: Rig, skeleton: Skeleton, estimated: Estimate, worst
 ) -> Iterator[str]:
   """The images of these frames with the skeleton that was triangulated."""
-  wanted = {frame: (person, view) for frame, person, view in worst}
-  if not wanted:
-    return
-  for frame, images in enumerate(footage.frames()):
-    person, view = wanted.get(frame, (None, None))
-    if view is not None and images[view] is not None:
+  for (frame, person, view), images in zip(worst, footage.at([one[0] for one in worst])):
+    if images[view] is not None:
       tile = overlay.crop(images[view], rig, view, skeleton, estimated, frame, person=person)
       _, data = cv2.imencode(".jpg", cv2.cvtColor(tile, cv2.COLOR_RGB2BGR))
       source = base64.b64encode(data.tobytes()).decode()
@@ -260,5 +274,3 @@ def _figures(
         f'<figure><img alt="{caption}" src="data:image/jpeg;base64,{source}">'
         f"<figcaption>{caption}</figcaption></figure>"
       )
-    if frame >= max(wanted):
-      return

@@ -86,8 +86,8 @@ class TrainedDetector:
 
   def decode(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Joints of single views: uv [n, j, 2], px of the windows, and score [n, j], 0..1."""
-    uv, score = self._decode(jnp.moveaxis(jnp.asarray(maps), -1, 1))
-    return np.asarray(uv, np.float64), np.clip(np.asarray(score, np.float64), 0.0, 1.0)
+    uv, score = detector.by_batches(lambda batch: self._decode(np.moveaxis(batch, -1, 1)), maps)
+    return uv, np.clip(score, 0.0, 1.0)
 
   def fuse(
     self, maps: np.ndarray, seen: np.ndarray, cameras: Cameras

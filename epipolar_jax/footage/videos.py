@@ -5,7 +5,7 @@ import os
 import pathlib
 import re
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -87,6 +87,19 @@ class Footage:
         return
       yield [None if image is ended else image for image in images]
 
+  def at(self, frames: Sequence[int]) -> Iterator[list[np.ndarray | None]]:
+    """Yields some frames as `frames` does; those in between are skipped, which is quicker.
+
+    Args:
+      frames: numbers, ascending.
+    """
+    readers = [
+      track.picked([frame + shift for frame in frames])
+      for track, shift in zip(self._tracks.values(), self._shifts)
+    ]
+    for _ in frames:
+      yield [next(reader) for reader in readers]
+
 
 class _Video:
   def __init__(self, path: pathlib.Path):
@@ -124,6 +137,17 @@ class _Video:
         return
       yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
 
+  def picked(self, numbers: Sequence[int]) -> Iterator[np.ndarray | None]:
+    """Images of ascending numbers; None where there is none."""
+    capture, passed = self._capture(), 0
+    for number in numbers:
+      there = number >= 0
+      while there and passed <= number:
+        there, passed = capture.grab(), passed + 1
+      there, frame = capture.retrieve() if there else (False, None)
+      yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB) if there else None
+    capture.release()
+
 
 class _Folder:
   fps = None
@@ -139,14 +163,21 @@ class _Folder:
     self.size_wh = first.shape[1], first.shape[0]
 
   def images(self, start: int) -> Iterator[np.ndarray]:
-    for path in self.files[start:]:
-      image = _decode(path)
-      if image.shape[1::-1] != self.size_wh:
-        raise ValueError(
-          f"{path} is {image.shape[1]} by {image.shape[0]}, the first image of its folder "
-          f"{self.size_wh[0]} by {self.size_wh[1]}"
-        )
-      yield image
+    return map(self._image, self.files[start:])
+
+  def picked(self, numbers: Sequence[int]) -> Iterator[np.ndarray | None]:
+    """Images of ascending numbers; None where there is none."""
+    for number in numbers:
+      yield self._image(self.files[number]) if 0 <= number < self.count else None
+
+  def _image(self, path: pathlib.Path) -> np.ndarray:
+    image = _decode(path)
+    if image.shape[1::-1] != self.size_wh:
+      raise ValueError(
+        f"{path} is {image.shape[1]} by {image.shape[0]}, the first image of its folder "
+        f"{self.size_wh[0]} by {self.size_wh[1]}"
+      )
+    return image
 
 
 def _parts(name: str) -> list[str]:

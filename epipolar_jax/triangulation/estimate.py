@@ -84,16 +84,10 @@ def triangulate(
   near = _moved(pinholes, centre)
   locate = methods.make(method, **options)
   parts = [
-    _locate(locate, points[start : start + _MOST_FRAMES], score[start : start + _MOST_FRAMES], near)
-    for start in range(0, len(points), _MOST_FRAMES)
+    _part(locate, points[start : start + _MOST_FRAMES], score[start : start + _MOST_FRAMES], near)
+    for start in range(0, max(len(points), 1), _MOST_FRAMES)
   ]
-  num_joints = len(observations.joints)
-  empty = np.zeros((0, num_joints, 3)), np.zeros((0, num_joints), bool), np.zeros_like(score[:0])
-  found, valid, inlier = (np.concatenate(x) for x in zip(empty, *parts))
-  off, jacobian = _residuals(found, points, near)
-  seen = valid[:, None] & (score > 0)
-  covariance = _covariance(off, jacobian, np.where(seen, inlier, 0.0), valid)
-  reprojection = np.where(seen, np.linalg.norm(off, axis=-1), np.nan)
+  found, valid, inlier, covariance, reprojection = (np.concatenate(x) for x in zip(*parts))
 
   def by_person(rows: np.ndarray) -> np.ndarray:
     return rows.reshape(*observations.score.shape[:2], *rows.shape[1:])
@@ -157,6 +151,15 @@ def _moved(cameras: Cameras, origin: np.ndarray) -> Cameras:
   """The cameras in a world whose origin is at a point [3] of theirs."""
   translation = cameras.translation + np.einsum("vij,j->vi", cameras.rotation, origin)
   return dataclasses.replace(cameras, translation=translation)
+
+
+def _part(locate, points, score, cameras) -> tuple[np.ndarray, ...]:
+  """Points, valid, inlier, covariance and reprojection errors of up to `_MOST_FRAMES` frames."""
+  found, valid, inlier = _locate(locate, points, score, cameras)
+  off, jacobian = _residuals(found, points, cameras)
+  seen = valid[:, None] & (score > 0)
+  covariance = _covariance(off, jacobian, np.where(seen, inlier, 0.0), valid)
+  return found, valid, inlier, covariance, np.where(seen, np.linalg.norm(off, axis=-1), np.nan)
 
 
 def _locate(locate, points, score, cameras) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,16 +1,14 @@
-"""Positive numbers as a chart: one line a row, one coloured dot a column, on a log scale."""
+"""Positive numbers as a chart: a row a case, through the rows one labelled line a column."""
 
 import cv2
 import numpy as np
 
-# Okabe and Ito's colours, told apart by everybody; RGB.
-_COLORS = (
-  *((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167)),
-  *((230, 159, 0), (86, 180, 233), (0, 0, 0), (150, 150, 60)),
-  (150, 75, 30),
-)
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
-_LEFT, _RIGHT, _TOP, _ROW = 230, 30, 84, 30
+from epipolar_jax.visualize import palette
+
+_FONT, _SIZE = cv2.FONT_HERSHEY_SIMPLEX, 0.5
+_LEFT, _RIGHT, _TOP, _ROW = 250, 30, 64, 30
+_LABELS, _GAP = 58, 12  # height below the rows; between labels, px
+_TEXT, _RULE = (233, 237, 241), (50, 59, 69)
 
 
 def draw(rows: dict[str, dict[str, float | None]], *, title: str, width: int = 1000) -> np.ndarray:
@@ -22,7 +20,7 @@ def draw(rows: dict[str, dict[str, float | None]], *, title: str, width: int = 1
     width: of the chart, px.
 
   Returns:
-    [h, w, 3] uint8 RGB.
+    [h, w, 3] uint8 RGB. Each column is a line in a colour of its own, with its name at the end.
 
   Raises:
     ValueError: no number at all, or one that is not above 0.
@@ -33,33 +31,56 @@ def draw(rows: dict[str, dict[str, float | None]], *, title: str, width: int = 1
     raise ValueError(
       f"needs numbers above 0, got {len(values)}, the least {min(values, default=None)}"
     )
-  canvas = np.full((_TOP + _ROW * len(rows) + 40, width, 3), 255, np.uint8)
+  bottom = _TOP + _ROW * len(rows)
+  canvas = np.full((bottom + _LABELS, width, 3), palette.STAGE, np.uint8)
   low, high = np.log10(min(values)) - 0.03, np.log10(max(values)) + 0.03
 
   def across(value: float) -> int:
     share = (np.log10(value) - low) / max(high - low, 1e-9)
     return round(_LEFT + share * (width - _LEFT - _RIGHT))
 
-  bottom = _TOP + _ROW * len(rows)
   for tick in _ticks(low, high):
-    cv2.line(canvas, (across(tick), _TOP), (across(tick), bottom), (225, 225, 225), 1)
-    _write(canvas, f"{tick:g}", (across(tick) - 10, bottom + 20))
-  _write(canvas, title, (12, 24), scale=0.55)
-  lengths = [cv2.getTextSize(name, _FONT, 0.42, 1)[0][0] for name in columns]
-  gap = (width - 24 - sum(lengths)) // len(columns)
-  for i, name in enumerate(columns):
-    x = 20 + sum(lengths[:i]) + i * gap
-    _dot(canvas, (x, 52), i)
-    _write(canvas, name, (x + 10, 57), scale=0.42)
-  for n, (name, row) in enumerate(rows.items()):
+    cv2.line(canvas, (across(tick), _TOP), (across(tick), bottom), _RULE, 1)
+    _write(canvas, f"{tick:g}", (across(tick) - 10, _TOP - 8))
+  _write(canvas, title, (12, 24), size=0.6)
+  for n, name in enumerate(rows):
     y = _TOP + _ROW * n + _ROW // 2
-    cv2.line(canvas, (_LEFT, y), (width - _RIGHT, y), (235, 235, 235), 1)
+    cv2.line(canvas, (_LEFT, y), (width - _RIGHT, y), _RULE, 1)
     _write(canvas, name, (12, y + 5))
-    for i, column in enumerate(columns):
-      if row[column] is not None:
-        # A little up or down, so that equal numbers are seen.
-        _dot(canvas, (across(row[column]), y + 2 * i - len(columns)), i)
+  # A little up or down, so that equal numbers are seen.
+  tracks = [
+    [
+      (across(row[column]), _TOP + _ROW * n + _ROW // 2 + 2 * i - len(columns))
+      for n, row in enumerate(rows.values())
+      if row[column] is not None
+    ]
+    for i, column in enumerate(columns)
+  ]
+  for i, track in enumerate(tracks):
+    cv2.polylines(canvas, [np.array(track, int)], False, _color(i), 1, cv2.LINE_AA)
+  _label_ends(canvas, columns, tracks, bottom)
+  for i, track in enumerate(tracks):
+    for place in track:
+      _dot(canvas, place, i)
   return canvas
+
+
+def _label_ends(canvas, columns: list[str], tracks: list[list], bottom: int) -> None:
+  """Names below the rows, in the order of the lines' ends, each joined to its line."""
+  order = sorted((i for i, track in enumerate(tracks) if track), key=lambda i: tracks[i][-1])
+  lengths = {i: cv2.getTextSize(columns[i], _FONT, _SIZE, 1)[0][0] for i in order}
+  left, edge = {}, 12
+  for i in order:
+    left[i] = edge = max(edge, tracks[i][-1][0] - lengths[i] // 2)
+    edge += lengths[i] + _GAP
+  edge = canvas.shape[1] - 12
+  for i in reversed(order):
+    left[i] = min(left[i], edge - lengths[i])
+    edge = left[i] - _GAP
+  for i in order:
+    end = (left[i] + lengths[i] // 2, bottom + 28)
+    cv2.line(canvas, tracks[i][-1], end, _color(i), 1, cv2.LINE_AA)
+    _write(canvas, columns[i], (left[i], bottom + 44), color=_color(i))
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -69,13 +90,16 @@ def _ticks(low: float, high: float) -> list[float]:
   return [t for t in ticks if low <= np.log10(t) <= high]
 
 
+def _color(column: int) -> palette.RGB:
+  return palette.SERIES[column % len(palette.SERIES)]
+
+
 def _dot(canvas: np.ndarray, place: tuple[int, int], column: int) -> None:
-  """A disc in the column's colour; with a white middle when the colours begin again."""
-  again, color = divmod(column, len(_COLORS))
-  cv2.circle(canvas, place, 6, _COLORS[color], -1, cv2.LINE_AA)
-  if again:
-    cv2.circle(canvas, place, max(4 - again, 1), (255, 255, 255), -1, cv2.LINE_AA)
+  """A disc in the column's colour; with a dark middle when the colours begin again."""
+  cv2.circle(canvas, place, 6, _color(column), -1, cv2.LINE_AA)
+  if again := column // len(palette.SERIES):
+    cv2.circle(canvas, place, max(4 - again, 1), palette.STAGE, -1, cv2.LINE_AA)
 
 
-def _write(canvas: np.ndarray, text: str, place: tuple[int, int], *, scale: float = 0.45) -> None:
-  cv2.putText(canvas, text, place, _FONT, scale, (40, 40, 40), 1, cv2.LINE_AA)
+def _write(canvas, text: str, place: tuple[int, int], *, size=_SIZE, color=_TEXT) -> None:
+  cv2.putText(canvas, text, place, _FONT, size, color, 1, cv2.LINE_AA)

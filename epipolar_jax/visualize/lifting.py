@@ -7,7 +7,6 @@ from epipolar_jax import skeletons
 from epipolar_jax.visualize import limbs, palette, predictions
 
 _TILE = 256  # px
-_GREY = (40, 40, 40)
 
 
 def sheet(
@@ -72,10 +71,15 @@ def sides(
     ((0, 1), f"camera's view  {error:.0f} mm"),
     ((2, 1), "from the side; truth is white"),
   ):
-    canvas = np.full((_TILE, _TILE, 3), _GREY, np.uint8)
-    for joints, color, width in ((truth, palette.TRUTH, 1), (points, None, 2)):
+    # Seen along z, and from the right along -x.
+    depth = (points[:, 2], truth[:, 2]) if axes[0] == 0 else (-points[:, 0], -truth[:, 0])
+    canvas = np.full((_TILE, _TILE, 3), palette.STAGE, np.uint8)
+    for joints, far, color, width in (
+      (truth, depth[1], palette.TRUTH, 1),
+      (points, depth[0], None, 3),
+    ):
       flat = (joints - middle)[:, axes] * _TILE / width_mm + _TILE / 2
-      limbs.draw(canvas, flat, skeleton, color=color, thickness=width)
+      limbs.draw(canvas, flat, skeleton, color=color, thickness=width, cased=True, depth=far)
     limbs.label(canvas, title)
     tiles.append(canvas)
   return tiles
@@ -85,6 +89,8 @@ def _input(image: np.ndarray, uv: np.ndarray, skeleton: skeletons.Skeleton) -> n
   """The network input, enlarged, with the true 2D joints."""
   zoom = _TILE / len(image)
   canvas = cv2.resize(image, (_TILE, _TILE), interpolation=cv2.INTER_CUBIC)
-  limbs.draw(canvas, (uv + 0.5) * zoom - 0.5, skeleton, color=palette.TRUTH, thickness=1)
+  limbs.draw(
+    canvas, (uv + 0.5) * zoom - 0.5, skeleton, color=palette.TRUTH, thickness=1, cased=True
+  )
   limbs.label(canvas, "true 2D joints")
   return canvas

@@ -32,6 +32,7 @@ def draw(
   valid: np.ndarray | None = None,
   cased: bool = False,
   person: int | None = None,
+  depth: np.ndarray | None = None,
 ) -> None:
   """Draws limbs in place.
 
@@ -44,13 +45,17 @@ def draw(
     valid: [j] bool; limbs of other joints are left out. None: all are there.
     cased: on a wider dark line, to show on photographs.
     person: of several in the image.
+    depth: [j], how far away joints are; near limbs are drawn over far ones. None: in joint order.
   """
   if valid is not None:
     uv = np.where(valid[:, None], uv, 0.0)
   # OpenCV's coordinates overflow; nearer ends would turn limbs that leave the image.
   ends = np.clip(np.rint(uv), -_FAR, _FAR).astype(int).tolist()
   own = colors(skeleton, person)
-  for parent, child in skeleton.limbs:
+  order = list(skeleton.limbs)
+  if depth is not None:
+    order.sort(key=lambda limb: -(depth[limb[0]] + depth[limb[1]]))
+  for parent, child in order:
     if valid is None or (valid[parent] and valid[child]):
       start, stop = tuple(ends[parent]), tuple(ends[child])
       if cased:
@@ -59,8 +64,6 @@ def draw(
 
 
 def label(canvas: np.ndarray, text: str) -> None:
-  """White on a dark bar at the top, legible at 100 %."""
-  canvas[:18] = canvas[:18] // 4
-  cv2.putText(
-    canvas, text, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA
-  )
+  """White on a dark bar at the top, legible where an image of 1200 px is shown on 800."""
+  canvas[:22] = canvas[:22] // 4
+  cv2.putText(canvas, text, (5, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)

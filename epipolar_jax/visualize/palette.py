@@ -21,6 +21,9 @@ _PEOPLE: tuple[RGB, ...] = (
 )
 _DARKER = 0.45
 
+# Lines of a chart on STAGE, one after the other.
+SERIES: tuple[RGB, ...] = (*_PEOPLE, (255, 255, 255), (120, 140, 255), (150, 160, 170))
+
 # Names of CSS variables; the first six also are names of things that the pages draw.
 _PAGE = {
   "left": LEFT,

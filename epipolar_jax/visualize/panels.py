@@ -9,7 +9,7 @@ import numpy as np
 
 from epipolar_jax.geometry import epipolar
 from epipolar_jax.geometry.cameras import Cameras
-from epipolar_jax.visualize import palette
+from epipolar_jax.visualize import limbs, palette
 
 _SIDE = 256  # of one drawn view, px
 
@@ -75,8 +75,8 @@ def attention_row(
       _line(below, uv[0], uv[-1])
       for at, share in zip(uv, row / max(row.max(), 1e-30)):
         _dot(below, at, 1.0 + 7.0 * float(np.sqrt(max(share, 0.0))))
-    _caption(above, f"view {v}")
-    _caption(below, f"view {s}: largest weight {row.max():.2f}" if valid else "line misses")
+    limbs.label(above, f"view {v}")
+    limbs.label(below, f"view {s}: largest weight {row.max():.2f}" if valid else "line misses")
     columns.append(np.vstack([above, below]))
   return np.hstack(columns)
 
@@ -105,10 +105,3 @@ def _line(canvas: np.ndarray, start: np.ndarray, end: np.ndarray) -> None:
   ends = [tuple(np.rint(x * 16).astype(int).tolist()) for x in (start, end)]
   cv2.line(canvas, *ends, (0, 0, 0), 3, cv2.LINE_AA, shift=4)
   cv2.line(canvas, *ends, palette.ATTENTION, 1, cv2.LINE_AA, shift=4)
-
-
-def _caption(canvas: np.ndarray, text: str) -> None:
-  canvas[:18] = canvas[:18] // 4
-  cv2.putText(
-    canvas, text, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA
-  )

@@ -25,7 +25,9 @@ def sheet(
   *,
   skeleton: skeletons.Skeleton,
 ) -> np.ndarray:
-  """One row a frame: its views with skeletons, then the 3D skeletons from the front and above.
+  """A block a frame: its views with skeletons, and the 3D skeletons from the side and from above.
+
+  More than two views stand in two rows, so that captions can be read where the sheet is shrunk.
 
   Args:
     images: [m v h w 3] uint8 RGB network inputs of the frames `picked(n, m)`.
@@ -43,8 +45,17 @@ def sheet(
     frame = {k: v[i] for k, v in predicted.items()}
     truth = {k: v[i] for k, v in labels.items()}
     tiles = [view(x, v, frame, truth, skeleton) for v, x in enumerate(views)]
-    rows.append(np.hstack([*tiles, *_skeleton_3d(frame, truth, skeleton)]))
+    rows += _in_rows(tiles, _skeleton_3d(frame, truth, skeleton))
   return np.vstack(rows)
+
+
+def _in_rows(views: list[np.ndarray], space: list[np.ndarray]) -> list[np.ndarray]:
+  """One row, or with more than two views two, each with a tile of the 3D skeletons at its end."""
+  if len(views) <= 2:
+    return [np.hstack([*views, *space])]
+  columns = -(-len(views) // 2)
+  views = views + [np.zeros_like(views[0])] * (2 * columns - len(views))
+  return [np.hstack([*views[i * columns :][:columns], space[i]]) for i in (0, 1)]
 
 
 def write_png(path: pathlib.Path, image: np.ndarray) -> None:
@@ -77,10 +88,11 @@ def view(
   canvas = cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC)
   affine = truth["crop"][view]
   true_uv = truth["joints_2d"][view] @ affine[:, :2].T + affine[:, 2]
-  limbs.draw(canvas, (true_uv + 0.5) * zoom - 0.5, skeleton, color=palette.TRUTH, thickness=1)
-  limbs.draw(
-    canvas, (frame["joints_2d"][view] + 0.5) * zoom - 0.5, skeleton, color=None, thickness=2
-  )
+  for uv, color, width in (
+    (true_uv, palette.TRUTH, 1),
+    (frame["joints_2d"][view], None, 2),
+  ):
+    limbs.draw(canvas, (uv + 0.5) * zoom - 0.5, skeleton, color=color, thickness=width, cased=True)
   error = np.linalg.norm(frame["joints_2d"][view] - true_uv, axis=-1).mean()
   note = "  occluded" if truth["occluded"][view] else ""
   limbs.label(canvas, f"view {view}  {error:.1f} px{note}")
@@ -90,18 +102,24 @@ def view(
 def _skeleton_3d(
   frame: dict[str, Any], truth: dict[str, Any], skeleton: skeletons.Skeleton
 ) -> list[np.ndarray]:
-  """The skeletons in the world frame, seen along y and along -z, a tenth wider than the body."""
-  root = truth["joints_3d"][skeleton.root]
-  error = np.linalg.norm(frame["joints_3d"] - truth["joints_3d"], axis=-1).mean()
+  """The skeletons from the side where they are widest, and from there 60 degrees above."""
+  joints, true = frame["joints_3d"], truth["joints_3d"]
+  error = np.linalg.norm(joints - true, axis=-1).mean()
+  middle = 0.5 * (true.min(axis=0) + true.max(axis=0))
+  across = np.append(np.linalg.svd(true[:, :2] - true[:, :2].mean(axis=0))[2][0], 0.0)
+  up = np.array([0.0, 0.0, 1.0])
+  away = np.cross(up, across)
   tiles, scale = [], _SIDE / (1.1 * skeleton.size_mm)
-  for axes, name in (((0, 2), f"front  {error:.0f} mm"), ((0, 1), "above")):
+  for name, tilt in ((f"side  {error:.0f} mm", 0.0), ("from above", np.radians(60))):
+    down = -np.cos(tilt) * up - np.sin(tilt) * away
+    forward = np.cos(tilt) * away - np.sin(tilt) * up
     canvas = np.full((_SIDE, _SIDE, 3), palette.STAGE, np.uint8)
-    for joints, color, width in (
-      (truth["joints_3d"], palette.TRUTH, 1),
-      (frame["joints_3d"], None, 2),
-    ):
-      flat = (joints - root)[:, axes] * np.array([1.0, -1.0]) * scale + _SIDE / 2
-      limbs.draw(canvas, flat, skeleton, color=color, thickness=width)
+    for points, color, width in ((true, palette.TRUTH, 1), (joints, None, 3)):
+      x = points - middle
+      flat = np.stack([x @ across, x @ down], axis=-1) * scale + _SIDE / 2
+      limbs.draw(
+        canvas, flat, skeleton, color=color, thickness=width, cased=True, depth=x @ forward
+      )
     limbs.label(canvas, name)
     tiles.append(canvas)
   return tiles

@@ -77,7 +77,8 @@ def test_chessboard_corners_are_numbered_alike_however_it_is_turned(text):
 def test_a_rig_comes_from_nothing_but_a_boards_images(folders, tmp_path, capsys):
   out = tmp_path / "rig.toml"
   arguments = ["calibrate", "--board", _GRID.text, "--charuco", f"DICT_4X4_50,{_MARKER}"]
-  arguments += ["--videos", *map(str, folders.values())]
+  # A pattern in quotes, as the shell hands it on.
+  arguments += ["--videos", str(next(iter(folders.values())).parent / "cam?")]
   assert command.main([*arguments, "--out", str(out)]) in (0, None)
   said = capsys.readouterr().out
   assert f"{_FRAMES} of {_FRAMES} frames show the board, 20 of 20 corners" in said

@@ -17,6 +17,7 @@ import pathlib
 import platform
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -41,9 +42,13 @@ class Clone:
     if not self.root.exists():
       subprocess.run(["git", "clone", "-q", str(pages.ROOT), str(self.root)], check=True)
       venv.create(folder / "environment", with_pip=True)
-      print(f"installed in {self.run(_INSTALL, 'installation')[1]:.0f} s", flush=True)
     else:
       subprocess.run(["git", "pull", "-q"], cwd=self.root, check=True)
+      shutil.rmtree(self.root / "data_cache" / "footage", ignore_errors=True)
+    status, seconds, _ = self.run(_INSTALL, "installation")
+    if status:
+      raise OSError(f"the installation failed: {folder / 'logs' / 'installation.log'}")
+    print(f"installed in {seconds:.0f} s", flush=True)
     # Of which reader's files stand in the clone, for a folder that is used again.
     self.standing = folder / "standing"
 
@@ -113,9 +118,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
   return int(failed > 0)
 
 
-def run_page(clone: Clone, page: str, long: bool, times: dict[str, list[float]]) -> int:
-  """Runs a page's commands, adds their times, returns how many failed."""
+def run_page(clone: Clone, page: str, long: bool, times: dict[str, float]) -> int:
+  """Runs a page's commands without what others left, adds times, returns how many failed."""
   settings, failed = [], 0
+  shutil.rmtree(clone.root / "runs", ignore_errors=True)
   for number, command in enumerate(pages.commands(page)):
     if command.setting:
       settings.append(command.text)
@@ -130,8 +136,12 @@ def run_page(clone: Clone, page: str, long: bool, times: dict[str, list[float]])
     # `check` ends with 1 if something is suspicious, as it is with the calibration that stands in.
     good = status == 0 or (status == 1 and command.text.startswith("epipolar check"))
     failed += not good
-    times[f"{page}: {command.text}"] = [round(seconds, 1), round(processor_s, 1)]
-    said = f"{seconds:7.1f} s" if good else f"FAILED with {status}, {clone.folder}/logs/{name}.log"
+    times[f"{page}: {command.text}"] = round(processor_s, 1)
+    said = (
+      f"{seconds:7.1f} s ({processor_s:.1f})"
+      if good
+      else f"FAILED with {status}, {clone.folder}/logs/{name}.log"
+    )
     print(f"{said}  {page}: {short(command.text)}", flush=True)
   return failed
 
@@ -139,10 +149,10 @@ def run_page(clone: Clone, page: str, long: bool, times: dict[str, list[float]])
 def short(text: str, width: int = 110) -> str:
   """A command in one line."""
   text = re.sub(r"\s*\\\n\s*|\s+", " ", text)
-  return text if len(text) <= width else f"{text[: width - 2]} …"
+  return text if len(text) <= width else f"{text[: width - 2].rpartition(' ')[0]} …"
 
 
-def written(times: dict[str, list[float]]) -> str:
+def written(times: dict[str, float]) -> str:
   """The page docs/commands.md."""
   rows = []
   for page in pages.PAGES:
@@ -153,11 +163,11 @@ def written(times: dict[str, list[float]]) -> str:
       if command.setting:
         continue
       if key in times:
-        said = " | ".join(f"{x:.0f}" if x >= 1 else "under 1" for x in times[key])
+        said = f"{times[key]:.0f} s" if times[key] >= 1 else "under 1 s"
       elif here or long:
-        said = f"not run: {here[0][2]} |" if here else f"long: {long[0][2]} |"
+        said = f"not run: {here[0][2]}" if here else f"long: {long[0][2]}"
       else:
-        said = "not timed yet |"
+        said = "not timed yet"
       text = short(command.text).replace("|", "\\|")
       rows.append(f"| {page} | `{text}` | {said} |")
   processor = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
@@ -188,13 +198,14 @@ to hours too. What is not run stands in `tests/commands/elsewhere.py` with its r
 that every command has what it needs or stands there, and that nothing stands there that no page
 has.
 
-Measured {date} with {cores} cores of {processor}, shared with other jobs, without an accelerator,
-Python {python}, jax {jax}. Processor time is that of all its processes on one core, and hardly
-depends on other jobs: on two idle cores a command takes between half of it and all of it. Programs
-are compiled the first time that they are needed, within these times.
+Measured {date} on {cores} cores of {processor}, without an accelerator, Python {python},
+jax {jax}: seconds of processor time, of all processes of a command together, which other jobs on
+the machine hardly change. On two idle cores a command takes between half of them and all of them,
+and packages' downloads come on top. Programs are compiled the first time that they are needed,
+within these times.
 
-| page | command | seconds | processor seconds |
-|---|---|---|---|
+| page | command | processor time |
+|---|---|---|
 {rows}
 """
 

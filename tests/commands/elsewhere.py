@@ -15,6 +15,7 @@ _MINE = "tests/data/test_own_data.py makes such a data set and trains on it"
 
 NOT_HERE = (
   ("README.md", "pip uninstall", "is for machines without libGL, in place of the other package"),
+  ("docs/predict.md", "#SBATCH", "needs SLURM"),
   ("docs/evaluation.md", "--pairwise pairwise.pkl", _ORIGINAL),
   ("docs/options.md", "model_003.pth", _ORIGINAL),
   ("docs/options.md", "--checkpoint runs/original", f"{_ORIGINAL} and Human3.6M"),

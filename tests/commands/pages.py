@@ -29,7 +29,17 @@ _WHOLE = re.compile(
 _FENCE = re.compile(r"^( *)(?:\d+\. )?```(\w*)\n(.*?)^ *```$", re.S | re.M)
 # What a reader fills in (…, FILE, RUN) makes a form of a command, not a command.
 _BLANK = re.compile(r"…|\.\.\.|(?<![\w-])[A-Z]{2,}(?![\w=-])")
-_INPUTS = ("videos", "cameras", "keypoints", "labels", "joints", "raw", "checkpoint", "timing")
+_INPUTS = (
+  "videos",
+  "recordings",
+  "cameras",
+  "keypoints",
+  "labels",
+  "joints",
+  "raw",
+  "checkpoint",
+  "timing",
+)
 _OUTPUTS = ("out", "output", "workdir", "sync", "report", "html", "log")
 
 
@@ -62,7 +72,7 @@ def commands(page: str) -> list[Command]:
     language, block, within = match[2], match[3], match[4]
     if block is not None and language in ("", "bash", "sh"):
       block = textwrap.dedent(block)
-      if _START.match(block):
+      if language or _START.match(block):
         found += [Command(page, one) for one in _split(block)]
     elif block is not None and page == "README.md" and language == "python":
       found.append(Command(page, f"python - <<'END'\n{block}END"))
@@ -80,7 +90,12 @@ def _split(block: str) -> list[str]:
     lines.append(line)
     text = "\n".join(lines)
     whole = subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True)
-    if not line.endswith("\\") and not whole.returncode and not whole.stderr:
+    if (
+      not line.startswith("#")
+      and not line.endswith("\\")
+      and not whole.returncode
+      and not whole.stderr
+    ):
       found.append(text)
       lines = []
   if lines:

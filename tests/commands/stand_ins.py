@@ -1,5 +1,6 @@
 """Recordings in the place of the reader's own, by the names that the pages give them."""
 
+import dataclasses
 import pathlib
 import shutil
 
@@ -83,7 +84,8 @@ def record_a_session(folder: pathlib.Path) -> None:
   """Keypoints of a walking person and of a board, the board's videos, and their calibrations."""
   exact = _ring()
   turned(exact, _TURN).write(folder / "calibration.toml", "aniposelib")
-  turned(exact, _TURN).write(folder / "Calib.toml", "pose2sim")
+  named = dataclasses.replace(turned(exact, _TURN), names=tuple(f"cam0{i}" for i in (1, 2, 3, 4)))
+  named.write(folder / "Calib.toml", "pose2sim")
   exact.write(folder / "intrinsics.toml", "aniposelib")
   seen = _walk(exact)
   for view, name in enumerate(seen.views):

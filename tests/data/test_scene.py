@@ -171,3 +171,28 @@ def test_eight_cameras_have_occluded_splits():
     hidden = (clear.visible & ~frame.visible).mean(1)
     assert (hidden >= 0.3).sum() >= 2 and not hidden[~frame.occluded].any()
     assert 2 <= frame.occluded.sum() < 8
+
+
+@pytest.mark.parametrize("place", rig.PLACES)
+def test_cameras_stand_where_they_are_asked_to_and_inside_the_room(place):
+  rng = np.random.default_rng(3)
+  cameras = rig.sample_rig(rng, num_views=4, jitter=1.0, place=place)
+  usual = rig.sample_rig(np.random.default_rng(3), num_views=4, jitter=1.0)
+  farther, longer, higher = rig.PLACES[place]
+  np.testing.assert_allclose(cameras.centers[:, :2], farther * usual.centers[:, :2], atol=1e-6)
+  np.testing.assert_allclose(cameras.centers[:, 2] - usual.centers[:, 2], higher, atol=1e-6)
+  np.testing.assert_allclose(cameras.intrinsics[:, 0, 0], longer * usual.intrinsics[:, 0, 0])
+  drawn = room.sample_room(rng, np.abs(cameras.centers).max(0))
+  assert (cameras.centers > drawn.low).all() and (cameras.centers < drawn.high).all()
+  _, depth = rig.project(cameras, np.array([[0.0, 0.0, 900.0]]))
+  assert (depth > 0).all()
+
+
+def test_data_of_other_cameras_have_another_name():
+  usual = options_lib.Options()
+  names = {
+    options_lib.fingerprint(dataclasses.replace(usual, cameras=x), "test") for x in rig.PLACES
+  }
+  assert len(names) == len(rig.PLACES)
+  with pytest.raises(ValueError, match=r"cameras is 'above'; it must be one of around"):
+    options_lib.Options(cameras="above")

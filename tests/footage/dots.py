@@ -43,6 +43,19 @@ class DotDetector:
     return uv, np.where(mass > 0, 0.9, 0.01)
 
 
+class Drawn:
+  """Stands in for `videos.Footage`, of frames [f][v]."""
+
+  def __init__(self, frames, sizes_wh=()):
+    self._frames, self.sizes_wh = frames, sizes_wh
+
+  def frames(self, start=0):
+    return iter(self._frames[start:])
+
+  def at(self, frames):
+    return (self._frames[frame] for frame in frames)
+
+
 def draw(points: np.ndarray, rig: Rig) -> list[list[np.ndarray]]:
   """Frames [f][v] of joints [f, j, 3] as squares of 15 px."""
   frames = []

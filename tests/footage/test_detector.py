@@ -55,3 +55,15 @@ def test_batches_of_any_size_give_the_same(lightning):
   alone = lightning.maps(images[8:])
   np.testing.assert_allclose(together[8:], alone, atol=1e-4)
   assert lightning.maps(images[:0]).shape == (0, 48, 48, 17)
+
+
+def test_any_number_of_windows_is_decoded_by_one_program(lightning):
+  rng = np.random.default_rng(0)
+  maps = rng.normal(size=(20, 48, 48, 17)).astype(np.float32)
+  uv, score = lightning.decode(maps)
+  programs = detector._decode._cache_size()
+  for count in (0, 1, 8, 13):
+    some = lightning.decode(maps[:count])
+    np.testing.assert_array_equal(some[0], uv[:count])
+    np.testing.assert_array_equal(some[1], score[:count])
+  assert detector._decode._cache_size() == programs

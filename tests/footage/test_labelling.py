@@ -46,3 +46,8 @@ def test_what_is_written_is_read_as_labels(tmp_path):
   assert not back.seen[1].any(), "the frame between the two was not labelled"
   np.testing.assert_allclose(back.points[[0, 2]], guesses.points[[1, 3]], atol=0.006)
   assert not back.seen[2, 0, 1, 4]
+  annotations = tmp_path / "out/labeled-data/annotations.json"
+  same = reading.read_recording([str(annotations)], rig.names)
+  assert same.joints == joints and same.first_frame == 1
+  np.testing.assert_array_equal(same.points, back.points)
+  np.testing.assert_array_equal(same.score, back.score)

@@ -18,16 +18,12 @@ _SKELETON = skeletons.SKELETONS["coco_17"]
 _FRAMES = 6
 
 
-class _Drawn:
-  """Stands in for `Footage`; the last view ends before the others."""
-
-  def __init__(self, points, rig, *, ends=_FRAMES):
-    self._frames, self.sizes_wh = dots.draw(points, rig), rig.sizes_wh
-    for frame in self._frames[ends:]:
-      frame[-1] = None
-
-  def frames(self, start=0):
-    return iter(self._frames[start:])
+def _drawn(points, rig, *, ends=_FRAMES):
+  """A recording whose last view ends before the others."""
+  frames = dots.draw(points, rig)
+  for frame in frames[ends:]:
+    frame[-1] = None
+  return dots.Drawn(frames, rig.sizes_wh)
 
 
 def _case(**options):
@@ -44,7 +40,7 @@ def _colored(image: np.ndarray, color) -> int:
 def test_the_sheet_has_every_view_with_the_skeleton(tmp_path):
   rig, points, estimated = _case()
   path = tmp_path / "overlay.png"
-  assert overlay.write_sheet(path, _Drawn(points, rig), rig, _SKELETON, estimated) == 3
+  assert overlay.write_sheet(path, _drawn(points, rig), rig, _SKELETON, estimated) == 3
   sheet = cv2.imread(str(path))[..., ::-1]
   assert sheet.shape == (300, 1200, 3)
   for view in range(4):
@@ -64,13 +60,13 @@ def test_several_people_have_a_colour_each_and_share_the_crop(tmp_path):
   both = dataclasses.replace(estimated, **both)
   path = tmp_path / "overlay.png"
   # Frame 1 is the middle one of the frames with both.
-  assert overlay.write_sheet(path, _Drawn(points, rig), rig, _SKELETON, both) == 1
+  assert overlay.write_sheet(path, _drawn(points, rig), rig, _SKELETON, both) == 1
   sheet = cv2.imread(str(path))[..., ::-1]
   for person in range(2):
     for side in ("left", "right"):
       color = palette.limb(side, person)
       assert all(_colored(sheet[:, 300 * v : 300 * (v + 1)], color) > 15 for v in range(4))
-  image = _Drawn(points, rig)._frames[0][0]
+  image = next(_drawn(points, rig).frames())[0]
   near = overlay.crop(image, rig, 0, _SKELETON, both, 0, person=0)
   wide = overlay.crop(image, rig, 0, _SKELETON, both, 0)
   own = [_colored(x, palette.limb("left", 0)) for x in (near, wide)]
@@ -81,7 +77,7 @@ def test_nobody_makes_no_sheet(tmp_path):
   rig, points, estimated = _case()
   nobody = dataclasses.replace(estimated, valid=np.zeros_like(estimated.valid))
   path = tmp_path / "none.png"
-  assert overlay.write_sheet(path, _Drawn(points, rig), rig, _SKELETON, nobody) is None
+  assert overlay.write_sheet(path, _drawn(points, rig), rig, _SKELETON, nobody) is None
   assert not path.exists()
 
 
@@ -89,7 +85,7 @@ def test_the_film_shows_every_frame_and_the_skeleton_where_the_joints_are(tmp_pa
   rig, points, estimated = _case(lens=lenses.OpenCV((-0.2, 0.05, 0.0, 0.0, 0.0)))
   path = tmp_path / "overlay.mp4"
   bent = dataclasses.replace(rig, lenses=(lenses.Pinhole(),) * 4)
-  footage = _Drawn(points, bent, ends=4)
+  footage = _drawn(points, bent, ends=4)
   count = overlay.write_film(path, footage, rig, _SKELETON, estimated, fps=59.94)
   assert count == _FRAMES and [x.name for x in tmp_path.iterdir()] == ["overlay.mp4"]
   video = cv2.VideoCapture(str(path))

@@ -16,14 +16,6 @@ _SKELETON = skeletons.SKELETONS["coco_17"]
 _FRAMES = 6
 
 
-class _Drawn:
-  def __init__(self, frames):
-    self._frames = frames
-
-  def frames(self, start=0):
-    return iter(self._frames[start:])
-
-
 def _case(*, shift_px=0.0, names=("cam0", "cam1", "cam2", "cam3")):
   """A rig, an estimate of its walkers, and their left-out errors; one view is shifted."""
   rig = dataclasses.replace(walkers.ring(4), names=names)
@@ -69,7 +61,7 @@ def test_the_page_is_one_inert_file(tmp_path):
   rig, points, estimated, errors = _case(names=names)
   errors[1, 0, 2] = np.nan
   path = tmp_path / "report.html"
-  footage = _Drawn(dots.draw(points, rig))
+  footage = dots.Drawn(dots.draw(points, rig))
   report.write(path, footage, rig, _SKELETON, estimated, errors, 400.0)
   page = path.read_text(encoding="utf-8")
   tags = _Tags()
@@ -78,6 +70,7 @@ def test_the_page_is_one_inert_file(tmp_path):
   assert tags.tags.count("img") == _FRAMES
   assert all(source.startswith("data:image/jpeg;base64,") for source in tags.sources)
   assert tags.tags.count("polyline") >= 5  # a gap parts one camera's line
+  assert f"--to_label {_FRAMES}" in page and "Frames 0, 1, 2" in page
   assert "nan" not in page.replace("base64", "").lower().split("<h2>the worst")[0]
 
 
@@ -89,11 +82,12 @@ def test_several_people_have_a_row_a_colour_and_limbs_each(tmp_path):
   both = dataclasses.replace(estimated, **both)
   errors = np.concatenate([errors, np.full_like(errors, np.nan)], axis=1)
   path = tmp_path / "report.html"
-  footage = _Drawn(dots.draw(points, rig))
+  footage = dots.Drawn(dots.draw(points, rig))
   said = report.write(path, footage, rig, _SKELETON, both, errors, 400.0)
   assert "2 people were found, at most 2 in a frame." in said and "100.0%" in said[1]
   page = path.read_text(encoding="utf-8")
   assert "<td>person 2</td><td>4 to 5</td><td>2</td><td>4</td><td>none</td>" in page
+  assert "to_label" not in page
   assert "person 2: limb" in page and "frame 0, cam" in page and "person 1</figcaption>" in page
 
 
@@ -103,6 +97,6 @@ def test_a_page_of_nobody_is_a_page(tmp_path):
     estimated, points=0 * estimated.points, valid=np.zeros_like(estimated.valid)
   )
   path = tmp_path / "report.html"
-  footage = _Drawn(dots.draw(points, rig))
+  footage = dots.Drawn(dots.draw(points, rig))
   said = report.write(path, footage, rig, _SKELETON, nobody, np.full_like(errors, np.nan), 400.0)
   assert "Nothing was triangulated" in said[0] and "none" in path.read_text(encoding="utf-8")

@@ -60,6 +60,18 @@ def test_shifted_recordings_show_what_happened_together(tmp_path):
       videos.Footage(sources, shifts={"b": shift})
 
 
+def test_some_frames_are_those_of_all(tmp_path):
+  sources = {"a": _video(tmp_path / "a.avi", range(0, 240, 20))}
+  sources["b"] = _images(tmp_path / "b", range(0, 100, 10))
+  footage = videos.Footage(sources, shifts={"b": -2})
+  everything, numbers = list(footage.frames()), [0, 1, 2, 5, 11]
+  for number, images in zip(numbers, footage.at(numbers)):
+    for image, other in zip(images, everything[number]):
+      np.testing.assert_array_equal(image, other)
+  assert next(footage.at([1]))[1] is None and next(footage.at([99])) == [None, None]
+  assert list(footage.at([])) == []
+
+
 def test_colours_are_rgb(tmp_path):
   folder = tmp_path / "one"
   folder.mkdir()

@@ -89,6 +89,23 @@ def coco(tmp_path: pathlib.Path) -> pathlib.Path:
   return tmp_path / "cam.json"
 
 
+def coco_labels(tmp_path: pathlib.Path) -> pathlib.Path:
+  """As a labelling tool exports them; labels that are hidden have v 1."""
+  images, annotations = [], []
+  for i, frame in enumerate(truth()):
+    name = f"video/img{FIRST + i:05d}.png"
+    images.append({"id": 100 + i, "file_name": name, "width": 1000, "height": 500})
+    for person in _people(frame):
+      values = np.nan_to_num(person)
+      values[:, 2] = np.where(values[:, 2] > 0, 1 + (values[:, 2] > 0.5), 0)
+      entry = {"id": len(annotations), "image_id": 100 + i, "category_id": 3}
+      annotations.append(entry | {"keypoints": values.ravel().tolist()})
+  categories = [{"id": 3, "name": "person", "keypoints": list(JOINTS)}]
+  value = {"images": images, "annotations": annotations, "categories": categories}
+  (tmp_path / "cam.json").write_text(json.dumps(value))
+  return tmp_path / "cam.json"
+
+
 def _columns() -> list[tuple[str, str, str, str]]:
   return [
     ("net", person, joint, c)
@@ -249,6 +266,7 @@ MAKERS = {
   "mmpose": mmpose,
   "alphapose": alphapose,
   "coco": coco,
+  "coco labels": coco_labels,
   "deeplabcut": deeplabcut,
   "deeplabcut h5": deeplabcut_table,
   "deeplabcut h5, fixed": deeplabcut_fixed,

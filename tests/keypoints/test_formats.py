@@ -16,7 +16,7 @@ from tests import damage
 from tests.keypoints import files
 
 # What the formats cannot say.
-_NO_SCORE, _NO_FRAMES = ("caliscope",), ("mediapipe",)
+_NO_SCORE, _NO_FRAMES = ("caliscope", "coco labels"), ("mediapipe",)
 _TRACKS = (
   "deeplabcut",
   "deeplabcut h5",

@@ -228,3 +228,37 @@ def test_without_h5py_a_sentence_says_what_to_install(tmp_path, monkeypatch):
     hdf5.library()
   with pytest.raises(ModuleNotFoundError, match=r"need h5py"):
     _read(path)
+
+
+@pytest.mark.parametrize(
+  "change, said",
+  [
+    (lambda v: v["annotations"][0].update(image_id=5), "annotation 0 is of image 5, which is not"),
+    (lambda v: v["annotations"][1]["keypoints"].pop(), "annotation 1: 50 numbers are not x, y"),
+    (lambda v: v["annotations"][0]["keypoints"].__setitem__(2, 3), "0, 1 and 2 are known"),
+    (lambda v: v["images"][1].update(file_name="video/img00007.png"), "view and number of another"),
+    (lambda v: v["images"][1].update(id=100), "1 images have the id of another"),
+    (lambda v: v["categories"][0].pop("keypoints"), "category 0 does not name its joints"),
+    (lambda v: v["categories"][0].update(id=9), "no annotation is of a category"),
+  ],
+)
+def test_what_is_wrong_in_labels_of_coco_is_named(change, said, tmp_path):
+  path = files.coco_labels(tmp_path)
+  first = f"video/img{files.FIRST:05d}.png"
+  path = _changed_json(path, change)
+  path.write_text(path.read_text().replace("video/img00007.png", first))
+  with pytest.raises(ValueError, match=said):
+    reading.read_file(path)
+
+
+def test_labels_of_coco_have_a_view_for_each_folder(tmp_path):
+  path = files.coco_labels(tmp_path)
+
+  def part(value):
+    for index, image in enumerate(value["images"]):
+      image["file_name"] = f"{'ab'[index % 2]}/img{files.FIRST + index // 2:05d}.png"
+
+  found = reading.read_file(_changed_json(path, part))
+  assert found.views == ("a", "b") and found.first_frame == files.FIRST
+  truth = files.truth()
+  np.testing.assert_array_equal(found.points[0, :, 1], truth[1][..., :2])

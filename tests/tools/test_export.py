@@ -78,6 +78,18 @@ def test_runs_without_the_package_at_two_sizes_as_python_does(made):
       np.testing.assert_allclose(found["joints_3d"], want["joints_3d"][:count], atol=0.1)
 
 
+def test_fused_heatmaps_leave_the_number_of_frames_open(tmp_path):
+  config = _config()
+  config.model.fusion.merge, config.train.loss = "heatmaps", "cross_entropy"
+  task = tasks.build(config, axis_name=None)
+  weights = task.init(jax.random.key(0, impl="rbg"))
+  checkpointing.write_weights(tmp_path / "checkpoint", weights=weights, meta=task.meta, step=7)
+  file = tmp_path / "model.stablehlo"
+  export.write(config, tmp_path / "checkpoint", file, platforms=("cpu",), views=4)
+  exported = jax_export.deserialize(bytearray(file.read_bytes()))
+  assert not isinstance(exported.in_avals[0].shape[0], int)
+
+
 def test_the_description_says_what_goes_in_and_out(made):
   folder, config, _ = made
   record = json.loads((folder / "model.json").read_text(encoding="utf-8"))

@@ -12,14 +12,6 @@ from tests.footage import dots
 _FRAMES = 6
 
 
-class _Drawn:
-  def __init__(self, frames):
-    self._frames = frames
-
-  def frames(self, start=0):
-    return iter(self._frames[start:])
-
-
 class _Fusing(dots.DotDetector):
   """Reads dots, and "fuses" by knowing where the joints are: what is tested is the bookkeeping."""
 
@@ -49,7 +41,7 @@ def test_fusion_finds_what_the_bar_hides_and_a_view_alone_does_not():
   found = np.ones(_FRAMES, bool)
   found[2] = False  # nobody was found: it does not count
   part = Part(uv, score, uv, score, boxes, found)
-  footage, network = _Drawn(dots.draw(points, rig)), _Fusing(points[[0, 4]])
+  footage, network = dots.Drawn(dots.draw(points, rig)), _Fusing(points[[0, 4]])
   rows = hidden_view.compare(footage, rig, network, part, (1,), range(0, _FRAMES, 2))
   assert network.windows == 2 * 3  # frames 0 and 4
   alone, fusion = _row(rows["alone"]), _row(rows["fusion"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from epipolar_jax.tools import robustness, simulation
-from epipolar_jax.visualize import dot_plot
+from epipolar_jax.visualize import dot_plot, palette
 
 _SCENES = simulation.make_scenes(np.random.default_rng(0), 40)
 
@@ -153,22 +153,27 @@ def test_same_seed_same_table_and_chart(monkeypatch):
   assert lines[2].startswith("| noise 2 px | **") and len(lines) == 4
   rows = {name: {m: x["mean_mm"] for m, x in row.items()} for name, row in results.items()}
   chart = dot_plot.draw(rows | {"none": {"dlt": None}}, title="t")
-  blue = np.all(chart == (0, 114, 178), axis=-1)
-  # In the legend and on two lines, further right for the larger error; nothing on the third.
-  places = [np.argwhere(blue[top : top + 30])[:, 1].mean() for top in (40, 84, 114)]
-  assert places[1] < places[2]
-  assert not blue[144:174].any()
+  drawn = np.all(chart == palette.SERIES[0], axis=-1)
+  # Dots on two lines, further right for the larger error; nothing but its label below the third.
+  middles = [dot_plot._TOP + dot_plot._ROW * n + dot_plot._ROW // 2 for n in range(3)]
+  places = [np.flatnonzero(drawn[y - 5 : y].all(axis=0)).mean() for y in middles[:2]]
+  assert places[0] + 30 < places[1]
+  assert not drawn[middles[2] - 1 : middles[2] + 1, : dot_plot._LEFT].any()
+  below = np.abs(chart[-dot_plot._LABELS + 30 :].astype(int) - palette.STAGE).any(axis=(0, 2))
+  written = np.flatnonzero(below).mean()
+  assert abs(written - places[1]) < 30, "the label stands below the end of its line"
   with pytest.raises(ValueError, match="numbers above 0"):
     dot_plot.draw({"a": {"b": 0.0}}, title="t")
 
 
 def test_more_columns_than_colours_are_told_apart():
-  """The tenth has the first one's colour and a white middle."""
-  row = {f"m{i}": 10.0 ** (i % 2) for i in range(10)}
+  """The tenth has the first one's colour and a dark middle."""
+  row = {f"m{i}": 10.0**i for i in range(10)}
   drawn = dot_plot.draw({"a": row}, title="t")
-  blue = np.all(drawn == (0, 114, 178), axis=-1)[40:65]
-  places = np.flatnonzero(blue.any(axis=0))
-  (split,) = np.flatnonzero(np.diff(places) > 50)
-  first, tenth = places[: split + 1], places[split + 1 :]
-  middle = drawn[52, [int(np.median(first)), int(np.median(tenth))]]
-  np.testing.assert_array_equal(middle, [(0, 114, 178), (255, 255, 255)])
+  y = dot_plot._TOP + dot_plot._ROW // 2
+  alike = np.all(drawn == palette.SERIES[0], axis=-1)
+  first = np.flatnonzero(alike[y - 10])[[0, -1]].mean()
+  tenth = np.flatnonzero(alike[y + 8 + 5])[[0, -1]].mean()
+  assert tenth > first + 500
+  np.testing.assert_array_equal(drawn[y - 10, round(first)], palette.SERIES[0])
+  np.testing.assert_array_equal(drawn[y + 8, round(tenth)], palette.STAGE)

@@ -22,6 +22,7 @@ from tests.data import h36m_raw
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # Software rendering, so that WebGL is there without a GPU.
 _ARGUMENTS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+_WRIST = skeletons.H36M_17.index("rwri")
 _WAIT_MS = 240_000  # a limit for a machine that does other things too, not a measure
 
 
@@ -273,6 +274,7 @@ def test_raw_images_bend_the_lines(config, browser, tmp_path):
   assert len(html.encode()) < 5e6
   opened = _Opened(browser, tmp_path / "raw.html", html)
   page = opened.page
+  page.evaluate("inputs.pickJoint(-1)")
   tabs = page.locator("nav button").all_inner_texts()
   assert tabs == ["Raw", "Undistorted", "Stored", "Network input", "Augmented 1", "Augmented 2"]
   for stage, points in ((0, 10), (1, 2)):
@@ -308,6 +310,10 @@ def test_inputs_page_shows_a_wrong_camera(config, browser, tmp_path):
   config.data.flip_probability = 1.0
   good = dots.frames(1)
   opened = _Opened(browser, tmp_path / "good.html", view.inputs_page(config, good, subtitle="dots"))
+  # It opens with one joint, the right wrist: a line from each other view.
+  assert opened.page.locator("select >> nth=1").input_value() == str(_WRIST)
+  assert opened.page.locator("svg text").count() == 12
+  opened.page.evaluate("inputs.pickJoint(-1)")
   for stage in range(4):
     opened.page.locator("nav button").nth(stage).click()
     opened.wait(f"inputs.state.stage === {stage}")
@@ -328,6 +334,22 @@ def test_inputs_page_shows_a_wrong_camera(config, browser, tmp_path):
   classes = [projections.nth(v).get_attribute("class") for v in range(4)]
   assert classes == ["bad", None, None, None]
   opened.check()
+  opened.page.close()
+
+
+def test_inputs_page_fits_a_phone(config, browser, tmp_path):
+  html = view.inputs_page(config, dots.frames(1), subtitle="dots")
+  phone = {"width": 390, "height": 844}
+  opened = _Opened(browser, tmp_path / "phone.html", html, **phone)
+  for stage in range(4):
+    opened.page.locator("nav button").nth(stage).click()
+    opened.wait(f"inputs.state.stage === {stage}")
+    opened.check()
+  wide = opened.page.evaluate(
+    "[...document.querySelectorAll('#app *')].filter(e => !e.closest('svg')"
+    " && e.getBoundingClientRect().right > innerWidth).map(e => e.outerHTML.slice(0, 80))"
+  )
+  assert wide == []
   opened.page.close()
 
 

@@ -81,7 +81,7 @@ class JointFusion(nn.Module):
       joint's attention.
     """
     own = evidence(heatmaps.astype(jnp.float32))
-    sharpness = jnp.broadcast_to(self.sharpness, (len(own), self.num_joints))
+    sharpness = jnp.broadcast_to(self.sharpness, (own.shape[0], self.num_joints))
     for name, value in (("evidence", own), ("sharpness", sharpness)):
       self.sow("intermediates", name, value, reduce_fn=lambda _, last: last)
     weight = None if present is None else present[..., None]

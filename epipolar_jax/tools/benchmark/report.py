@@ -9,8 +9,8 @@ from epipolar_jax.tools.benchmark import timing
 def table(rows: list[timing.Row], ceilings: ceilings_lib.Ceilings | None = None) -> str:
   """The rows as a Markdown table.
 
-  Columns of memory, operations, the share of a ceiling and errors are there when some row has them;
-  shares are of the measured matrix product or copy, by the median.
+  Columns of memory, operations, shares, errors and busy cores are there when some row has them;
+  shares of a ceiling are of the measured matrix product or copy, by the median.
   """
   columns: list[tuple[str, Callable[[timing.Row], str]]] = [
     ("what", lambda r: r.name),
@@ -34,6 +34,10 @@ def table(rows: list[timing.Row], ceilings: ceilings_lib.Ceilings | None = None)
     columns.append(("of copy", lambda r: _percent(r.bytes_moved, r, ceilings.copy_bytes_per_s)))
   if any(r.error is not None for r in rows):
     columns.append(("max error", lambda r: "" if r.error is None else f"{r.error:.1e}"))
+  if any(r.busy is not None for r in rows):
+    columns.append(("cores busy", lambda r: "" if r.busy is None else f"{r.busy:.0%}"))
+  if any(r.share is not None for r in rows):
+    columns.append(("of processor time", lambda r: "" if r.share is None else f"{r.share:.1%}"))
   lines = [[title for title, _ in columns], ["---"] * len(columns)]
   lines += [[cell(r) for _, cell in columns] for r in rows]
   return "\n".join("| " + " | ".join(line) + " |" for line in lines)

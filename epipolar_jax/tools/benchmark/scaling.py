@@ -1,6 +1,7 @@
 """Training steps on 1, 2, 4 ... devices, each with the same share of frames: weak scaling.
 
-The ratio is to one device; n devices of their own should reach n. Without accelerators
+Mapped by `pmap`, and by its twin `shard_map` (`runtime.parallel`), which gives the same bits. The
+ratio is to one device by `pmap`; n devices of their own should reach n. Without accelerators
 
   JAX_NUM_CPU_DEVICES=4 python -m epipolar_jax.tools.benchmark scaling
 
@@ -13,6 +14,7 @@ import time
 
 import jax
 import numpy as np
+from jax import sharding
 
 from configs import synthetic_full
 from epipolar_jax import tasks
@@ -24,6 +26,7 @@ from epipolar_jax.training import state as train_state
 from epipolar_jax.training import step as train_step
 
 _FRAMES = 2  # of each device
+_WAYS = ("pmap", "shard_map")
 
 
 def run(seconds: float, only: tuple[str, ...] = ()) -> list[timing.Row]:
@@ -40,22 +43,15 @@ def run(seconds: float, only: tuple[str, ...] = ()) -> list[timing.Row]:
   chosen = [int(name) for name in only] or [2**i for i in range(len(devices).bit_length())]
   if wrong := [n for n in chosen if not 0 < n <= len(devices)]:
     raise ValueError(f"there are {len(devices)} devices, not {wrong[0]}")
-  rows = [_measure(devices[:n], seconds) for n in chosen]
+  rows = [_measure(devices[:n], seconds, way) for n in chosen for way in _WAYS]
   return [rows[0], *(timing.against(row, rows[0]) for row in rows[1:])]
 
 
-def _measure(devices: list[jax.Device], seconds: float) -> timing.Row:
+def _measure(devices: list[jax.Device], seconds: float, way: str) -> timing.Row:
   config = synthetic_full.get_config()
   task = tasks.build(config, axis_name=parallel.AXIS)
   optimizer = schedules.optimizer(config.optimizer, lambda step: 1e-3)
-  run = jax.pmap(
-    train_step.make_train_step(task, optimizer, seed=0),
-    axis_name=parallel.AXIS,
-    in_axes=(None, 0),
-    out_axes=(None, None),
-    devices=devices,
-    donate_argnums=0,
-  )
+  run = _mapped(train_step.make_train_step(task, optimizer, seed=0), devices, way)
   state = train_state.create(task.init(jax.random.key(0, impl="rbg")), optimizer)
   count = len(devices)
   batch = jax.tree.map(
@@ -74,7 +70,7 @@ def _measure(devices: list[jax.Device], seconds: float) -> timing.Row:
   # The second call compiles once more: its state lies where the first one left it.
   jax.block_until_ready(advance())
   row = timing.measure(
-    f"{count} devices" if count > 1 else "1 device",
+    f"{count} devices, {way}" if count > 1 else f"1 device, {way}",
     advance,
     size=f"{count} x {_FRAMES} frames, 4 x 128 px",
     frames=count * _FRAMES,
@@ -82,6 +78,21 @@ def _measure(devices: list[jax.Device], seconds: float) -> timing.Row:
     seconds=seconds,
   )
   return dataclasses.replace(row, compile_s=compile_s)
+
+
+def _mapped(step, devices: list[jax.Device], way: str):
+  """The step over some of the devices, as `parallel.make_step` maps it over all."""
+  if way == "shard_map":
+    mesh, whole = sharding.Mesh(np.asarray(devices), (parallel.AXIS,)), sharding.PartitionSpec()
+    return jax.jit(parallel.shard_mapped(step, mesh, whole), donate_argnums=0)
+  return jax.pmap(
+    step,
+    axis_name=parallel.AXIS,
+    in_axes=(None, 0),
+    out_axes=(None, None),
+    devices=devices,
+    donate_argnums=0,
+  )
 
 
 def _batch(count: int, size: int) -> dict[str, np.ndarray]:

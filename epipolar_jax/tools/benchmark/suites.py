@@ -11,8 +11,13 @@ from epipolar_jax.tools.benchmark import (
   attention,
   backbone,
   calibration,
+  generator,
   inputs,
+  movenet,
   pipeline,
+  predict,
+  profile,
+  recordings,
   report,
   scaling,
   starts,
@@ -25,7 +30,9 @@ from epipolar_jax.tools.benchmark import ceilings as ceilings_lib
 # name: (seconds for each measurement, names of what to measure or () for all) -> rows
 PLAIN = {
   "calibration": calibration.run,
+  "generator": generator.run,
   "inputs": inputs.run,
+  "movenet": movenet.run,
   "scaling": scaling.run,
   "starts": starts.run,
   "triangulation": triangulation.run,
@@ -38,6 +45,10 @@ COMPARED = {
   "pipeline": pipeline.run,
   "step": step.run,
 }
+
+
+# The same with a third argument, the recording that is looked at.
+RECORDED = {"predict": predict.run, "profile": profile.run}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,18 +75,27 @@ class Found:
     return self.setting | {"rows": [dataclasses.asdict(row) for row in self.rows]}
 
 
-def run(name: str, seconds: float, only: tuple[str, ...] = (), against: str = "") -> Found:
+def run(
+  name: str,
+  seconds: float,
+  only: tuple[str, ...] = (),
+  against: str = "",
+  recording: recordings.Recording = recordings.RENDERED,
+) -> Found:
   """Measures a suite.
 
   Args:
-    name: a key of `PLAIN` or `COMPARED`.
+    name: a key of `PLAIN`, `COMPARED` or `RECORDED`.
     seconds: for each measurement.
     only: names of what to measure, as the suite has them; () is all.
     against: "torch" compares, for those of `COMPARED`.
+    recording: for those of `RECORDED`.
   """
   ceilings = ceilings_lib.measure(min(seconds, 1.0))
   if name in COMPARED:
     rows = COMPARED[name](seconds, only, against)
+  elif name in RECORDED:
+    rows = RECORDED[name](seconds, only, recording)
   else:
     rows = PLAIN[name](seconds, only)
   device = jax.devices()[0]

@@ -1,6 +1,8 @@
 """Times a function."""
 
 import dataclasses
+import os
+import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -32,6 +34,8 @@ class Row:
     peak_bytes: memory of results and temporaries (`benchmark.memory`); None when not known.
     error: largest absolute difference of the results from those of the suite's plain algorithm,
       both in float32 at the highest precision; None when nobody compared.
+    busy: share of all cores that was busy, by processor time; None when nobody looked.
+    share: of the processor time of all stages; None where there are none.
   """
 
   name: str
@@ -49,6 +53,8 @@ class Row:
   dtype: str = "float32"
   peak_bytes: int | None = None
   error: float | None = None
+  busy: float | None = None
+  share: float | None = None
 
 
 def measure(
@@ -106,3 +112,44 @@ def measure(
 def against(row: Row, baseline: Row) -> Row:
   """The row, with its ratio to a baseline of the same unit."""
   return dataclasses.replace(row, ratio=row.frames_per_s / baseline.frames_per_s)
+
+
+def children_s() -> float:
+  """Processor time of all child processes that have ended."""
+  used = resource.getrusage(resource.RUSAGE_CHILDREN)
+  return used.ru_utime + used.ru_stime
+
+
+def host(
+  name: str,
+  function: Callable[[], Any],
+  *,
+  size: str,
+  frames: int,
+  seconds: float,
+  ahead: bool = True,
+  **about: Any,
+) -> Row:
+  """`measure` of what the host does: seconds a frame, and how busy the cores are meanwhile.
+
+  Args:
+    name, size: as in `Row`.
+    function: waits for whatever it starts.
+    frames: that one call handles; the row's times are of one of them.
+    seconds: time to spend; one call at least.
+    ahead: calls once before, untimed.
+    about: unit and others of the `Row`.
+  """
+  if ahead:
+    function()
+  times, used = [], time.process_time()
+  while not times or sum(times) < seconds:
+    start = time.perf_counter()
+    function()
+    times.append(time.perf_counter() - start)
+  busy = (time.process_time() - used) / sum(times) / os.cpu_count()
+  each = [x / frames for x in times]
+  median = statistics.median(each)
+  return Row(
+    name, size, 0.0, median, min(each), max(each), len(times), 1 / median, busy=busy, **about
+  )
