@@ -32,13 +32,14 @@ NOT_HERE = (
   ("data/README.md", "configs/lifting_direct_rhd.py", _RHD),
 )
 
+_UNTIMED = "minutes or more, not timed"
 _QUICK = "four to eight minutes"
 _SUITE = "ten minutes on two cores, twenty and more where they are shared"
 _RENDERED = "a quarter of an hour for the data set of 3,000 frames, if it is not there yet"
 _CLOTHED = "half an hour, and a quarter for the data"
 _FULL = "40 minutes on one core, and a quarter for the data"
 _OWN = "half an hour at most, by the number of labelled frames"
-_LIFTED = "some minutes, and a quarter of an hour for the data"
+_LIFTED = "minutes, not timed, and a quarter of an hour for the data"
 _IMAGES = "8 to 9 minutes on one core, and a quarter of an hour for the data"
 
 LONG = (
@@ -62,24 +63,25 @@ LONG = (
   ("docs/lifting.md", "configs/lifting_direct_h36m.py", _LIFTED),
   ("docs/lifting.md", "data.synthetic.export", "8 minutes on one core"),
   ("docs/lifting.md", "data.rhd.builder", "after the hands"),
-  ("docs/lifting.md", "configs/lifting_direct_rhd.py", "some minutes, after the hands"),
+  ("docs/lifting.md", "configs/lifting_direct_rhd.py", "minutes, not timed; after the hands"),
   ("docs/lifting.md", "configs/lifting_h36m.py", _IMAGES),
-  ("docs/lifting.md", "configs/lifting_rhd.py", "some minutes, after the hands"),
+  ("docs/lifting.md", "configs/lifting_rhd.py", "minutes, not timed; after the hands"),
   ("docs/check.md", "tests.calibration.rig_mistakes", "it goes on until it is stopped"),
   ("docs/scaling.md", "--num_processes 2", _QUICK),
-  ("docs/benchmarks.md", "benchmark predict", "minutes"),
-  ("docs/benchmarks.md", "benchmark profile", "a minute or two"),
-  ("docs/benchmarks.md", "benchmark generator", "minutes"),
-  ("docs/benchmarks.md", "benchmark movenet", "minutes"),
-  ("docs/benchmarks.md", "benchmark triangulation", "minutes"),
-  ("docs/benchmarks.md", "benchmark inputs", "minutes"),
-  ("docs/reliability.md", "tests.kill", "hours"),
-  ("docs/reliability.md", "tests.rot", "minutes"),
-  ("docs/reliability.md", "tests.fuzz", "hours"),
+  ("docs/predict.md", "benchmark predict", _UNTIMED),
+  ("docs/benchmarks.md", "benchmark predict", _UNTIMED),
+  ("docs/benchmarks.md", "benchmark profile", _UNTIMED),
+  ("docs/benchmarks.md", "benchmark generator", _UNTIMED),
+  ("docs/benchmarks.md", "benchmark movenet", _UNTIMED),
+  ("docs/benchmarks.md", "benchmark triangulation", _UNTIMED),
+  ("docs/benchmarks.md", "benchmark inputs", _UNTIMED),
+  ("docs/reliability.md", "tests.kill", _UNTIMED),
+  ("docs/reliability.md", "tests.rot", _UNTIMED),
+  ("docs/reliability.md", "tests.fuzz", _UNTIMED),
   ("docs/reliability.md", "tests.bounds", "three to ten minutes and the downloads"),
-  ("data/README.md", "--layout h36m", "10 minutes on one core"),
+  ("data/README.md", "--layout h36m", _UNTIMED),
   ("data/README.md", "--raw raw/h36m", "after the stand-in"),
-  ("data/README.md", "eval_every=1", "days without an accelerator"),
+  ("data/README.md", "eval_every=1", "not timed: ResNet-50 at 256 px, for accelerators"),
   ("data/README.md", "--layout rhd", "a quarter of an hour on one core"),
   ("data/README.md", "--raw raw/rhd", "after the stand-in"),
   ("data/README.md", "data.check data_cache", "after a training has made its data"),

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 ROOT = pathlib.Path(__file__).parents[2]
 # In the order in which they are run; docs/commands.md is what the run writes.
 PAGES = (
-  *("README.md", "docs/predict.md", "docs/own_data.md", "docs/benchmarks.md"),
-  *("docs/formats.md", "docs/check.md", "docs/calibrate.md"),
+  *("README.md", "docs/predict.md", "docs/own_data.md", "docs/check.md", "docs/benchmarks.md"),
+  *("docs/formats.md", "docs/calibrate.md"),
   *("docs/viewing.md", "docs/results.md", "docs/evaluation.md", "docs/runs.md", "docs/fusion.md"),
   *("docs/lifting.md", "docs/parity.md", "docs/options.md", "docs/extending.md", "docs/tpu.md"),
   *("docs/scaling.md", "docs/reliability.md", "docs/reference.md"),

@@ -21,9 +21,10 @@ from tests import walkers
 from tests.calibration import rendered
 
 FILMED = frozenset(
-  {f"{folder}cam{i}.mp4" for i in (1, 2, 3, 4) for folder in ("", "day1/", "day2/")}
+  {f"{start}cam{i}.mp4" for i in (1, 2, 3, 4) for start in ("", "day1/", "day2/", "session_")}
+  | {f"{start}cam{i}.csv" for i in (1, 2, 3, 4) for start in ("day1/", "session_")}
   | {f"{folder}calibration.toml" for folder in ("", "day1/", "day2/")}
-  | {"better.toml", *(f"day1/cam{i}.csv" for i in (1, 2, 3, 4))}
+  | {"better.toml"}
 )
 SESSION = frozenset(
   {f"session_cam{i}.csv" for i in (1, 2, 3, 4)}
@@ -62,7 +63,7 @@ def turned(rig: Rig, degrees: float, seed: int = 0) -> Rig:
 
 
 def film_a_person(folder: pathlib.Path) -> None:
-  """Videos of a rendered person, a calibration that is a degree off, and labels of two days."""
+  """Videos of a rendered person, a calibration that is a degree off, and 2D labels."""
   clip.write(folder, frames=_FRAMES, views=4, hide=0, seed=0)
   (folder / "truth.npz").rename(folder / "truth_of_the_stand_in.npz")
   exact = Rig.read(folder / "calibration.json")
@@ -78,6 +79,8 @@ def film_a_person(folder: pathlib.Path) -> None:
   seen = Observations(seen.points, seen.score, skeletons.H36M_17.joints, exact.names)
   for view, name in enumerate(exact.names):
     writing.write(folder / "day1" / f"{name}.csv", _of(seen, view), "deeplabcut")
+    writing.write(folder / f"session_{name}.csv", _of(seen, view), "deeplabcut")
+    (folder / f"session_{name}.mp4").write_bytes((folder / f"{name}.mp4").read_bytes())
 
 
 def record_a_session(folder: pathlib.Path) -> None:
