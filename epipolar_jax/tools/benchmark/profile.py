@@ -123,7 +123,8 @@ class _Profile:
     return len(self._footage.names)
 
   def _row(self, name: str, stage: Callable[[], object]) -> timing.Row:
-    about = {"size": self._size, "frames": self._frames, "seconds": self._seconds}
+    # Everything is compiled by then.
+    about = {"size": self._size, "frames": self._frames, "seconds": self._seconds, "ahead": False}
     return timing.host(name, stage, **about)
 
   def _predict(self) -> None:

@@ -132,6 +132,8 @@ def host(
 ) -> Row:
   """`measure` of what the host does: seconds a frame, and how busy the cores are meanwhile.
 
+  Children that have ended count, as the film's encoder.
+
   Args:
     name, size: as in `Row`.
     function: waits for whatever it starts.
@@ -142,12 +144,12 @@ def host(
   """
   if ahead:
     function()
-  times, used = [], time.process_time()
+  times, used = [], time.process_time() + children_s()
   while not times or sum(times) < seconds:
     start = time.perf_counter()
     function()
     times.append(time.perf_counter() - start)
-  busy = (time.process_time() - used) / sum(times) / os.cpu_count()
+  busy = (time.process_time() + children_s() - used) / sum(times) / os.cpu_count()
   each = [x / frames for x in times]
   median = statistics.median(each)
   return Row(
