@@ -72,7 +72,7 @@ def test_every_option_changes_the_fingerprint_of_what_it_changes():
 
   before = fingerprints(OPTIONS)
   assert before == fingerprints(dataclasses.replace(OPTIONS)) and len(set(before.values())) == 3
-  others = {"margin": 1.5, "actions": ("walking",), "suits": 0.5}
+  others = {"margin": 1.5, "actions": ("walking",), "suits": 0.5, "cameras": "far"}
   for field in dataclasses.fields(OPTIONS):
     value = getattr(OPTIONS, field.name)
     if field.name not in others:

@@ -49,7 +49,7 @@ def test_fusion_adds_what_the_original_prints():
 
 @pytest.mark.parametrize(("views", "pairs"), [(2, 2), (3, 3)])
 def test_every_view_looks_at_one_other(views, pairs):
-  config = importlib.import_module("configs.synthetic").get_config()
+  config = importlib.import_module("configs.synthetic_suits").get_config()
   config.model.fusion.update({"merge": "late", "sources": "nearest"})
   parts = model_size.measure(config, views=views)
   side, samples, width = 96 // 4, 24, 64
