@@ -63,6 +63,12 @@ def tell(refined, rig, views: tuple[str, ...]) -> list[str]:
       f"{after:.2f} mm after."
     )
     print(said[-1])
+  if np.isfinite(refined.moved_mm):
+    said.append(
+      f"Points lie {refined.moved_mm:.1f} mm (median) from where the cameras started from put "
+      "them. The world is theirs: the refined rig was moved as a whole so that this is least."
+    )
+    print(said[-1])
   if refined.factor != 1.0:
     said.append(f"All lengths were multiplied by {refined.factor:.5f}, for the known one.")
     print(said[-1])

@@ -70,8 +70,10 @@ def test_a_percentile_that_rose_though_the_median_fell_is_said(capsys):
     held_out=np.arange(20),
     corners_mm=(),
     factor=1.0,
+    moved_mm=7.25,
   )
   said = calibrate_report.tell(refined, rig, rig.names)
+  assert "Points lie 7.2 mm (median) from where" in said.pop()
   assert "The 90th percentile rose though the median fell: cam1 9.10 to 30.00 px" in said[-1]
   assert said[-1] in capsys.readouterr().out
   assert "all cameras" in said[-1] or np.percentile(after, 90) < 9.1
