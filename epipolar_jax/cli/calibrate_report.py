@@ -51,9 +51,12 @@ def tell(refined, rig, views: tuple[str, ...]) -> list[str]:
   risen = _risen(refined, views)
   if risen:
     said.append(
-      f"The 90th percentile rose though the median fell: {', '.join(risen)}. Most points fit "
-      "better, the worst ones worse: look for gross errors, moments out of step, or a lens that "
-      "poses cannot mend (--free), before these cameras are used."
+      f"The 90th percentile rose though the median fell: {'; '.join(risen)}. Points that are far "
+      "off hardly count in the fit: detections of something else, or of the body's other side, may "
+      "lie farther from better cameras; a camera out of step, or that was moved, shows so too. "
+      "Cameras are judged by the median of all held-out errors, "
+      f"{np.nanmedian(refined.before):.2f} px before and {np.nanmedian(refined.after):.2f} px "
+      "after."
     )
     print(said[-1])
   if refined.corners_mm:
@@ -87,5 +90,6 @@ def _risen(refined, views: tuple[str, ...]) -> list[str]:
       continue
     high, higher = np.percentile(before, 90), np.percentile(after, 90)
     if higher > _RISE * high:
-      found.append(f"{name} {high:.2f} to {higher:.2f} px")
+      medians = f"{np.median(before):.2f} to {np.median(after):.2f}"
+      found.append(f"{name} {high:.2f} to {higher:.2f} px (median {medians})")
   return found
