@@ -85,3 +85,26 @@ def test_a_percentile_that_rose_though_the_median_fell_is_said(capsys):
   assert "all cameras" in said[-1] or np.percentile(after, 90) < 9.1
   good = types.SimpleNamespace(**{**vars(refined), "after": 0.5 * before})
   assert not any("percentile rose" in text for text in calibrate_report.tell(good, rig, rig.names))
+
+
+def test_a_suffix_that_tells_no_format_is_refused():
+  options = argparse.Namespace(cameras=None, unit=None, out=pathlib.Path("x.txt"), format=None)
+  with pytest.raises(ValueError, match=r"x\.txt: the suffix .* \.json \(plain json\), \.toml"):
+    calibrate._target(options)
+  options.format = "aniposelib"
+  assert calibrate._target(options).format == "aniposelib"
+
+
+def test_folders_are_made_before_the_work(tmp_path):
+  new = tmp_path / "a" / "b"
+  options = argparse.Namespace(out=new / "x.toml", sync=tmp_path / "c" / "y.json", report=None)
+  calibrate._make_folders(options, "aniposelib")
+  assert new.is_dir() and (tmp_path / "c").is_dir() and not options.out.exists()
+  options.out = new
+  with pytest.raises(ValueError, match="is a folder: name the file"):
+    calibrate._make_folders(options, "aniposelib")
+  calibrate._make_folders(options, "easymocap")
+  (tmp_path / "file").touch()
+  options.out = tmp_path / "file" / "x.toml"
+  with pytest.raises(OSError):
+    calibrate._make_folders(options, "aniposelib")
