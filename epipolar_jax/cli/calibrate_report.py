@@ -5,10 +5,17 @@ _RISE = 1.02
 
 
 def tell_timing(found) -> None:
-  print(
-    f"Out of step, in frames of {found.views[0]}; median epipolar distance "
-    f"{found.before_px:.2f} px, in step {found.after_px:.2f} px:"
-  )
+  """Prints when cameras took their frames, and what of it is used."""
+  distance = f"median epipolar distance {found.before_px:.2f} px"
+  if any(found.supported().offset) or any(found.drift):
+    print(
+      f"Out of step, in frames of {found.views[0]}; {distance}, in step {found.after_px:.2f} px:"
+    )
+  else:
+    print(
+      f"Taken to be in step: no offset is supported, in frames of {found.views[0]}; {distance}, "
+      f"with these offsets {found.after_px:.2f} px:"
+    )
   for name, offset, drift, sigma in zip(found.views, found.offset, found.drift, found.sigma):
     text = f", drifting by {drift:+.5f} frames a frame" if drift else ""
     sure, verdict = found.verdict(name)

@@ -1,12 +1,14 @@
 """What `calibrate` says and writes: the format and unit of the input, percentiles that rose."""
 
 import argparse
+import dataclasses
 import pathlib
 import types
 
 import numpy as np
 import pytest
 
+from epipolar_jax.calibration import timing
 from epipolar_jax.cli import calibrate, calibrate_report
 from epipolar_jax.rigs import documents, reading, writing
 from epipolar_jax.rigs.rig import Rig
@@ -108,3 +110,17 @@ def test_folders_are_made_before_the_work(tmp_path):
   options.out = tmp_path / "file" / "x.toml"
   with pytest.raises(OSError):
     calibrate._make_folders(options, "aniposelib")
+
+
+def test_the_heading_of_offsets_follows_their_verdicts(capsys):
+  found = timing.Timing(
+    ("a", "b"), (0.0, 0.3), (0.0, 0.0), 10.0, (0.0, 0.1), 9.0, 8.5, gain=(0.0, 5.0)
+  )
+  calibrate_report.tell_timing(found)
+  said = capsys.readouterr().out
+  assert said.startswith("Taken to be in step: no offset is supported") and "taken as 0" in said
+  calibrate_report.tell_timing(dataclasses.replace(found, offset=(0.0, 3.0), gain=(0.0, 90.0)))
+  said = capsys.readouterr().out
+  assert said.startswith("Out of step, in frames of a") and "taken as 0" not in said
+  calibrate_report.tell_timing(dataclasses.replace(found, drift=(0.0, 0.01)))
+  assert capsys.readouterr().out.startswith("Out of step")
