@@ -99,6 +99,19 @@ def test_a_camera_that_stands_elsewhere_and_one_that_is_there_twice_are_named(la
   assert "Cameras left and right have the same pose in" in capsys.readouterr().out
 
 
+def test_a_prediction_is_not_replaced(laboratory, capsys):
+  folder, _ = laboratory
+  out = folder / "out"
+  out.mkdir()
+  (out / "predict.json").write_text("{}")
+  (out / "joints.npz").write_bytes(b"joints")
+  # Before any work: the keypoint file need not be there.
+  arguments = ["--keypoints", "none.csv", "--cameras", str(folder / "rig.json"), "--out", str(out)]
+  assert command.main(["triangulate", *arguments]) == 2
+  assert "holds a prediction" in capsys.readouterr().err
+  assert (out / "joints.npz").read_bytes() == b"joints"
+
+
 def test_swapped_cameras_are_refused_unless_the_names_are_trusted(laboratory, capsys):
   folder, joints = laboratory
   swap = {"left": "right", "right": "left"}

@@ -54,7 +54,15 @@ def add(verbs) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-  """Reads, triangulates, prints how well the views agree, and writes."""
+  """Reads, triangulates, prints how well the views agree, and writes.
+
+  Raises:
+    OSError, ValueError: something is wrong with options or files; the message says what to do.
+  """
+  if (options.out / "predict.json").exists():
+    raise ValueError(
+      f"{options.out} holds a prediction, whose joints.npz would be replaced: give another --out"
+    )
   import dataclasses
 
   from epipolar_jax.calibration import timing
