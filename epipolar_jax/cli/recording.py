@@ -172,6 +172,11 @@ class Predictor:
   def _detected(self, opened: _Opened, out: pathlib.Path) -> trackers.Part:
     """What was found, with people on the second axis."""
     total = max(opened.footage.counts)
+
+    def resumed(done: int) -> None:
+      rest = f"goes on after frame {done - 1}" if done < total else "nothing is left to detect"
+      tqdm.write(f"{out} has {done} of {total} frames already: {rest}")
+
     with tqdm(total=total, unit="frame", mininterval=1.0) as bar:
       found = prediction.predict(
         opened.footage,
@@ -180,6 +185,7 @@ class Predictor:
         out,
         finder=self._finder,
         progress=lambda done: bar.update(done - bar.n),
+        resumed=resumed,
       )
     if not self._alone:
       return found
