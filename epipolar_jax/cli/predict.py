@@ -1,10 +1,9 @@
 """`epipolar predict`: videos of a calibrated rig to people's 3D joints."""
 
 import argparse
-import glob
 import pathlib
 
-from epipolar_jax.cli import over_time
+from epipolar_jax.cli import over_time, patterns
 
 
 def add(verbs) -> None:
@@ -108,20 +107,9 @@ def run(options: argparse.Namespace) -> int:
   predictor = recording.Predictor(options)
   if options.recordings is not None:
     return recordings.predict(predictor, options)
-  files = tuple(expanded(options.videos))
+  files = tuple(patterns.expanded(options.videos, "video"))
   predictor(recording.Given(files, options.cameras, options.timing, options.out))
   return 0
-
-
-def expanded(patterns: list[str]) -> list[str]:
-  """Patterns that the shell left, and names as they are."""
-  found = []
-  for pattern in patterns:
-    matches = sorted(glob.glob(pattern))
-    if not matches and glob.has_magic(pattern):
-      raise FileNotFoundError(f"no video is called {pattern}")
-    found.extend(matches or [pattern])
-  return found
 
 
 def needs_opencv() -> None:
