@@ -19,7 +19,8 @@ _INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
   """Runs a verb; a user's mistake is one sentence and status 2, unless --debug asks for more.
 
-  Status 1 is of `check`: it read everything, and something is suspicious. Ctrl-C is 130.
+  Status 1: of `check`, it read everything, and something is suspicious; of `predict`, nothing at
+  all was triangulated. Ctrl-C is 130.
   """
   options = parsing.parser().parse_args(arguments)
   try:

@@ -96,7 +96,11 @@ def add(verbs) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-  """Predicts one recording, or those of many that are this process's."""
+  """Predicts one recording, or those of many that are this process's.
+
+  Returns:
+    1 if nothing at all was triangulated (of many: in one of them), 2 if one of many failed, else 0.
+  """
   needs_opencv()
   from epipolar_jax.cli import recording, recordings
   from epipolar_jax.runtime import compilation_cache
@@ -108,8 +112,8 @@ def run(options: argparse.Namespace) -> int:
   if options.recordings is not None:
     return recordings.predict(predictor, options)
   files = tuple(patterns.expanded(options.videos, "video"))
-  predictor(recording.Given(files, options.cameras, options.timing, options.out))
-  return 0
+  found = predictor(recording.Given(files, options.cameras, options.timing, options.out))
+  return int(not found.triangulated)
 
 
 def needs_opencv() -> None:

@@ -51,7 +51,7 @@ def write(
     skeleton: of the joints.
     estimated: of p people, [f, p, ...].
     left_out: [f, p, v, j], px, a view's own detections against the others' point (with two
-      views, the reprojection error); NaN where there is none.
+      views, against the point that both own detections give); NaN where there is none.
     size_px: of a person in the images.
     doubts: sentences on what is wrong with the cameras, for the verdict.
     up: which axis of the world is up.
@@ -66,7 +66,7 @@ def write(
   body = [
     document.verdict(sentences),
     "<p>The error is the distance, in pixels, between a view's own detection and the point that "
-    "the other views give (with two cameras: the reprojection error).</p>",
+    f"{'both give' if len(rig.names) == 2 else 'the other views give'}.</p>",
     "<h2>By camera</h2>"
     + document.table(("camera", "median", "90 %", "seen"), _rows(rig.names, by_camera)),
     *_by_person(estimated, left_out),
@@ -100,12 +100,19 @@ def verdict(
   middle = float(np.nanmedian(left_out))
   share = middle / size_px
   quality = "good" if share < _GOOD else "usable with care" if share < _BAD else "not to be trusted"
-  said = [
-    f"The views' agreement is {quality}: half of a view's own detections lie within {middle:.1f} "
-    f"px of the point that the other views give, {share:.1%} of the person's size of "
-    f"{size_px:.0f} px.",
-    f"{valid:.1%} of the joints were triangulated.",
-  ]
+  of_size = f"{share:.1%} of the person's size of {size_px:.0f} px"
+  if len(names) == 2:
+    said = [
+      "With two cameras there is no other view to compare with. They agree along epipolar lines "
+      "only, so agreement cannot tell whether the joints are right: half of their own detections "
+      f"lie within {middle:.1f} px of the point that both give, {of_size}."
+    ]
+  else:
+    said = [
+      f"The views' agreement is {quality}: half of a view's own detections lie within {middle:.1f} "
+      f"px of the point that the other views give, {of_size}."
+    ]
+  said.append(f"{valid:.1%} of the joints were triangulated.")
   if len(there[0]) > 1:
     said.append(f"{len(there[0])} people were found, at most {there.sum(axis=1).max()} in a frame.")
   each = {n: float(_median(left_out[:, :, v])) for v, n in enumerate(names)}
