@@ -90,7 +90,7 @@ def add(verbs) -> None:
   verb.add_argument(
     "--bones",
     choices=("constant",),
-    help="constant: each bone gets the length that it has over the recording, in every frame",
+    help="each bone gets the length that it has over the recording, in every frame",
   )
   verb.set_defaults(run=run)
 
