@@ -28,10 +28,10 @@ def expanded(patterns: Sequence[str], what: str) -> list[str]:
 
 
 def _content(pattern: str) -> str:
-  """What is in the last folder of a pattern before its first wildcard, in words."""
-  parts = pathlib.Path(pattern).parts
-  fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
-  folder = pathlib.Path(*parts[:fixed])
+  """What is in the folder of a pattern (or CAMERA=PATTERN), before its first wildcard, in words."""
+  folder = pathlib.Path(pattern.partition("=")[2] or pattern)
+  while glob.has_magic(str(folder)):
+    folder = folder.parent
   if not folder.is_dir():
     return f"there is no folder {folder.absolute()}"
   names = sorted(path.name for path in folder.iterdir())

@@ -22,6 +22,8 @@ def test_a_pattern_that_fits_nothing_says_what_is_there(tmp_path, monkeypatch):
     patterns.expanded(["night/*/a.mp4"], "video")
   with pytest.raises(FileNotFoundError, match=f"{tmp_path} holds day"):
     patterns.expanded(["*.mp4"], "video")
+  with pytest.raises(FileNotFoundError, match=r"cam1=day/\*\.mp4: .*/day holds 0.csv"):
+    patterns.expanded(["cam1=day/*.mp4"], "video")
   assert patterns.expanded(["day/[01].csv", "none.csv"], "video") == [
     "day/0.csv",
     "day/1.csv",
