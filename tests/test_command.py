@@ -291,7 +291,7 @@ def test_calibrate_writes_a_better_rig_and_no_other(tmp_path, capsys, monkeypatc
   observations = walkers.observed(walkers.walk(16), rig, noise_px=0.5)
   writing.write(tmp_path / "keypoints.npz", observations, "plain npz")
   _moved(rig, 80.0).write(tmp_path / "wrong.json")
-  out = tmp_path / "better.toml"
+  out = tmp_path / "new" / "better.toml"
   arguments = ["calibrate", "--keypoints", str(tmp_path / "keypoints.npz"), "--cameras"]
   arguments += [str(tmp_path / "wrong.json"), "--out", str(out)]
   assert command.main(arguments) == 0

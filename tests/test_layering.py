@@ -9,7 +9,7 @@ _ROOT = pathlib.Path(__file__).parent.parent
 _PACKAGE = "epipolar_jax"
 # A module may import those of its own row and of the rows above it.
 _LAYERS = (
-  {"skeletons"},
+  {"skeletons", "missing_files"},
   {"geometry"},
   {"heatmaps", "losses", "metrics", "pickles", "keypoints"},
   {"rigs"},

@@ -35,6 +35,8 @@ class Refined:
       held-out frames, before and after; () without a board.
     factor: by which all lengths were multiplied, so that a known length is right.
     noise_px: standard deviation of good observations.
+    moved_mm: median distance of the points from where the cameras before put them, of all frames,
+      without that factor; NaN where too few are triangulated with both rigs.
   """
 
   rig: Rig
@@ -47,6 +49,7 @@ class Refined:
   corners_mm: tuple[float, ...] = ()
   factor: float = 1.0
   noise_px: float = float("nan")
+  moved_mm: float = float("nan")
 
   @property
   def better(self) -> bool:
@@ -67,11 +70,12 @@ def refine(
 
   Blocks of ten frames are fitted and held out in turn; the rig that is returned is fitted to all
   frames, after the held-out ones have shown what a fit to half of them gains. Each camera is judged
-  by the points that the others give, so that it is held out itself.
+  by the points that the others give, so that it is held out itself. The world is that of the rig
+  given (`world.kept`); a known length then scales it about its origin.
 
   Args:
     observations: of one person (or animal, or board) a frame, px of the cameras' own images.
-    rig: to start from; its prior keeps the whole from drifting.
+    rig: to start from, and the middle of the prior.
     free: intrinsics to refine besides the poses.
     board: [j, 3], mm, where the joints lie on a rigid board; it sets the scale.
     length: two joints and the mm between them, which set the scale.
@@ -94,7 +98,8 @@ def refine(
   before, after = _error(old, rig), _error(rest, half.rig)
   corners = () if board is None else (_corners(old, rig, board), _corners(rest, half.rig, board))
   whole = fitting.fit(observations, rig, free, board=board)
-  refined, factor = whole.rig, 1.0
+  refined, moved_mm = world.kept(observations, rig, whole.rig)
+  factor = 1.0
   if length is not None:
     factor = world.of_length(observations, refined, length)
     refined = world.scaled(refined, factor)
@@ -115,6 +120,7 @@ def refine(
     corners,
     factor,
     whole.noise_px,
+    moved_mm,
   )
 
 

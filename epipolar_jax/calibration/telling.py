@@ -10,6 +10,9 @@ from epipolar_jax.rigs.rig import Rig
 _LENS = 0.92
 # Cameras so many frames out of step are suspicious, and named if so many.
 _LATE, _LEAST_LATE = 0.5, 0.1
+# An error of the calibration may be taken for a short offset where, in step, so many times what the
+# keypoints' jitter makes is left; or, of an alarm, more than this share of the error.
+_FAR_JITTERS, _UNEXPLAINED = 3.0, 0.5
 # A new pose of a camera explains what it saw if it leaves less than this share of the error.
 _EXPLAINED = 0.7
 
@@ -66,9 +69,14 @@ def sentences(found: Diagnosis, rig: Rig) -> list[str]:
   return said
 
 
-def step(timing: Timing) -> tuple[list[str], bool]:
-  """Which cameras are out of step in sentences, and whether one is by half a frame or more."""
-  said, suspicious = [], False
+def step(timing: Timing, found: Diagnosis) -> tuple[list[str], bool]:
+  """Which cameras are out of step in sentences, and whether one is by half a frame or more.
+
+  Args:
+    timing: as estimated with the cameras as they are.
+    found: how well these agree with the keypoints: an error of theirs can look like a short offset.
+  """
+  said, suspicious, doubted = [], False, _doubted(timing, found)
   middle = _most(timing)
   others = timing.views[0] if len(timing.views) == 2 else "most others"
   # The first is the clock: how far it is from the others is as uncertain as they are.
@@ -81,6 +89,14 @@ def step(timing: Timing) -> tuple[list[str], bool]:
     head = "SUSPICIOUS" if abs(late) >= _LATE else "unusual"
     suspicious |= abs(late) >= _LATE
     way = "later" if late > 0 else "earlier"
+    if doubted and abs(late) < _LATE:
+      said.append(
+        f"unusual: camera {name} seems to show what {others} show {abs(late):.2f} ± {sigma:.2f} "
+        f"frames {way}, but {px(timing.after_px)} px between cameras are left with that. An error "
+        "of the calibration can look so: refine the cameras first (epipolar calibrate --sync does, "
+        "and tells whether the offset is supported then)"
+      )
+      continue
     gain = "" if view == 0 else f", log likelihood {timing.gain[view]:+.0f}"
     said.append(
       f"{head}: camera {name} shows what {others} show {abs(late):.2f} ± {sigma:.2f} frames {way} "
@@ -99,6 +115,14 @@ def step(timing: Timing) -> tuple[list[str], bool]:
       f"In step, as far as these keypoints tell: offsets are known to ± {least:.2f} frames"
     )
   return said, suspicious
+
+
+def _doubted(timing: Timing, found: Diagnosis) -> bool:
+  """Whether far more than the keypoints' jitter is left when offsets are taken out."""
+  noise = found.noise[np.isfinite(found.noise)]
+  if len(noise) and timing.after_px > _FAR_JITTERS * float(np.median(noise)):
+    return True
+  return found.alarm and timing.after_px > _UNEXPLAINED * timing.before_px
 
 
 def _most(timing: Timing) -> float:

@@ -1,4 +1,4 @@
-"""The world of a rig: its scale from a known length or a body, up from the joints, the floor."""
+"""The world of a rig: kept, or its scale from a length or a body, up from the joints, the floor."""
 
 import dataclasses
 
@@ -11,6 +11,10 @@ from epipolar_jax.triangulation import estimate
 
 # Fewest frames that show a length.
 _LEAST_FRAMES = 5
+# Fewest points that show how one world lies in another.
+_LEAST_POINTS = 10
+# Rounds of the alignment with another rig's world, and the distance, mm, that weighs most.
+_ROUNDS, _NEAREST = 30, 0.1
 # What a body measures, in shares of its size at full stretch.
 _STRETCH = 0.8
 # Parts of the names of joints that are low, and high, of a body that stands.
@@ -22,6 +26,43 @@ def scaled(rig: Rig, factor: float) -> Rig:
   cameras = rig.cameras
   moved = dataclasses.replace(cameras, translation=factor * np.asarray(cameras.translation))
   return dataclasses.replace(rig, cameras=moved)
+
+
+def kept(observations: Observations, before: Rig, after: Rig) -> tuple[Rig, float]:
+  """Moves a rig as a whole so that its points lie nearest to those of the rig it was refined from.
+
+  Keypoints do not tell where the world is. One rigid motion of all cameras, without scale, changes
+  no projection; that of the least sum of distances is taken, so that gross errors hardly count.
+
+  Args:
+    observations: of one person (or animal, or board) a frame, px of the cameras' own images.
+    before: rig whose world is to be kept.
+    after: the same cameras, refined.
+
+  Returns:
+    The rig, and the median distance, mm, that is left; the rig as it is and NaN where too few
+    points are triangulated with both.
+  """
+  old, new = (estimate.triangulate(observations, rig) for rig in (before, after))
+  both = old.valid[:, 0] & new.valid[:, 0]
+  a, b = new.points[:, 0][both].astype(np.float64), old.points[:, 0][both].astype(np.float64)
+  if len(a) < _LEAST_POINTS:
+    return after, float("nan")
+  weight = np.ones(len(a))
+  for _ in range(_ROUNDS):
+    share = weight / weight.sum()
+    middle, target = share @ a, share @ b
+    u, size, vt = np.linalg.svd((share[:, None] * (b - target)).T @ (a - middle))
+    if not size[1] > 1e-6 * size[0]:
+      return after, float("nan")  # on one line: no turn is told
+    turn = u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))]) @ vt
+    shift = target - turn @ middle
+    off = np.linalg.norm(a @ turn.T + shift - b, axis=-1)
+    weight = 1.0 / np.maximum(off, _NEAREST)
+  rotation = np.asarray(after.cameras.rotation, np.float64) @ turn.T
+  translation = np.asarray(after.cameras.translation, np.float64) - rotation @ shift
+  moved = dataclasses.replace(after.cameras, rotation=rotation, translation=translation)
+  return dataclasses.replace(after, cameras=moved), float(np.median(off))
 
 
 def of_length(observations: Observations, rig: Rig, length: tuple[str, str, float]) -> float:

@@ -39,7 +39,7 @@ def add(verbs) -> None:
   verb.add_argument(
     "--format",
     help="of the file; by default that of --cameras where it can be written and has the suffix of "
-    "--out, else aniposelib for .toml, else plain json",
+    "--out, else aniposelib for .toml, plain json for .json, easymocap for a folder",
   )
   verb.add_argument(
     "--free",
@@ -131,6 +131,7 @@ def run(options: argparse.Namespace) -> None:
   else:
     options.keypoints = patterns.expanded(options.keypoints, "keypoint file")
   rig, observations, board, posed = calibrate_start.read(options, length, up)
+  _make_folders(options, target.format)
   timing, recorded = None, observations
   if options.sync is not None:
     timing, observations = _in_step(recorded, rig, options.drift)
@@ -173,14 +174,20 @@ def _target(options: argparse.Namespace) -> _Target:
   """That of the file that the cameras came from, where it can be written."""
   from epipolar_jax.rigs import documents, reading, writing
 
-  given = None if options.cameras is None else reading.recognise(documents.load(options.cameras))
   suffix = options.out.suffix.lower()
+  if not options.format and suffix not in _SUFFIXES.values():
+    known = ", ".join(f"{x} ({name})" for name, x in _SUFFIXES.items() if x)
+    raise ValueError(
+      f"--out {options.out}: the suffix tells no format; there are {known}, or a folder without a "
+      "suffix (easymocap); --format names one"
+    )
+  given = None if options.cameras is None else reading.recognise(documents.load(options.cameras))
   if options.format:
     name, why = options.format, "as --format says"
   elif given in writing.WRITERS and _SUFFIXES[given] == suffix:
     name, why = given, f"as {options.cameras.name}"
   else:
-    name = next((x for x, y in _SUFFIXES.items() if y == suffix), "plain json")
+    name = next(x for x, y in _SUFFIXES.items() if y == suffix)
     why = f"the format for {suffix or 'a name without suffix'} (--format names another)"
     if given is not None and given not in writing.WRITERS:
       why = f"{given}, which {options.cameras.name} is, is not written; {why}"
@@ -189,6 +196,20 @@ def _target(options: argparse.Namespace) -> _Target:
   fixed = writing.FIXED_UNITS.get(name)
   unit = options.unit if fixed is None and name == given else None
   return _Target(name, unit, f"{name}, translations in {fixed or unit or 'mm'}; {why}")
+
+
+def _make_folders(options: argparse.Namespace, format: str) -> None:
+  """Makes the folders of the files that will be written, before the work.
+
+  Raises:
+    ValueError: a folder stands where a file is to be written.
+  """
+  for path in (options.out, options.sync, options.report):
+    if path is None:
+      continue
+    if path.is_dir() and (path != options.out or format != "easymocap"):
+      raise ValueError(f"{path} is a folder: name the file to write in it")
+    path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _free(options: argparse.Namespace):

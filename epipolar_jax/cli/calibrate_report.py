@@ -5,10 +5,17 @@ _RISE = 1.02
 
 
 def tell_timing(found) -> None:
-  print(
-    f"Out of step, in frames of {found.views[0]}; median epipolar distance "
-    f"{found.before_px:.2f} px, in step {found.after_px:.2f} px:"
-  )
+  """Prints when cameras took their frames, and what of it is used."""
+  distance = f"median epipolar distance {found.before_px:.2f} px"
+  if any(found.supported().offset) or any(found.drift):
+    print(
+      f"Out of step, in frames of {found.views[0]}; {distance}, in step {found.after_px:.2f} px:"
+    )
+  else:
+    print(
+      f"Taken to be in step: no offset is supported, in frames of {found.views[0]}; {distance}, "
+      f"with these offsets {found.after_px:.2f} px:"
+    )
   for name, offset, drift, sigma in zip(found.views, found.offset, found.drift, found.sigma):
     text = f", drifting by {drift:+.5f} frames a frame" if drift else ""
     sure, verdict = found.verdict(name)
@@ -51,9 +58,12 @@ def tell(refined, rig, views: tuple[str, ...]) -> list[str]:
   risen = _risen(refined, views)
   if risen:
     said.append(
-      f"The 90th percentile rose though the median fell: {', '.join(risen)}. Most points fit "
-      "better, the worst ones worse: look for gross errors, moments out of step, or a lens that "
-      "poses cannot mend (--free), before these cameras are used."
+      f"The 90th percentile rose though the median fell: {'; '.join(risen)}. Points that are far "
+      "off hardly count in the fit: detections of something else, or of the body's other side, may "
+      "lie farther from better cameras; a camera out of step, or that was moved, shows so too. "
+      "Cameras are judged by the median of all held-out errors, "
+      f"{np.nanmedian(refined.before):.2f} px before and {np.nanmedian(refined.after):.2f} px "
+      "after."
     )
     print(said[-1])
   if refined.corners_mm:
@@ -61,6 +71,12 @@ def tell(refined, rig, views: tuple[str, ...]) -> list[str]:
     said.append(
       f"Distances between corners of the held-out boards: {before:.2f} mm rms wrong before, "
       f"{after:.2f} mm after."
+    )
+    print(said[-1])
+  if np.isfinite(refined.moved_mm):
+    said.append(
+      f"Points lie {refined.moved_mm:.1f} mm (median) from where the cameras started from put "
+      "them. The world is theirs: the refined rig was moved as a whole so that this is least."
     )
     print(said[-1])
   if refined.factor != 1.0:
@@ -81,5 +97,6 @@ def _risen(refined, views: tuple[str, ...]) -> list[str]:
       continue
     high, higher = np.percentile(before, 90), np.percentile(after, 90)
     if higher > _RISE * high:
-      found.append(f"{name} {high:.2f} to {higher:.2f} px")
+      medians = f"{np.median(before):.2f} to {np.median(after):.2f}"
+      found.append(f"{name} {high:.2f} to {higher:.2f} px (median {medians})")
   return found

@@ -183,7 +183,7 @@ def _compare(recording: _Recording):
   _table(found)
   said += telling.sentences(found, rig)
   if all(one.offset for one in found.explanations):
-    more, late = telling.step(offsets.estimate(observations, rig))
+    more, late = telling.step(offsets.estimate(observations, rig), found)
     said += more
     suspicious |= late
   _print(said)

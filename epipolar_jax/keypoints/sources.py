@@ -7,6 +7,8 @@ import json
 import pathlib
 from typing import Any, NamedTuple
 
+from epipolar_jax import missing_files
+
 _LARGEST = {"json": 1 << 30, "csv": 2 << 30, "npz": 8 << 30, "hdf5": 64 << 30}
 _HEAD_CHARACTERS = 1 << 20
 _MOST_FILES = 2_000_000
@@ -36,7 +38,9 @@ def load(path: pathlib.Path) -> Source:
   """
   if path.is_dir():
     return Source(path, "folder", _inside(path))
-  if path.exists() and not path.is_file():
+  if not path.exists():
+    raise missing_files.error(path)
+  if not path.is_file():
     raise ValueError(f"{path} is neither a file nor a folder")
   size = path.stat().st_size
   with path.open("rb") as file:

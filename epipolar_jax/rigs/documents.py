@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 import yaml
 
+from epipolar_jax import missing_files
 from epipolar_jax.pickles import numpy_pickle
 from epipolar_jax.rigs import matlab
 
@@ -51,7 +52,9 @@ def load(path: pathlib.Path) -> Document:
   """
   if path.is_dir():
     return Document(path, "folder", _files(path))
-  if path.exists() and not path.is_file():
+  if not path.exists():
+    raise missing_files.error(path)
+  if not path.is_file():
     raise ValueError(f"{path}: neither a file nor a folder")
   size = path.stat().st_size
   if size > _LIMIT_BYTES and not (size <= _MAT_LIMIT_BYTES and path.suffix.lower() == ".mat"):

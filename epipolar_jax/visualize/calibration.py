@@ -120,7 +120,7 @@ def write_refined(
     body += [
       f"<h2>Time</h2><p>Frames by which each camera is behind the first, in the middle of the "
       f"recording. Median epipolar distance {timing.before_px:.2f} px as recorded, "
-      f"{timing.after_px:.2f} px in step.</p>",
+      f"{timing.after_px:.2f} px with these offsets.</p>",
       document.table(("camera", "offset", "deviation", "drift a frame", "verdict"), rows),
     ]
   document.write(path, f"Refined: {calibration}", body)

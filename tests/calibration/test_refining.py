@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from epipolar_jax.calibration import boards, bundle, judging, refining
+from epipolar_jax.calibration import boards, bundle, judging, refining, world
 from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.rigs import lenses
+from epipolar_jax.triangulation import estimate
 from tests import walkers
 from tests.calibration import alignment
 
@@ -45,11 +46,53 @@ def test_a_rig_that_is_a_degree_and_20_mm_off_is_mended():
   wrong_turned, wrong_moved = alignment.errors(wrong.cameras, rig.cameras)
   assert turned.max() < 0.1 < wrong_turned.max()
   assert moved.max() < 5.0 < wrong_moved.max()
-  # The prior holds the whole: no common turn beyond that of the disturbed rig's own mean.
+  # The world is that of the disturbed rig: no common turn beyond its own mean.
   for view in range(4):
     one = (wrong.names[view],)
     turn, move = refining.difference(wrong.select(one), refined.rig.select(one))
     assert turn < 2.0 and move < 100.0
+
+
+def _elsewhere(rig, turn: np.ndarray, shift: np.ndarray):
+  """The same rig in another world: cameras and what they look at turned, then shifted."""
+  r = np.asarray(rig.cameras.rotation) @ turn.T
+  t = np.asarray(rig.cameras.translation) - r @ shift
+  return dataclasses.replace(rig, cameras=Cameras(rig.cameras.intrinsics, r, t))
+
+
+def _points(observations, rig) -> np.ndarray:
+  found = estimate.triangulate(observations, rig)
+  return np.where(found.valid[:, 0, :, None], found.points[:, 0], np.nan)
+
+
+def test_the_world_is_kept():
+  rig = walkers.ring(4)
+  observations = walkers.observed(walkers.walk(30), rig, noise_px=1.0, outliers=0.1)
+  moved = _elsewhere(rig, _turned(np.radians([2.0, -3.0, 5.0])), np.array([40.0, -300.0, 90.0]))
+  back, left_mm = world.kept(observations, rig, moved)
+  assert left_mm < 0.01
+  np.testing.assert_allclose(back.cameras.rotation, rig.cameras.rotation, atol=1e-5)
+  np.testing.assert_allclose(back.cameras.translation, rig.cameras.translation, atol=0.05)
+  # Refined cameras are another rig: their points lie as near to the old ones as they can.
+  wrong = _disturbed(rig, degrees=1.0, mm=30.0)
+  refined = refining.refine(observations, wrong)
+  old = _points(observations, wrong)
+
+  def off(rig) -> np.ndarray:
+    return np.linalg.norm(_points(observations, rig) - old, axis=-1)
+
+  np.testing.assert_allclose(np.nanmedian(off(refined.rig)), refined.moved_mm, rtol=0.01)
+  least, still = np.nanmean(off(refined.rig)), np.zeros(3)
+  for shift in 10.0 * np.eye(3):
+    for sign in (-1, 1):
+      assert np.nanmean(off(_elsewhere(refined.rig, np.eye(3), sign * shift))) > least
+  for turn in np.radians(0.5 * np.eye(3)):
+    for sign in (-1, 1):
+      assert np.nanmean(off(_elsewhere(refined.rig, _turned(sign * turn), still))) > least
+  # A rig that shows too few points is left as it is.
+  blind = dataclasses.replace(observations, score=0 * observations.score)
+  same, left_mm = world.kept(blind, rig, moved)
+  assert same is moved and np.isnan(left_mm)
 
 
 def test_a_rig_that_is_right_is_left_alone():

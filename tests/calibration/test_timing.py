@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from epipolar_jax.calibration import judging, offsets, telling, timing
+from epipolar_jax.calibration import diagnosis, judging, offsets, telling, timing
 from tests import walkers
 
 
@@ -39,21 +39,47 @@ def test_offsets_are_found_in_parts_of_a_frame_and_taken_out(views):
 
 def test_offsets_that_the_recording_does_not_support_are_taken_as_none():
   rig = walkers.ring(3)
-  found = offsets.estimate(_out_of_step(rig, [0.0, 0.0, 4.6], np.zeros(3), noise_px=2.0), rig)
+  observations = _out_of_step(rig, [0.0, 0.0, 4.6], np.zeros(3), noise_px=2.0)
+  found = offsets.estimate(observations, rig)
   verdicts = [found.verdict(name) for name in rig.names]
   assert [sure for sure, _ in verdicts] == [True, False, True]
   assert verdicts[1][1].startswith("not supported: ") and verdicts[2][1].startswith("supported: ")
   assert found.gain[2] > 500 and abs(found.gain[1]) < 20
   kept = found.supported()
   assert kept.offset[:2] == (0.0, 0.0) and kept.offset[2] == found.offset[2]
-  said, suspicious = telling.step(found)
+  said, suspicious = telling.step(found, diagnosis.diagnose(observations, rig))
   assert suspicious and len(said) == 1 and "camera cam2 shows what most others show " in said[0]
   assert abs(_frames(said[0]) - 4.6) < 0.1 and "frames later (supported: " in said[0]
   # The first camera is the clock, and may be the one that is late.
-  first = offsets.estimate(_out_of_step(rig, [0.0, -7.0, -7.0], np.zeros(3)), rig)
-  said, suspicious = telling.step(first)
+  observations = _out_of_step(rig, [0.0, -7.0, -7.0], np.zeros(3))
+  first = offsets.estimate(observations, rig)
+  said, suspicious = telling.step(first, diagnosis.diagnose(observations, rig))
   assert suspicious and len(said) == 1 and "cam0 shows what most others show " in said[0]
   assert abs(_frames(said[0]) - 7.0) < 0.1
+
+
+def test_a_short_offset_is_not_called_supported_where_the_calibration_may_be_wrong():
+  rig = walkers.ring(3)
+  observations = _out_of_step(rig, [0.0, 0.0, 0.4], np.zeros(3), noise_px=0.3)
+  found = offsets.estimate(observations, rig)
+  assert found.verdict("cam2")[0] and abs(found.offset[2] - 0.4) < 0.1
+  right = diagnosis.diagnose(observations, rig)
+  said, suspicious = telling.step(found, right)
+  assert not suspicious and len(said) == 1 and "(supported: " in said[0]
+  # Taken out, the offset leaves far more than jitter; or it explains little of an alarm.
+  left = dataclasses.replace(found, before_px=12.0, after_px=11.0)
+  alarmed = dataclasses.replace(right, suspect="cam1", noise=np.full((3, 3), np.nan))
+  for diagnosed in (right, alarmed):
+    said, suspicious = telling.step(left, diagnosed)
+    assert not suspicious and len(said) == 1 and "supported: " not in said[0]
+    assert "cam2 seems to show" in said[0] and "11.0 px between cameras are left" in said[0]
+    assert "refine the cameras first" in said[0]
+  # An offset that explains the alarm is supported all the same.
+  assert found.after_px < 0.5 * found.before_px
+  assert "(supported: " in telling.step(found, alarmed)[0][0]
+  # Half a frame and more stays suspicious.
+  late = dataclasses.replace(left, offset=(0.0, 0.0, 0.9))
+  assert telling.step(late, right)[1]
 
 
 def _frames(sentence: str) -> float:
@@ -68,10 +94,11 @@ def test_motion_that_is_slow_beside_the_noise_tells_nothing():
     walk = walkers.walk(120, times=0.05 * np.arange(120))
     still.append(walkers.observed(walk, rig, noise_px=2.0, seed=view).points[:, :, view])
   observations = walkers.observed(walkers.walk(120), rig)
-  found = offsets.estimate(dataclasses.replace(observations, points=np.stack(still, axis=2)), rig)
+  observations = dataclasses.replace(observations, points=np.stack(still, axis=2))
+  found = offsets.estimate(observations, rig)
   assert all(not found.verdict(name)[0] for name in rig.names[1:])
   assert "too slow to tell" in found.verdict("cam1")[1] and found.supported().offset == (0.0,) * 3
-  said, suspicious = telling.step(found)
+  said, suspicious = telling.step(found, diagnosis.diagnose(observations, rig))
   assert not suspicious and "the motion is too slow beside the noise" in said[0]
 
 

@@ -1,12 +1,14 @@
 """What `calibrate` says and writes: the format and unit of the input, percentiles that rose."""
 
 import argparse
+import dataclasses
 import pathlib
 import types
 
 import numpy as np
 import pytest
 
+from epipolar_jax.calibration import timing
 from epipolar_jax.cli import calibrate, calibrate_report
 from epipolar_jax.rigs import documents, reading, writing
 from epipolar_jax.rigs.rig import Rig
@@ -70,10 +72,55 @@ def test_a_percentile_that_rose_though_the_median_fell_is_said(capsys):
     held_out=np.arange(20),
     corners_mm=(),
     factor=1.0,
+    moved_mm=7.25,
   )
   said = calibrate_report.tell(refined, rig, rig.names)
-  assert "The 90th percentile rose though the median fell: cam1 9.10 to 30.00 px" in said[-1]
+  assert "Points lie 7.2 mm (median) from where" in said.pop()
+  rose = (
+    "The 90th percentile rose though the median fell: cam1 9.10 to 30.00 px (median 5.50 to 2.75)"
+  )
+  assert rose in said[-1]
+  # Cameras are judged by the median, and no option is advised that may not help.
+  assert "judged by the median of all held-out errors, 5.50 px before and 2.75 px" in said[-1]
+  assert "before these cameras are used" not in said[-1] and "--free" not in said[-1]
   assert said[-1] in capsys.readouterr().out
   assert "all cameras" in said[-1] or np.percentile(after, 90) < 9.1
   good = types.SimpleNamespace(**{**vars(refined), "after": 0.5 * before})
   assert not any("percentile rose" in text for text in calibrate_report.tell(good, rig, rig.names))
+
+
+def test_a_suffix_that_tells_no_format_is_refused():
+  options = argparse.Namespace(cameras=None, unit=None, out=pathlib.Path("x.txt"), format=None)
+  with pytest.raises(ValueError, match=r"x\.txt: the suffix .* \.json \(plain json\), \.toml"):
+    calibrate._target(options)
+  options.format = "aniposelib"
+  assert calibrate._target(options).format == "aniposelib"
+
+
+def test_folders_are_made_before_the_work(tmp_path):
+  new = tmp_path / "a" / "b"
+  options = argparse.Namespace(out=new / "x.toml", sync=tmp_path / "c" / "y.json", report=None)
+  calibrate._make_folders(options, "aniposelib")
+  assert new.is_dir() and (tmp_path / "c").is_dir() and not options.out.exists()
+  options.out = new
+  with pytest.raises(ValueError, match="is a folder: name the file"):
+    calibrate._make_folders(options, "aniposelib")
+  calibrate._make_folders(options, "easymocap")
+  (tmp_path / "file").touch()
+  options.out = tmp_path / "file" / "x.toml"
+  with pytest.raises(OSError):
+    calibrate._make_folders(options, "aniposelib")
+
+
+def test_the_heading_of_offsets_follows_their_verdicts(capsys):
+  found = timing.Timing(
+    ("a", "b"), (0.0, 0.3), (0.0, 0.0), 10.0, (0.0, 0.1), 9.0, 8.5, gain=(0.0, 5.0)
+  )
+  calibrate_report.tell_timing(found)
+  said = capsys.readouterr().out
+  assert said.startswith("Taken to be in step: no offset is supported") and "taken as 0" in said
+  calibrate_report.tell_timing(dataclasses.replace(found, offset=(0.0, 3.0), gain=(0.0, 90.0)))
+  said = capsys.readouterr().out
+  assert said.startswith("Out of step, in frames of a") and "taken as 0" not in said
+  calibrate_report.tell_timing(dataclasses.replace(found, drift=(0.0, 0.01)))
+  assert capsys.readouterr().out.startswith("Out of step")
