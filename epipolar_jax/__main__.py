@@ -12,11 +12,15 @@ from collections.abc import Sequence
 
 from epipolar_jax.cli import parsing
 
+# 128 + SIGINT, as shells have it.
+_INTERRUPTED = 130
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
   """Runs a verb; a user's mistake is one sentence and status 2, unless --debug asks for more.
 
-  `check` alone has a status of its own, 1: it read everything, and something is suspicious.
+  Status 1: of `check`, it read everything, and something is suspicious; of `predict`, nothing at
+  all was triangulated. Ctrl-C is 130.
   """
   options = parsing.parser().parse_args(arguments)
   try:
@@ -26,6 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
       raise
     print(f"epipolar {options.verb}: {error}", file=sys.stderr)
     return 2
+  except KeyboardInterrupt:
+    if options.debug:
+      raise
+    more = " The same command goes on where it was." if options.verb == "predict" else ""
+    print(f"Stopped.{more}", file=sys.stderr)
+    return _INTERRUPTED
   return status or 0
 
 

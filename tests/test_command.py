@@ -99,6 +99,19 @@ def test_a_camera_that_stands_elsewhere_and_one_that_is_there_twice_are_named(la
   assert "Cameras left and right have the same pose in" in capsys.readouterr().out
 
 
+def test_a_prediction_is_not_replaced(laboratory, capsys):
+  folder, _ = laboratory
+  out = folder / "out"
+  out.mkdir()
+  (out / "predict.json").write_text("{}")
+  (out / "joints.npz").write_bytes(b"joints")
+  # Before any work: the keypoint file need not be there.
+  arguments = ["--keypoints", "none.csv", "--cameras", str(folder / "rig.json"), "--out", str(out)]
+  assert command.main(["triangulate", *arguments]) == 2
+  assert "holds a prediction" in capsys.readouterr().err
+  assert (out / "joints.npz").read_bytes() == b"joints"
+
+
 def test_swapped_cameras_are_refused_unless_the_names_are_trusted(laboratory, capsys):
   folder, joints = laboratory
   swap = {"left": "right", "right": "left"}
@@ -321,18 +334,19 @@ def test_predict_finds_nobody_in_noise_and_says_so(tmp_path, capsys):
       cv2.imwrite(str(tmp_path / name / f"{frame}.png"), image)
   arguments = ["--videos", str(tmp_path / "cam?"), "--cameras", str(tmp_path / "rig.json")]
   arguments += ["--detector", "lightning", "--out", str(tmp_path / "out"), "--trust_names"]
-  assert command.main(["predict", *arguments, "--format", "anipose"]) == 0
+  assert command.main(["predict", *arguments, "--format", "anipose"]) == 1
   said = capsys.readouterr().out
+  assert "MoveNet finds people only: for animals see docs/own_data.md" in said
   assert "No person between 0.2 and 4.0 m long" in said and "resized by 0.125" in said
   found, _ = files.read(tmp_path / "out" / "joints.npz")
   assert found.valid.shape == (3, 1, 17) and not found.valid.any()
   assert np.isfinite(found.points).all() and np.isfinite(found.covariance).all()
   assert (tmp_path / "out" / "joints_anipose.csv").exists()
   everybody = [*arguments[:-2], str(tmp_path / "all"), "--trust_names", "--people", "all"]
-  assert command.main(["predict", *everybody]) == 0
+  assert command.main(["predict", *everybody]) == 1
   assert "No person between" in capsys.readouterr().out
   assert not files.read(tmp_path / "all" / "joints.npz")[0].valid.any()
-  assert command.main(["predict", *everybody, "--bones", "constant"]) == 0
+  assert command.main(["predict", *everybody, "--bones", "constant"]) == 1
   assert "no length is known" in capsys.readouterr().out
   timing.Timing(rig.names, (0.0, 1.2), (0.0, 0.0), 1.0).write(tmp_path / "timing.json")
   late = ["--timing", str(tmp_path / "timing.json")]

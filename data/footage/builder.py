@@ -316,9 +316,10 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument("--data_dir", default="data_cache", help="folder for prepared data sets")
   options = parser.parse_args(argv)
   try:
+    sessions = _sessions(options)
     builder = prepare(
       options.name,
-      _sessions(options),
+      sessions,
       options.data_dir,
       skeleton=skeletons.read(options.skeleton) if options.skeleton else None,
       validation=options.validation,
@@ -327,10 +328,16 @@ def main(argv: Sequence[str] | None = None) -> None:
       gap_s=options.gap_s,
       image_size=options.image_size,
     )
-  except (OSError, ValueError) as error:
+  except (OSError, ValueError, ModuleNotFoundError) as error:
     raise SystemExit(str(error)) from error
   for split, info in builder.info.splits.items():
     print(f"{split}: {info.num_examples:,} frames")
+  labelled = sum(len(range(0, len(x.labels.frames), options.every)) for x in sessions)
+  if left := labelled - sum(info.num_examples for info in builder.info.splits.values()):
+    print(
+      f"{left:,} labelled frames are in none: nearer than --gap_s {options.gap_s:g} to another "
+      "split, or without a body in any view"
+    )
   print(
     f"prepared in {builder.data_dir}\npython train.py --config configs/footage.py:{options.name}"
   )

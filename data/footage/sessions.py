@@ -90,6 +90,8 @@ def read(
   rig, said = rigs.fitted(rig, dict(zip(footage.names, footage.sizes_wh)))
   for sentence in said:
     print(f"{name}: {sentence}")
+  for first, second in rig.twins():
+    print(f"{name}: cameras {first} and {second} have the same pose in {cameras}: one is wrong")
   if (joints is None) == (not labels):
     raise ValueError(f"{name}: give either labels in 2D or one file of joints in 3D")
   found = _of_keypoints(name, labels, rig) if labels else _of_motion(name, joints, rig)

@@ -140,7 +140,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seed=options.seed,
   )
   print(
-    f"Wrote {options.output}. Next:\nepipolar predict --videos '{options.output}/cam*.mp4' "
+    f"Wrote {options.output}. Next:\n"
+    f"python -m epipolar_jax predict --videos '{options.output}/cam*.mp4' "
     f"--cameras {options.output}/calibration.json --out {options.output}/joints"
   )
 

@@ -4,7 +4,7 @@ import argparse
 import pathlib
 from typing import NamedTuple
 
-from epipolar_jax.cli import predict
+from epipolar_jax.cli import patterns
 
 # Suffixes of the formats that are written; of a suffix, the first is the default.
 _SUFFIXES = {"plain json": ".json", "aniposelib": ".toml"}
@@ -127,7 +127,9 @@ def run(options: argparse.Namespace) -> None:
     raise ValueError(f"--report is a page, FILE.html; got {options.report}")
   _check_videos(options)
   if options.videos is not None:
-    options.videos = predict.expanded(options.videos)
+    options.videos = patterns.expanded(options.videos, "video")
+  else:
+    options.keypoints = patterns.expanded(options.keypoints, "keypoint file")
   rig, observations, board, posed = calibrate_start.read(options, length, up)
   _make_folders(options, target.format)
   timing, recorded = None, observations

@@ -5,6 +5,7 @@ import dataclasses
 import pathlib
 from typing import NamedTuple
 
+from epipolar_jax.cli import patterns
 from epipolar_jax.keypoints.observations import Observations
 from epipolar_jax.rigs.rig import Rig
 
@@ -24,7 +25,8 @@ def add(verbs) -> None:
     "--keypoints",
     nargs="+",
     metavar="FILE",
-    help="keypoints of a recording, as for triangulate; without them the file alone is checked",
+    help="keypoints of a recording, as for triangulate (patterns in quotes are expanded); without "
+    "them the file alone is checked",
   )
   verb.add_argument(
     "--videos",
@@ -115,7 +117,8 @@ def _recording(options: argparse.Namespace, rig: Rig) -> _Recording:
   from epipolar_jax.keypoints import reading
 
   if options.keypoints:
-    found = reading.read_recording(options.keypoints, rig.names, joint_set=options.joint_set)
+    inputs = patterns.expanded(options.keypoints, "keypoint file")
+    found = reading.read_recording(inputs, rig.names, joint_set=options.joint_set)
     return _Recording(found, options.size_mm, rig, {})
   return _of_videos(options, rig)
 
@@ -132,7 +135,7 @@ def _of_videos(options: argparse.Namespace, rig: Rig) -> _Recording:
   from epipolar_jax.runtime import compilation_cache
 
   compilation_cache.enable()
-  footage = videos.Footage(reading.pair_all(predict.expanded(options.videos), rig.names))
+  footage = videos.Footage(reading.pair_all(patterns.expanded(options.videos, "video"), rig.names))
   rig, said, faults = rigs.fitted_each(rig, dict(zip(footage.names, footage.sizes_wh)))
   _print(said)
   network = finder.Finder(detectors.detector_of(finder.NETWORK, None, several=True))

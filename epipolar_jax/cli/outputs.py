@@ -11,6 +11,7 @@ from epipolar_jax.keypoints.observations import Observations
 from epipolar_jax.matching import naming, swaps
 from epipolar_jax.motion import files, formats, motion
 from epipolar_jax.rigs.rig import Rig
+from epipolar_jax.triangulation import estimate
 from epipolar_jax.triangulation.estimate import Estimate
 
 # A view that agrees with so few of its points is suspected.
@@ -80,7 +81,8 @@ def tell(estimated: Estimate, ideal: Observations, rig: Rig, method: str) -> np.
     method: of triangulation.
 
   Returns:
-    [f, p, v, j], px: left-out errors; reprojection errors of two cameras.
+    [f, p, v, j], px: left-out errors; of two cameras the distances between their own detections and
+    the point that both give.
   """
   frames, people, joints = estimated.valid.shape
   several = f"{people} people, " if people > 1 else ""
@@ -88,15 +90,18 @@ def tell(estimated: Estimate, ideal: Observations, rig: Rig, method: str) -> np.
     f"{frames} frames, {several}{joints} joints, {estimated.valid.mean():.1%} triangulated by "
     f"{method}; px, median / 90th percentile:"
   )
-  left_out = None
-  if len(rig.names) > 2:
+  left_out, own = None, estimated
+  if len(rig.names) == 2:
+    # Not of the joints: fusion along epipolar lines makes two views agree.
+    own = estimate.triangulate(ideal, rig.cameras, method)
+  else:
     each = [dataclasses.replace(ideal, people=(), **_one(ideal, i)) for i in range(people)]
     errors = [judging.leave_one_out(one, rig.cameras, method=method) for one in each]
     left_out = np.stack(errors, axis=1)
   heading = "" if left_out is None else "          left out"
   print(f"{'camera':>16}      reprojection{heading}  agrees in")
   for view, name in enumerate(rig.names):
-    off = estimated.reprojection_px[:, :, view]
+    off = own.reprojection_px[:, :, view]
     columns = percentiles(off)
     if left_out is not None:
       columns += f"  {percentiles(left_out[:, :, view])}"
@@ -104,13 +109,18 @@ def tell(estimated: Estimate, ideal: Observations, rig: Rig, method: str) -> np.
     if not seen.any():
       print(f"{name:>16}  has no detection that was triangulated")
       continue
-    agree = (estimated.inlier[:, :, view][seen] >= 0.5).mean()
+    agree = (own.inlier[:, :, view][seen] >= 0.5).mean()
     print(f"{name:>16}  {columns}  {agree:8.0%}")
     if agree < _FEW:
       print(f"    {name} hardly agrees with the others: is its calibration or its timing wrong?")
-  if left_out is not None:
-    print("left out: a view's own detections, against the point of the others")
-  return estimated.reprojection_px if left_out is None else left_out
+  if left_out is None:
+    print(
+      "reprojection: the views' own detections, against the point that both give; two views agree "
+      "along epipolar lines only, so this cannot tell whether the joints are right"
+    )
+    return own.reprojection_px
+  print("left out: a view's own detections, against the point of the others")
+  return left_out
 
 
 def _one(observations: Observations, person: int) -> dict[str, np.ndarray]:

@@ -1,10 +1,9 @@
 """`epipolar predict`: videos of a calibrated rig to people's 3D joints."""
 
 import argparse
-import glob
 import pathlib
 
-from epipolar_jax.cli import over_time
+from epipolar_jax.cli import over_time, patterns
 
 
 def add(verbs) -> None:
@@ -91,13 +90,17 @@ def add(verbs) -> None:
   verb.add_argument(
     "--bones",
     choices=("constant",),
-    help="constant: each bone gets the length that it has over the recording, in every frame",
+    help="each bone gets the length that it has over the recording, in every frame",
   )
   verb.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-  """Predicts one recording, or those of many that are this process's."""
+  """Predicts one recording, or those of many that are this process's.
+
+  Returns:
+    1 if nothing at all was triangulated (of many: in one of them), 2 if one of many failed, else 0.
+  """
   needs_opencv()
   from epipolar_jax.cli import recording, recordings
   from epipolar_jax.runtime import compilation_cache
@@ -108,20 +111,9 @@ def run(options: argparse.Namespace) -> int:
   predictor = recording.Predictor(options)
   if options.recordings is not None:
     return recordings.predict(predictor, options)
-  files = tuple(expanded(options.videos))
-  predictor(recording.Given(files, options.cameras, options.timing, options.out))
-  return 0
-
-
-def expanded(patterns: list[str]) -> list[str]:
-  """Patterns that the shell left, and names as they are."""
-  found = []
-  for pattern in patterns:
-    matches = sorted(glob.glob(pattern))
-    if not matches and glob.has_magic(pattern):
-      raise FileNotFoundError(f"no video is called {pattern}")
-    found.extend(matches or [pattern])
-  return found
+  files = tuple(patterns.expanded(options.videos, "video"))
+  found = predictor(recording.Given(files, options.cameras, options.timing, options.out))
+  return int(not found.triangulated)
 
 
 def needs_opencv() -> None:

@@ -51,7 +51,7 @@ class Outcome(NamedTuple):
     frames: how many it has.
     triangulated: share of the joints.
     left_out_px: median distance between what a view saw by itself and the point that the others
-      give; None: there is none.
+      give; None: there is none, as of two cameras.
     verdict: of the report, its first sentence.
   """
 
@@ -95,6 +95,7 @@ class Predictor:
     formats.check_up(options.up)
     self._formats = outputs.names(options.format)
     self._people, self._alone = most, most == 1
+    self._of_people = options.checkpoint is None and not options.detector.endswith(".onnx")
 
   @functools.cached_property
   def _detector(self):
@@ -127,7 +128,7 @@ class Predictor:
     estimated = estimate.triangulate(fused, rig.cameras, options.method)
     if self._detector.doubt is not None and options.method == "robust":
       estimated = self._detector.doubt.apply(estimated, fused.score)
-    _tell_lost(there, self._detector.skeleton.size_mm)
+    _tell_lost(there, self._detector.skeleton.size_mm, people_only=self._of_people)
     left_out = outputs.tell(estimated, own, rig, options.method)
     sides = found.windows[..., 2][np.isfinite(found.windows[..., 2])]
     box = float(np.median(sides) if len(sides) else np.max(footage.sizes_wh)) / windows.MARGIN
@@ -143,7 +144,8 @@ class Predictor:
       estimated = with_bones(estimated, self._detector.skeleton)
     outputs.write(given.out, estimated, self._formats, fps=fps, up=options.up)
     verdict = self._show(given.out, opened, estimated, left_out, box, doubts)
-    return Outcome(len(there), float(estimated.valid.mean()), _median(left_out), verdict)
+    compared = _median(left_out) if len(rig.names) > 2 else None
+    return Outcome(len(there), float(estimated.valid.mean()), compared, verdict)
 
   def _open(self, given: Given) -> _Opened:
     """The recording, checked before any work; prints what was changed about its calibration."""
@@ -172,6 +174,11 @@ class Predictor:
   def _detected(self, opened: _Opened, out: pathlib.Path) -> trackers.Part:
     """What was found, with people on the second axis."""
     total = max(opened.footage.counts)
+
+    def resumed(done: int) -> None:
+      rest = f"goes on after frame {done - 1}" if done < total else "nothing is left to detect"
+      tqdm.write(f"{out} has {done} of {total} frames already: {rest}")
+
     with tqdm(total=total, unit="frame", mininterval=1.0) as bar:
       found = prediction.predict(
         opened.footage,
@@ -180,6 +187,7 @@ class Predictor:
         out,
         finder=self._finder,
         progress=lambda done: bar.update(done - bar.n),
+        resumed=resumed,
       )
     if not self._alone:
       return found
@@ -237,13 +245,15 @@ def _median(left_out: np.ndarray) -> float | None:
   return float(np.median(seen)) if len(seen) else None
 
 
-def _tell_lost(there: np.ndarray, size_mm: float) -> None:
+def _tell_lost(there: np.ndarray, size_mm: float, *, people_only: bool) -> None:
   lost, size = np.flatnonzero(~there.any(axis=1)), size_mm / 1000
   if len(lost) == len(there):
     print(
       f"No person between {0.1 * size:.1f} and {2 * size:.1f} m long was found on whom two views "
       "agree: epipolar check looks for what is wrong with the cameras, --unit states their unit"
     )
+    if people_only:
+      print("MoveNet finds people only: for animals see docs/own_data.md")
   elif len(lost):
     print(
       f"{len(lost)} of {len(there)} frames without a person on whom two views agree, the "

@@ -29,7 +29,7 @@ def predict(
   recordings, those of other processes too, as far as they are.
 
   Returns:
-    0, or 2 if a recording failed.
+    2 if a recording failed, else 1 if nothing at all was triangulated in one, else 0.
 
   Raises:
     ValueError, FileNotFoundError: the options name no recordings, or two of one name.
@@ -38,7 +38,7 @@ def predict(
   own = everything[shard(options.shard)]
   if not own:
     print(f"--shard {options.shard}: nothing to do for {len(everything)} recordings")
-  failed = 0
+  failed = empty = 0
   for number, folder in enumerate(own, 1):
     print(f"\n{folder.name} ({number} of {len(own)})", flush=True)
     out = options.out / folder.name
@@ -49,13 +49,14 @@ def predict(
       print(f"{out} is being written to by {error}: left to it")
       continue
     failed += summary["state"] == "failed"
+    empty += summary.get("triangulated") == 0
     _write_table(options.out, everything)
   print()
   for folder in own:
     row = _row(options.out, folder)
     print(f"{row['recording']:>24}  {row['state']:8}  {row['words']}")
   print(f"Wrote {options.out / 'summary.csv'}: all {len(everything)} recordings")
-  return 2 if failed else 0
+  return 2 if failed else int(empty > 0)
 
 
 def folders(patterns: Sequence[str]) -> list[pathlib.Path]:

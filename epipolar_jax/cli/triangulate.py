@@ -3,7 +3,7 @@
 import argparse
 import pathlib
 
-from epipolar_jax.cli import over_time
+from epipolar_jax.cli import over_time, patterns
 
 
 def add(verbs) -> None:
@@ -15,7 +15,7 @@ def add(verbs) -> None:
     required=True,
     metavar="FILE",
     help="keypoint file or folder of any known format, one a camera, whose name holds the "
-    "camera's, or CAMERA=FILE; or one with all views",
+    "camera's, or CAMERA=FILE; or one with all views; patterns in quotes are expanded",
   )
   verb.add_argument("--joint_set", help="of files without joint names: BODY_25B, a .toml, ...")
   verb.add_argument(
@@ -54,7 +54,15 @@ def add(verbs) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-  """Reads, triangulates, prints how well the views agree, and writes."""
+  """Reads, triangulates, prints how well the views agree, and writes.
+
+  Raises:
+    OSError, ValueError: something is wrong with options or files; the message says what to do.
+  """
+  if (options.out / "predict.json").exists():
+    raise ValueError(
+      f"{options.out} holds a prediction, whose joints.npz would be replaced: give another --out"
+    )
   import dataclasses
 
   from epipolar_jax.calibration import timing
@@ -76,8 +84,9 @@ def run(options: argparse.Namespace) -> None:
   rig = Rig.read(options.cameras, unit=options.unit)
   for first, second in rig.twins():
     print(f"Cameras {first} and {second} have the same pose in {options.cameras}: one is wrong")
+  inputs = patterns.expanded(options.keypoints, "keypoint file")
   observations = reading.read_recording(
-    options.keypoints, rig.names, fps=options.fps, joint_set=options.joint_set
+    inputs, rig.names, fps=options.fps, joint_set=options.joint_set
   )
   for name in chosen:
     formats.check_fps(name, observations.fps)

@@ -41,6 +41,7 @@ def predict(
   *,
   finder: Finder | None = None,
   progress: Callable[[int], None] = lambda frames: None,
+  resumed: Callable[[int], None] = lambda frames: None,
 ) -> trackers.Part:
   """Detects a person's joints in every frame of every camera.
 
@@ -54,6 +55,7 @@ def predict(
     folder: to write to.
     finder: of everybody; None: one person alone is looked for.
     progress: called with the number of frames done.
+    resumed: called with the number of frames that were there before, if there were any.
 
   Returns:
     Everything that was found, [f, ...]; with a finder [f, p, ...], as of `crowd.Crowd`, in slots
@@ -73,7 +75,7 @@ def predict(
       _check(folder / "predict.json", description)
       track = _One(detector, rig) if finder is None else crowd.Crowd(detector, rig, finder)
       shape = (*(() if finder is None else (None,)), len(rig.names), detector.skeleton.num_joints)
-      return _joined(_predicted(footage, track, parts, shape, progress))
+      return _joined(_predicted(footage, track, parts, shape, progress, resumed))
   except locking.BusyError as error:
     raise ValueError(
       f"{folder} is being written to by {error}: wait for it, or give another --out"
@@ -95,16 +97,22 @@ class _One:
     return self._track.fused(*found)
 
 
-def _predicted(footage, track, parts: pathlib.Path, shape, progress) -> list[trackers.Part]:
+def _predicted(
+  footage, track, parts: pathlib.Path, shape, progress, resumed
+) -> list[trackers.Part]:
   """All parts; the next frames are decoded and the last ones fused while these are looked at."""
-  done, start, poses = [], 0, ()
+  done, start, poses, ended = [], 0, (), False
   while (path := parts / f"{start:08d}.npz").exists():
     part, poses, ended = _read(path, shape)
     done.append(part)
     start += len(part.found)
-    progress(start)
     if ended:
-      return done
+      break
+  if start:
+    resumed(start)
+    progress(start)
+  if ended:
+    return done
 
   def finish(path, found, frames, poses, ended):
     part = track.fused(found, frames)

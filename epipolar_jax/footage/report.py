@@ -51,7 +51,7 @@ def write(
     skeleton: of the joints.
     estimated: of p people, [f, p, ...].
     left_out: [f, p, v, j], px, a view's own detections against the others' point (with two
-      views, the reprojection error); NaN where there is none.
+      views, against the point that both own detections give); NaN where there is none.
     size_px: of a person in the images.
     doubts: sentences on what is wrong with the cameras, for the verdict.
     up: which axis of the world is up.
@@ -63,10 +63,12 @@ def write(
   sentences = verdict(rig.names, estimated, left_out, size_px, doubts)
   worst = _worst(left_out)
   by_camera, by_joint = np.moveaxis(left_out, 2, 0), np.moveaxis(left_out, 3, 0)
+  # Of two cameras nothing shows that the joints are right: that is no good verdict.
+  bad = bool(doubts) or doubtful(left_out, size_px) or len(rig.names) == 2
   body = [
-    document.verdict(sentences),
+    document.verdict(sentences, bad=bad or _off(rig.names, left_out) is not None),
     "<p>The error is the distance, in pixels, between a view's own detection and the point that "
-    "the other views give (with two cameras: the reprojection error).</p>",
+    f"{'both give' if len(rig.names) == 2 else 'the other views give'}.</p>",
     "<h2>By camera</h2>"
     + document.table(("camera", "median", "90 %", "seen"), _rows(rig.names, by_camera)),
     *_by_person(estimated, left_out),
@@ -100,26 +102,40 @@ def verdict(
   middle = float(np.nanmedian(left_out))
   share = middle / size_px
   quality = "good" if share < _GOOD else "usable with care" if share < _BAD else "not to be trusted"
-  said = [
-    f"The views' agreement is {quality}: half of a view's own detections lie within {middle:.1f} "
-    f"px of the point that the other views give, {share:.1%} of the person's size of "
-    f"{size_px:.0f} px.",
-    f"{valid:.1%} of the joints were triangulated.",
-  ]
+  of_size = f"{share:.1%} of the person's size of {size_px:.0f} px"
+  if len(names) == 2:
+    said = [
+      "With two cameras there is no other view to compare with. They agree along epipolar lines "
+      "only, so agreement cannot tell whether the joints are right: half of their own detections "
+      f"lie within {middle:.1f} px of the point that both give, {of_size}."
+    ]
+  else:
+    said = [
+      f"The views' agreement is {quality}: half of a view's own detections lie within {middle:.1f} "
+      f"px of the point that the other views give, {of_size}."
+    ]
+  said.append(f"{valid:.1%} of the joints were triangulated.")
   if len(there[0]) > 1:
     said.append(f"{len(there[0])} people were found, at most {there.sum(axis=1).max()} in a frame.")
+  if off := _off(names, left_out):
+    said.append(off)
+  if share >= _GOOD and not doubts:
+    said.append("epipolar calibrate refines the cameras on these keypoints.")
+  return [*said, *doubts]
+
+
+def _off(names: Sequence[str], left_out: np.ndarray) -> str | None:
+  """A sentence on the camera that is off; None: there is none."""
   each = {n: float(_median(left_out[:, :, v])) for v, n in enumerate(names)}
   # One camera that is off spoils the point that the others are compared with: the worst is named.
   name = max(each, key=lambda n: np.nan_to_num(each[n]))
   rest = float(_median([e for n, e in each.items() if n != name]))
-  if len(names) > 2 and each[name] > _SUSPECT * rest:
-    said.append(
-      f"Camera {name} is {each[name]:.1f} px off, the others {rest:.1f} px: something hides the "
-      "person from it, or its calibration, its timing or its video is wrong."
-    )
-  if share >= _GOOD and not doubts:
-    said.append("epipolar calibrate refines the cameras on these keypoints.")
-  return [*said, *doubts]
+  if len(names) < 3 or not each[name] > _SUSPECT * rest:
+    return None
+  return (
+    f"Camera {name} is {each[name]:.1f} px off, the others {rest:.1f} px: something hides the "
+    "person from it, or its calibration, its timing or its video is wrong."
+  )
 
 
 def doubtful(left_out: np.ndarray, size_px: float) -> bool:
@@ -241,7 +257,9 @@ def _to_label(left_out: np.ndarray) -> Iterator[str]:
   yield (
     f"<p>Frames {', '.join(map(str, chosen))}: the views contradict each other most there. "
     f"<code>--to_label {len(chosen)}</code> writes them as images with guesses to correct, for "
-    "training on this animal.</p>"
+    "training on this body. They are chosen by the mean error over all joints and views, spread "
+    "over time, and one in which nothing could be compared counts as the worst; the worst frames "
+    "below are single views with the largest median error, to look at.</p>"
   )
 
 

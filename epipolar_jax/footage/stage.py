@@ -7,7 +7,7 @@ import numpy as np
 from epipolar_jax.rigs.rig import Rig
 from epipolar_jax.skeletons import Skeleton
 from epipolar_jax.triangulation.estimate import Estimate
-from epipolar_jax.visualize import palette
+from epipolar_jax.visualize import limbs, palette
 
 _WIDE, _HIGH = 900, 480
 # Frames played; of longer recordings, so many evenly spaced.
@@ -64,8 +64,8 @@ def play(
     parts.append(_path(flat(lines[None]), colors[view % len(colors)], 1.5, seconds))
   there = np.where(valid[chosen, ..., None], points[chosen], np.nan)
   for person in range(points.shape[1]):
-    for color, limbs in _by_side(skeleton, person if points.shape[1] > 1 else None).items():
-      lines = np.stack([there[:, person, list(limb)] for limb in limbs], axis=1)
+    for color, drawn in _by_side(skeleton, person if points.shape[1] > 1 else None).items():
+      lines = np.stack([there[:, person, list(limb)] for limb in drawn], axis=1)
       lines = np.where(np.isfinite(lines).all(axis=(2, 3), keepdims=True), lines, middle)
       parts.append(_path(flat(lines), color, 3, seconds))
   label = "the skeleton and the cameras in space, over time"
@@ -113,8 +113,9 @@ def _by_side(skeleton: Skeleton, person: int | None) -> dict[str, list[tuple[int
   """Limbs by colour."""
   sides = palette.sides(skeleton.num_joints, skeleton.flip_pairs)
   found: dict[str, list[tuple[int, int]]] = {}
-  for limb in skeleton.limbs:
-    color = "#{:02x}{:02x}{:02x}".format(*palette.limb(sides[limb[1]], person))
+  named = [(sides[limb[1]], limb) for limb in skeleton.limbs]
+  for side, limb in [*named, *(("middle", line) for line in limbs.across(skeleton))]:
+    color = "#{:02x}{:02x}{:02x}".format(*palette.limb(side, person))
     found.setdefault(color, []).append(limb)
   return found
 

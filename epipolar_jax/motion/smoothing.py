@@ -17,12 +17,16 @@ from epipolar_jax.triangulation.estimate import Estimate
 
 # Process noise tried, in variances of the measurements a frame³: from standing still to a motion
 # that hardly restricts the next frame.
-_GRID = 4.0 ** np.arange(-14, 5)
+_GRID = 4.0 ** np.arange(-14, 10)
 # A joint's own likelihood is helped by that of its body as by so many frames more.
 _FRAMES_OF_BODY = 8.0
 # Detectors err alike in consecutive frames, which looks like motion: the likelihood is that of each
 # third frame by itself, unless there are too few.
 _EVERY, _FEWEST = 3, 30
+# A motion that turns within three frames looks like noise to each third frame: the likelihood is
+# that of all frames where thirds find more noise than so many standard deviations of the
+# triangulation, and so many times what all frames find.
+_UNBELIEVABLE, _SLOWER = 3.0, 2.0
 # Squared distance to what the other frames predict, in covariances, beyond which a measurement
 # counts less: 1 of 1,000 good ones lies further off (chi-squared of 3 degrees). Smaller
 # weights are 0.
@@ -151,8 +155,17 @@ def _weights(square: np.ndarray, valid: np.ndarray, *, least: float) -> np.ndarr
 
 def _most_likely(rows, values, weight) -> tuple[np.ndarray, np.ndarray]:
   """Process noise [j] in units of the measurements' variance, and the scale [j] of both."""
+  process, scale = _of_tracks(rows, values, weight, 1)
+  if len(weight) < _FEWEST:
+    return process, scale
+  apart = _of_tracks(rows, values, weight, _EVERY)
+  fast = (apart[1] > _UNBELIEVABLE**2) & (apart[1] > _SLOWER**2 * scale)
+  return np.where(fast, process, apart[0]), np.where(fast, scale, apart[1])
+
+
+def _of_tracks(rows, values, weight, every: int) -> tuple[np.ndarray, np.ndarray]:
+  """As `_most_likely`, of tracks of each `every`-th frame."""
   frames, joints = weight.shape
-  every = _EVERY if frames >= _FEWEST else 1
   pad = -frames % every
 
   def apart(x):

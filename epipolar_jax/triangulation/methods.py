@@ -3,7 +3,7 @@
   locate = triangulation.make("robust")
   joints = locate(triangulation.Views(joints_2d, score, cameras))
 
-Works on any detector's output. `robust` is the most accurate of those that use positions alone;
+Works on any detector's output. `robust` is the most accurate of those without heatmaps;
 `rpsm` also uses heatmaps and limb lengths. The others are the original's, for comparison.
 """
 

@@ -22,6 +22,21 @@ def colors(skeleton: skeletons.Skeleton, person: int | None = None) -> list[pale
   return [palette.limb(side, person) for side in sides]
 
 
+def across(skeleton: skeletons.Skeleton) -> tuple[tuple[int, int], ...]:
+  """Lines between shoulders and between hips, of a tree without a spine: for drawings alone.
+
+  There (COCO) each hip hangs on the shoulder of its side, and the body would look like two halves.
+  """
+  pairs = {
+    part: pair
+    for pair in skeleton.flip_pairs
+    for part in ("sho", "hip")
+    if part in skeleton.joints[pair[0]].lower()
+  }
+  hips = [skeleton.parents[hip] for hip in pairs.get("hip", ())]
+  return tuple(pairs.values()) if len(pairs) == 2 and hips[0] != hips[1] else ()
+
+
 def draw(
   canvas: np.ndarray,
   uv: np.ndarray,
@@ -52,7 +67,8 @@ def draw(
   # OpenCV's coordinates overflow; nearer ends would turn limbs that leave the image.
   ends = np.clip(np.rint(uv), -_FAR, _FAR).astype(int).tolist()
   own = colors(skeleton, person)
-  order = list(skeleton.limbs)
+  middle = palette.limb("middle", person)
+  order = [*across(skeleton), *skeleton.limbs]
   if depth is not None:
     order.sort(key=lambda limb: -(depth[limb[0]] + depth[limb[1]]))
   for parent, child in order:
@@ -60,7 +76,8 @@ def draw(
       start, stop = tuple(ends[parent]), tuple(ends[child])
       if cased:
         cv2.line(canvas, start, stop, palette.STAGE, thickness + 2, cv2.LINE_AA)
-      cv2.line(canvas, start, stop, color or own[child], thickness, cv2.LINE_AA)
+      shown = own[child] if (parent, child) in skeleton.limbs else middle
+      cv2.line(canvas, start, stop, color or shown, thickness, cv2.LINE_AA)
 
 
 def label(canvas: np.ndarray, text: str) -> None:

@@ -1,11 +1,13 @@
 """What `predict` says of its own result: views that see nobody, bones of one length."""
 
+import dataclasses
 import types
 
 import numpy as np
 
 from epipolar_jax import skeletons
-from epipolar_jax.cli import recording
+from epipolar_jax.cli import outputs, recording
+from epipolar_jax.footage import report
 from epipolar_jax.triangulation import estimate
 from tests import walkers
 from tests.footage import dots
@@ -40,3 +42,21 @@ def test_bones_are_told_before_and_after(capsys):
   elbow, wrist = (skeleton.index(x) for x in ("lelb", "lwri"))
   lengths = np.linalg.norm(made.points[:, 0, elbow] - made.points[:, 0, wrist], axis=-1)
   assert lengths.std() < 0.5
+
+
+def test_two_cameras_are_judged_by_their_own_detections(capsys):
+  rig, points = walkers.ring(2), dots.spread(12)
+  fused = walkers.observed(points, rig)
+  # Fusion along epipolar lines makes the views agree on joints that they see apart.
+  own = fused.points + np.where(np.arange(17) % 2, 60.0, -60.0)[:, None]
+  own[:, :, 0] = fused.points[:, :, 0]
+  own = dataclasses.replace(fused, points=own)
+  agreed = estimate.triangulate(fused, rig)
+  assert np.nanmax(agreed.reprojection_px) < 0.1
+  errors = outputs.tell(agreed, own, rig, "robust")
+  assert errors.shape == (12, 1, 2, 17) and np.nanmedian(errors) > 10
+  said = capsys.readouterr().out
+  assert "0.00 /" not in said and "cannot tell whether the joints are right" in said
+  (sentence, _) = report.verdict(rig.names, agreed, 0.1 * errors, 400.0)
+  assert sentence.startswith("With two cameras there is no other view to compare with.")
+  assert "good" not in sentence and "epipolar lines only" in sentence

@@ -122,6 +122,19 @@ def _options(**changed) -> argparse.Namespace:
   return argparse.Namespace(**options | changed)
 
 
+def test_a_recording_with_nothing_in_it_is_status_1(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  for name in ("one", "two"):
+    (tmp_path / "data" / name).mkdir(parents=True)
+    (tmp_path / "data" / name / "a.mp4").touch()
+
+  def predictor(given):
+    return _done(given)._replace(triangulated=0.5 * (given.out.name == "one"))
+
+  assert recordings.predict(predictor, _options()) == 1
+  assert recordings.predict(predictor, _options(recordings=["data/one"])) == 0
+
+
 def _done(given: recording.Given) -> recording.Outcome:
   return recording.Outcome(5, 0.5, None, f"verdict on {given.out.name}")
 

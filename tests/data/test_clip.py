@@ -33,3 +33,9 @@ def test_wrong_numbers_are_said(tmp_path, wrong, capsys):
   with pytest.raises(SystemExit):
     clip.main(["--output", str(tmp_path), *wrong])
   assert "--views is from 2 to 16" in capsys.readouterr().err
+
+
+def test_the_next_command_runs_where_nothing_is_installed(tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(clip, "write", lambda *_, **__: None)
+  clip.main(["--output", str(tmp_path)])
+  assert f"Next:\npython -m epipolar_jax predict --videos '{tmp_path}/" in capsys.readouterr().out

@@ -33,10 +33,11 @@ def test_a_killed_prediction_goes_on_and_gives_the_same(tmp_path):
   assert whole.found.shape == (_FRAMES,) and whole.found.all()
   with pytest.raises(KeyboardInterrupt):
     prediction.predict(_Drawn(fail_at=17), _RIG, dots.DotDetector(), tmp_path / "killed")
-  done = []
+  done, before = [], []
   detector = dots.DotDetector()
-  resumed = prediction.predict(_Drawn(), _RIG, detector, tmp_path / "killed", progress=done.append)
-  assert done == [8, 16, 20]
+  told = {"progress": done.append, "resumed": before.append}
+  resumed = prediction.predict(_Drawn(), _RIG, detector, tmp_path / "killed", **told)
+  assert done == [16, 20] and before == [16]
   for field in dataclasses.fields(whole):
     a, b = getattr(whole, field.name), getattr(resumed, field.name)
     np.testing.assert_array_equal(a, b, err_msg=field.name)

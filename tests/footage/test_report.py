@@ -74,6 +74,24 @@ def test_the_page_is_one_inert_file(tmp_path):
   assert "nan" not in page.replace("base64", "").lower().split("<h2>the worst")[0]
 
 
+def test_the_colour_of_the_verdict_follows_it(tmp_path):
+  def bad(case, size_px=400.0, views=slice(None), **options):
+    rig, points, estimated, errors = case
+    few = rig.select(rig.names[views])
+    parts = {n: getattr(estimated, n)[:, :, views] for n in ("inlier", "reprojection_px")}
+    seen = dataclasses.replace(estimated, views=few.names, **parts)
+    path, footage = tmp_path / "report.html", dots.Drawn(dots.draw(points, few))
+    errors = errors[:, :, views]
+    report.write(path, footage, few, _SKELETON, seen, errors, size_px, **options)
+    return '<div class="verdict bad">' in path.read_text(encoding="utf-8")
+
+  assert not bad(_case())
+  assert bad(_case(), doubts=("SUSPICIOUS: camera cam1 looks elsewhere",))
+  assert bad(_case(), size_px=20.0)
+  assert bad(_case(shift_px=60.0), size_px=1e5)  # one camera is off
+  assert bad(_case(), views=slice(2))
+
+
 def test_several_people_have_a_row_a_colour_and_limbs_each(tmp_path):
   rig, points, estimated, errors = _case()
   shared = ("points", "valid", "covariance", "inlier", "reprojection_px")

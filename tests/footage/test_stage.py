@@ -10,6 +10,7 @@ import pytest
 from epipolar_jax import skeletons
 from epipolar_jax.footage import stage
 from epipolar_jax.triangulation import estimate
+from epipolar_jax.visualize import limbs, palette
 from tests import walkers
 from tests.footage import dots
 
@@ -37,7 +38,7 @@ def test_every_frame_is_a_state_and_everything_is_on_the_stage():
   valid[2, 0, 9] = False
   text = stage.play(dataclasses.replace(found, valid=valid), rig, _SKELETON, ("#fff",), fps=12.0)
   paths = _paths(text)
-  assert len(paths) == 1 + 3 + 2  # floor, cameras, sides
+  assert len(paths) == 1 + 3 + 3  # floor, cameras, sides and what joins them
   for path in paths:
     animate = path.find("animate")
     states = animate.get("values").split(";")
@@ -60,6 +61,24 @@ def test_up_is_up_and_right_is_right(up):
   assert -0.3 < np.cross(right, down) @ vertical < -0.2
 
 
+def test_shoulders_and_hips_are_joined_where_the_tree_has_no_spine():
+  names = _SKELETON.joints
+  lines = [(names[a], names[b]) for a, b in limbs.across(_SKELETON)]
+  assert lines == [("rsho", "lsho"), ("rhip", "lhip")]
+  assert limbs.across(skeletons.H36M_17) == ()  # they hang on root and neck
+  rig, found = _case()
+  middle = "#{:02x}{:02x}{:02x}".format(*palette.MIDDLE)
+  *_, path = _paths(stage.play(found, rig, _SKELETON, ("#fff",)))
+  assert path.get("stroke") == middle and len(_numbers(path.get("d"))) == 2
+  canvas = np.zeros((40, 40, 3), np.uint8)
+  uv = np.full((17, 2), 20.0)
+  uv[_SKELETON.index("rsho")] = 5, 5
+  uv[_SKELETON.index("lsho")] = 35, 5
+  only = np.isin(names, ("rsho", "lsho"))
+  limbs.draw(canvas, uv, _SKELETON, thickness=3, valid=only)
+  assert tuple(canvas[5, 20]) == palette.MIDDLE and not canvas[10:].any()
+
+
 def test_several_people_have_paths_of_their_own():
   rig, found = _case()
   shared = ("points", "valid", "covariance", "inlier", "reprojection_px")
@@ -79,6 +98,6 @@ def test_long_recordings_are_thinned_and_nobody_is_nothing():
   fields = ("points", "valid", "covariance", "inlier", "reprojection_px")
   long = {n: np.repeat(getattr(found, n), 100, axis=0) for n in fields}
   text = stage.play(dataclasses.replace(found, **long), rig, _SKELETON, ("#fff",))
-  assert text.count(";") == 6 * 239 and 'dur="24.000s"' in text
+  assert text.count(";") == 7 * 239 and 'dur="24.000s"' in text
   nobody = dataclasses.replace(found, valid=np.zeros_like(found.valid))
   assert stage.play(nobody, rig, _SKELETON, ("#fff",)) == ""

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from epipolar_jax.cli import predict
+from epipolar_jax.cli import patterns
 from epipolar_jax.keypoints import reading
 from epipolar_jax.rigs.rig import Rig
 
@@ -44,7 +44,7 @@ class Recording(NamedTuple):
   def paths(self) -> tuple[dict[str, pathlib.Path], Rig]:
     """The videos by camera, and the rig of these cameras."""
     rig = Rig.read(self.cameras)
-    found = reading.pair_all(predict.expanded(list(self.videos)), rig.names)
+    found = reading.pair_all(patterns.expanded(self.videos, "video"), rig.names)
     return found, rig.select(tuple(found))
 
 
