@@ -17,17 +17,21 @@ def error(path: pathlib.Path) -> FileNotFoundError:
   missing = ""
   while not folder.is_dir():
     missing, folder = f", nor is there a folder {folder}", folder.parent
-  wanted = path.relative_to(folder).parts[0]
+  there = inside(folder, like=path.relative_to(folder).parts[0])
+  return FileNotFoundError(f"No such file or folder: {path}{missing}; {there}")
+
+
+def inside(folder: pathlib.Path, like: str = "") -> str:
+  """What a folder holds, in words: names in their order, or those most like a name first."""
   try:
     names = [x.name for x in itertools.islice(folder.iterdir(), _MOST)]
   except OSError as problem:
-    return FileNotFoundError(f"No such file or folder: {path}{missing} ({problem})")
+    return f"{folder} cannot be read ({problem})"
   names = sorted(x for x in names if not x.startswith("."))
-  # Sorting is stable: names alike stay in order.
-  names.sort(key=lambda x: difflib.SequenceMatcher(None, x, wanted).ratio(), reverse=True)
+  if like:
+    # Sorting is stable: names alike stay in order.
+    names.sort(key=lambda x: difflib.SequenceMatcher(None, x, like).ratio(), reverse=True)
   told = ", ".join(x if x.isprintable() else ascii(x) for x in names[:_TOLD])
   more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
   where = "the current folder" if folder == pathlib.Path() else str(folder)
-  return FileNotFoundError(
-    f"No such file or folder: {path}{missing}; in {where} there is {told or 'nothing'}{more}"
-  )
+  return f"in {where} there is {told or 'nothing'}{more}"

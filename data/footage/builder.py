@@ -12,7 +12,6 @@ What is missing is a mask: joints without a label in a view, views that a sessio
 
 import argparse
 import dataclasses
-import glob
 import io
 import os
 import pathlib
@@ -28,6 +27,7 @@ from data import storing
 from data.footage import sessions as sessions_lib
 from data.footage import splitting
 from epipolar_jax import locking, skeletons
+from epipolar_jax.cli import patterns
 from epipolar_jax.footage import windows
 
 NAME = "footage"
@@ -362,19 +362,14 @@ def _sessions(options: argparse.Namespace) -> list[sessions_lib.Session]:
   return [
     sessions_lib.read(
       names[i],
-      _expanded(options.videos[i]),
+      patterns.expanded(options.videos[i], "video"),
       options.cameras[i],
-      labels=_expanded(labels[i]) if labels else (),
+      labels=patterns.expanded(labels[i], "label file") if labels else (),
       joints=joints[i] if joints else None,
       unit=options.unit,
     )
     for i in range(count)
   ]
-
-
-def _expanded(patterns: Sequence[str]) -> list[str]:
-  """Patterns that the shell left, and names as they are."""
-  return [x for pattern in patterns for x in (sorted(glob.glob(pattern)) or [pattern])]
 
 
 if __name__ == "__main__":

@@ -4,8 +4,7 @@ import glob
 import pathlib
 from collections.abc import Sequence
 
-# Names of a folder's content that a refusal lists.
-_SAID = 5
+from epipolar_jax import missing_files
 
 
 def expanded(patterns: Sequence[str], what: str) -> list[str]:
@@ -33,7 +32,5 @@ def _content(pattern: str) -> str:
   while glob.has_magic(str(folder)):
     folder = folder.parent
   if not folder.is_dir():
-    return f"there is no folder {folder.absolute()}"
-  names = sorted(path.name for path in folder.iterdir())
-  more = f" and {len(names) - _SAID} more" if len(names) > _SAID else ""
-  return f"{folder.absolute()} holds {', '.join(names[:_SAID]) or 'nothing'}{more}"
+    return f"there is no folder {folder}"
+  return missing_files.inside(folder)

@@ -12,17 +12,21 @@ from tests import walkers
 def test_a_pattern_that_fits_nothing_says_what_is_there(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   (tmp_path / "day").mkdir()
-  with pytest.raises(FileNotFoundError, match=r"no video is called day/\*\.mp4: .*/day holds noth"):
+  with pytest.raises(
+    FileNotFoundError, match=r"no video is called day/\*\.mp4: in day there is nothing"
+  ):
     patterns.expanded(["day/*.mp4"], "video")
   for number in range(7):
     (tmp_path / "day" / f"{number}.csv").touch()
-  with pytest.raises(FileNotFoundError, match=r"day holds 0.csv, 1.csv, .*, 4.csv and 2 more"):
+  with pytest.raises(
+    FileNotFoundError, match=r"in day there is 0.csv, 1.csv, .*, 4.csv and 2 more"
+  ):
     patterns.expanded(["day/*.mp4"], "video")
   with pytest.raises(FileNotFoundError, match=r"there is no folder .*night"):
     patterns.expanded(["night/*/a.mp4"], "video")
-  with pytest.raises(FileNotFoundError, match=f"{tmp_path} holds day"):
+  with pytest.raises(FileNotFoundError, match="in the current folder there is day"):
     patterns.expanded(["*.mp4"], "video")
-  with pytest.raises(FileNotFoundError, match=r"cam1=day/\*\.mp4: .*/day holds 0.csv"):
+  with pytest.raises(FileNotFoundError, match=r"cam1=day/\*\.mp4: in day there is 0.csv"):
     patterns.expanded(["cam1=day/*.mp4"], "video")
   assert patterns.expanded(["day/[01].csv", "none.csv"], "video") == [
     "day/0.csv",
