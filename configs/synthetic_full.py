@@ -38,6 +38,7 @@ def get_config() -> ml_collections.ConfigDict:
   s.actions = ("walking", "running", "dancing", "kicking", "boxing", "jumping")  # () is all
   s.camera_noise = 1.0  # noise, blur, exposure
   s.cameras = "around"  # or "ceiling", "far", "near"
+  s.skeleton = "h36m_17"  # or "coco_17": the joints that are stored, model.skeleton the same
   s.clutter = 8  # pieces of furniture in a room
   c.heatmap.sigma = 4.0
   c.heatmap.decode = "softmax"

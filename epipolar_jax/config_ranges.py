@@ -89,6 +89,7 @@ RANGES = {
   "data.synthetic.camera_noise": _SHARE,
   "data.synthetic.clutter": _within(0, 10),
   "data.synthetic.cameras": _of("around", "ceiling", "far", "near"),
+  "data.synthetic.skeleton": _of("coco_17", "h36m_17"),
   "heatmap.sigma": _POSITIVE,
   "heatmap.decode": _of("peak", "softmax"),
   "optimizer.name": _of("adam", "sgd"),

@@ -17,10 +17,12 @@ from epipolar_jax import tasks
 _FOLDER = pathlib.Path(__file__).parent.parent / "configs"
 _traced = {}
 _NAMES = sorted(p.stem for p in _FOLDER.glob("*.py") if p.stem != "__init__")
-_RESIDUAL = [f"{name}:residual" for name in _NAMES if name.startswith("lifting")]
+# With what may come after ".py:".
+_CHOICES = [f"{name}:residual" for name in _NAMES if name.startswith("lifting")]
+_CHOICES += ["clothed:coco_17"]
 
 
-@pytest.mark.parametrize("name", [*_NAMES, *_RESIDUAL])
+@pytest.mark.parametrize("name", [*_NAMES, *_CHOICES])
 def test_config_builds(name):
   file, *arguments = name.split(":")
   config = importlib.import_module(f"configs.{file}").get_config(*arguments)
@@ -36,7 +38,7 @@ def test_config_builds(name):
   assert task.meta["task"] == config.task
 
 
-@pytest.mark.parametrize("name", [*_NAMES, *_RESIDUAL])
+@pytest.mark.parametrize("name", [*_NAMES, *_CHOICES])
 def test_config_says_how_to_run_it(name):
   file, *arguments = name.split(":")
   text = (_FOLDER / f"{file}.py").read_text(encoding="utf-8")

@@ -15,12 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from epipolar_jax import skeletons
 from epipolar_jax.geometry import linalg
 
 ASSET = pathlib.Path(__file__).parent / "assets" / "body.npz"
 
 # The bone whose head is the joint. The root is the middle of the hips; nose and head are vertices
-# (tip of the nose, crown), because Human3.6M puts them on the surface.
+# (tip of the nose, crown), because Human3.6M puts them on the surface; so are COCO's eyes and ears.
 JOINT_BONES = {
   "rhip": "upperleg01.R",
   "rkne": "lowerleg01.R",
@@ -37,6 +38,8 @@ JOINT_BONES = {
   "relb": "lowerarm01.R",
   "rwri": "wrist.R",
 }
+# The ears are beyond this share of the head's half width at rest; the skull ends at 0.86 of it.
+_EAR = 0.88
 
 
 @functools.partial(
@@ -58,7 +61,10 @@ JOINT_BONES = {
     "group",
     "region",
   ],
-  meta_fields=["bone_names", "parents", "region_names", "nose_vertex", "crown_vertex"],
+  meta_fields=[
+    *("bone_names", "parents", "region_names"),
+    *("nose_vertex", "crown_vertex", "eye_vertices", "ear_vertices"),
+  ],
 )
 @dataclasses.dataclass(frozen=True)
 class Body:
@@ -85,6 +91,8 @@ class Body:
     region_names: face, scalp (where hair grows), neck, torso, pelvis, upper_arm and so on.
     nose_vertex: the tip of the nose.
     crown_vertex: the top of the head.
+    eye_vertices: the foremost of the left and of the right eyeball.
+    ear_vertices: the middle of the left and of the right auricle.
   """
 
   rest_vertices: np.ndarray
@@ -107,6 +115,8 @@ class Body:
   region_names: tuple[str, ...]
   nose_vertex: int
   crown_vertex: int
+  eye_vertices: tuple[int, int]
+  ear_vertices: tuple[int, int]
 
   @property
   def num_bones(self) -> int:
@@ -129,7 +139,8 @@ class Body:
 def load() -> Body:
   """Reads the body asset once."""
   with np.load(ASSET, allow_pickle=False) as asset:
-    num_vertices, num_bones = len(asset["region"]), len(asset["bone_names"])
+    names = asset["bone_names"].tolist()
+    num_vertices, num_bones = len(asset["region"]), len(names)
     cuts = [num_vertices, num_vertices + num_bones]
     rest = np.split(asset["rest"], cuts, 0)
     shape = np.split(asset["shape_components"].astype(np.float32), cuts, 1)
@@ -153,12 +164,35 @@ def load() -> Body:
       uv=asset["uv"].astype(np.float32) / 65535,
       group=asset["group"],
       region=asset["region"],
-      bone_names=tuple(asset["bone_names"].tolist()),
+      bone_names=tuple(names),
       parents=tuple(asset["parents"].tolist()),
       region_names=tuple(asset["region_names"].tolist()),
       nose_vertex=int(asset["nose_vertex"]),
       crown_vertex=int(asset["crown_vertex"]),
+      eye_vertices=_eyes(rest[0], np.unique(asset["triangles"][asset["group"] == 1])),
+      ear_vertices=_ears(rest[0], np.flatnonzero(indices[:, 0] == names.index("head"))),
     )
+
+
+def _eyes(rest: np.ndarray, eyeballs: np.ndarray) -> tuple[int, int]:
+  """Of the vertices [n] of both eyeballs the foremost on the left and on the right."""
+  foremost = eyeballs[np.argsort(rest[eyeballs, 1], kind="stable")]
+  left = rest[foremost, 0] > 0
+  return int(foremost[left][0]), int(foremost[~left][0])
+
+
+def _ears(rest: np.ndarray, head: np.ndarray) -> tuple[int, int]:
+  """Of the vertices [n] of the head those nearest to the middles of the left and right ear.
+
+  Ears are what stands out furthest on either side.
+  """
+  found = []
+  for side in (1.0, -1.0):
+    outward = side * rest[head, 0]
+    ear = head[outward > _EAR * outward.max()]
+    middle = (rest[ear].min(0) + rest[ear].max(0)) / 2
+    found.append(int(ear[np.linalg.norm(rest[ear] - middle, axis=1).argmin()]))
+  return found[0], found[1]
 
 
 def shape_sample(rng: np.random.Generator) -> np.ndarray:
@@ -240,16 +274,32 @@ def skin(
 
 
 JointsOf = Callable[[Body, jax.Array, jax.Array, jax.Array], jax.Array]
+# What the joints of a data set may be.
+SKELETONS = {s.name: s for s in (skeletons.H36M_17, skeletons.COCO_17)}
 
 
 def h36m_joints(body: Body, vertices: jax.Array, heads: jax.Array, tails: jax.Array) -> jax.Array:
   """[17, 3] from a posed body, in the order of Human3.6M (`skeletons.H36M_17`); see `skin`."""
+  return _joints(skeletons.H36M_17, body, vertices, heads)
+
+
+def h36m_and_coco_joints(
+  body: Body, vertices: jax.Array, heads: jax.Array, tails: jax.Array
+) -> jax.Array:
+  """[17 + 17, 3]: the joints of Human3.6M, which place a body, then those of COCO."""
+  both = (skeletons.H36M_17, skeletons.COCO_17)
+  return jnp.concatenate([_joints(skeleton, body, vertices, heads) for skeleton in both])
+
+
+def _joints(skeleton, body, vertices, heads):
+  """The joints of a skeleton by their names."""
   at = {name: heads[body.bone(bone)] for name, bone in JOINT_BONES.items()}
   at["root"] = (at["rhip"] + at["lhip"]) / 2
   at["nose"] = vertices[body.nose_vertex]
   at["head"] = vertices[body.crown_vertex]
-  order = "root rhip rkne rank lhip lkne lank belly neck nose head lsho lelb lwri rsho relb rwri"
-  return jnp.stack([at[name] for name in order.split()])
+  for side, eye, ear in zip("lr", body.eye_vertices, body.ear_vertices):
+    at[f"{side}eye"], at[f"{side}ear"] = vertices[eye], vertices[ear]
+  return jnp.stack([at[name] for name in skeleton.joints])
 
 
 def pose_body(

@@ -8,7 +8,7 @@ checkpoint does not wait for training data. One example is one frame with all it
   intrinsics       [v, 3, 3] for the stored pixels; integers are pixel centres
   rotation         [v, 3, 3], world to camera
   translation      [v, 3] mm, world to camera
-  joints_3d        [17, 3] mm, world, Human3.6M order
+  joints_3d        [17, 3] mm, world, in the order of `Options.skeleton`
   joints_2d        [v, 17, 2] stored px
   visible          [v, 17] bool, inside the stored image and not behind an occluder
   box_center       [v, 2] stored px, middle of the person box
@@ -66,7 +66,7 @@ class Synthetic(tfds.core.GeneratorBasedBuilder):
 
   def _info(self) -> tfds.core.DatasetInfo:
     options = self.builder_config.options
-    size, views = options.image_size, options.num_views
+    size, views, joints = options.image_size, options.num_views, options.num_joints
     image = tfds.features.Image(shape=(size, size, 3), encoding_format="jpeg")
 
     def tensor(*shape, dtype=np.float32):
@@ -77,9 +77,9 @@ class Synthetic(tfds.core.GeneratorBasedBuilder):
       "intrinsics": tensor(views, 3, 3),
       "rotation": tensor(views, 3, 3),
       "translation": tensor(views, 3),
-      "joints_3d": tensor(17, 3),
-      "joints_2d": tensor(views, 17, 2),
-      "visible": tensor(views, 17, dtype=np.bool_),
+      "joints_3d": tensor(joints, 3),
+      "joints_2d": tensor(views, joints, 2),
+      "visible": tensor(views, joints, dtype=np.bool_),
       "box_center": tensor(views, 2),
       "box_size": tensor(views),
       "subject": tfds.features.Scalar(dtype=np.int32),
@@ -139,6 +139,8 @@ def prepare(options: Options, data_dir: str | os.PathLike, split: str) -> tfds.c
   """
   base = options_lib.base_split(split)
   size = f"{options.image_size}px_{options.num_views}views"
+  if options.skeleton != "h36m_17":
+    size += f"_{options.skeleton}"
   config = Config(
     name=f"{size}_{base}_{options_lib.fingerprint(options, base)}", options=options, base=base
   )

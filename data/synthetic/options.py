@@ -5,7 +5,7 @@ import hashlib
 import json
 import pathlib
 
-from data.synthetic import rig
+from data.synthetic import body, rig
 
 # Raise when the same options give other bytes than before.
 VERSION = 2
@@ -39,6 +39,7 @@ class Options:
     rig_jitter: 0 for four cameras in the corners of a rectangle; 1 for 1..3 m high and 4..6 m away.
     cameras: where they stand: "around" the person; "ceiling", 1.6 m higher and half as far away;
       "far" with lenses twice as long at twice the distance; "near" with wide ones at 0.6 of it.
+    skeleton: which joints are stored, one of `body.SKELETONS`; the images do not depend on it.
   """
 
   seed: int = 0
@@ -60,6 +61,7 @@ class Options:
   light_range: float = 1.0
   rig_jitter: float = 1.0
   cameras: str = "around"
+  skeleton: str = "h36m_17"
 
   def __post_init__(self):
     limits = {
@@ -85,6 +87,14 @@ class Options:
       raise ValueError(
         f"Options.cameras is {self.cameras!r}; it must be one of {', '.join(rig.PLACES)}"
       )
+    if self.skeleton not in body.SKELETONS:
+      raise ValueError(
+        f"Options.skeleton is {self.skeleton!r}; it must be one of {', '.join(body.SKELETONS)}"
+      )
+
+  @property
+  def num_joints(self) -> int:
+    return body.SKELETONS[self.skeleton].num_joints
 
   def num_frames(self, split: str) -> int:
     """Frames in one of `SPLITS`."""
@@ -117,8 +127,9 @@ def fingerprint(options: Options, base: str) -> str:
   for other in {"train", "validation", "test"} - {base}:
     del record[f"{other}_frames"]
   # Data sets were named before there was a choice.
-  if options.cameras == "around":
-    del record["cameras"]
+  for name, first in (("cameras", "around"), ("skeleton", "h36m_17")):
+    if record[name] == first:
+      del record[name]
   digest.update(json.dumps(record, sort_keys=True).encode())
   for path in sorted((pathlib.Path(__file__).parent / "assets").glob("*.npz")):
     digest.update(path.name.encode() + path.read_bytes())

@@ -18,11 +18,14 @@ from data.synthetic import body as body_lib
 from data.synthetic import options as options_lib
 from data.synthetic import rig as rig_lib
 from data.synthetic import room as room_lib
+from epipolar_jax import skeletons
 
 # Share of the joints an occluder hides from its view, (least, most).
 HIDDEN_IN_TEST = (0.4, 0.8)
 HIDDEN_IN_TRAIN = (0.2, 0.8)
 MAX_OCCLUDERS = 2
+# Joints of Human3.6M come first whatever is stored: they place, dress and hide a body.
+_PLACING = skeletons.H36M_17.num_joints
 # The subject stays this close to the middle of the room, mm.
 _ZONE_MM = 600.0
 
@@ -34,9 +37,9 @@ class Frame:
   Attributes:
     images: [v, s, s, 3] uint8 RGB.
     rig: cameras of the stored images.
-    joints_3d: [17, 3] mm, world.
-    joints_2d: [v, 17, 2] stored px.
-    visible: [v, 17] bool, inside the image and not behind an occluder.
+    joints_3d: [j, 3] mm, world, of `Options.skeleton`.
+    joints_2d: [v, j, 2] stored px.
+    visible: [v, j] bool, inside the image and not behind an occluder.
     box_center: [v, 2] stored px.
     box_size: [v] stored px.
     subject: number of the person; unique over the splits.
@@ -75,6 +78,7 @@ class Generator:
     bare = np.zeros(len(rest), np.float32)
     shape, origin = np.zeros(self._body.num_shapes, np.float32), np.zeros(3, np.float32)
     vertices, _, joints = self._renderer.pose(shape, identity, origin, 0.0, bare)
+    joints = joints[:_PLACING]
     # `pose_body` puts the root over the origin; garments are cut on the body as it rests.
     self._rest_joints = np.asarray(joints) + (rest - np.asarray(vertices)).mean(0)
     region = np.array(self._body.region_names, dtype="<U16")[self._body.region]
@@ -94,8 +98,12 @@ class Generator:
   def make_renderer(self) -> renderer.Renderer:
     """The renderer for these options."""
     options = self.options
+    coco = options.skeleton == skeletons.COCO_17.name
     return renderer.Renderer(
-      self._body, image_size=options.image_size, supersampling=options.supersampling
+      self._body,
+      image_size=options.image_size,
+      supersampling=options.supersampling,
+      joints_of=body_lib.h36m_and_coco_joints if coco else body_lib.h36m_joints,
     )
 
   def frame(self, split: str, index: int) -> Frame:
@@ -114,22 +122,24 @@ class Generator:
       self._motion, self._rng(base, "pose", index), base, actions=options.actions or None
     )
     translation = np.append(rng.uniform(-_ZONE_MM, _ZONE_MM, 2), pose.translation[2])
-    vertices, normals, joints = self._renderer.pose(
+    vertices, normals, found = self._renderer.pose(
       shape,
       np.asarray(pose.bone_rotations, np.float32),
       translation.astype(np.float32),
       rng.uniform(0, 2 * np.pi),
       thickness,
     )
-    joints = np.asarray(joints, np.float64)
+    found = np.asarray(found, np.float64)
+    # The last are those to store: of Human3.6M's alone, the same.
+    placing, joints = found[:_PLACING], found[-options.num_joints :]
     light = room_lib.sample_light(self._rng(base, "light", index), options.light_range)
     centers = rig.centers
     clutter = furniture.sample_clutter(
-      self._rng(base, "clutter", index), room, joints, centers, options.clutter
+      self._rng(base, "clutter", index), room, placing, centers, options.clutter
     )
-    occluders, occluded = self._occluders(split, index, joints, centers)
+    occluders, occluded = self._occluders(split, index, placing, centers)
     boxes = room_lib.Boxes.concatenate([clutter, occluders])
-    rig, box_size = self.aim(rig, joints[0])
+    rig, box_size = self.aim(rig, placing[0])
     rendering = self._renderer.draw(
       vertices,
       normals,

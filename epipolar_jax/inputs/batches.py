@@ -16,9 +16,12 @@ device_part = multiview.device_part
 def open_split(config: ml_collections.ConfigDict, split: str) -> Sequence[dict[str, Any]]:
   """Random access to the stored examples of one split, in the skeleton of the network."""
   source = datasets.open_split(config.data, split)
+  skeleton = skeletons.of_model(config.model)
   if config.data.name == "footage":
-    datasets.check_joints(config.data, skeletons.of_model(config.model))
-  union = config.data.name == "h36m" and skeletons.of_model(config.model) == skeletons.UNION_20
+    datasets.check_joints(config.data, skeleton)
+  if config.data.name == "synthetic":
+    datasets.check_skeleton(config.data, skeleton)
+  union = config.data.name == "h36m" and skeleton == skeletons.UNION_20
   return subsets.UnionJoints(source) if union else source
 
 

@@ -181,6 +181,27 @@ def check_joints(config: ml_collections.ConfigDict, skeleton: skeletons.Skeleton
     )
 
 
+def check_skeleton(config: ml_collections.ConfigDict, skeleton: skeletons.Skeleton) -> None:
+  """Makes sure that a network of a skeleton learns the joints that the generator stores.
+
+  Args:
+    config: the `data` group of synthetic data.
+    skeleton: of the network. It may have names of its own for all of the joints.
+
+  Raises:
+    ValueError: it has another number of joints, or the same ones in another order.
+  """
+  # Recorded configs may be from before there was a choice.
+  stored = skeletons.SKELETONS[config.synthetic.get("skeleton", "h36m_17")]
+  renamed = not set(skeleton.joints) & set(stored.joints)
+  if skeleton.num_joints != stored.num_joints or not (renamed or skeleton.joints == stored.joints):
+    raise ValueError(
+      f"data.synthetic.skeleton is {stored.name}: {', '.join(stored.joints)}; model.skeleton "
+      f"{skeleton.name} has {', '.join(skeleton.joints)}. Set both to the same, as "
+      "--config configs/clothed.py:coco_17 does"
+    )
+
+
 def _own(config: ml_collections.ConfigDict, split: str) -> Source:
   """A data set of one's own, prepared in the folder of its name by whatever builder."""
   help = (

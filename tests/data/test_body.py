@@ -1,5 +1,7 @@
 """The skinned body: laws of rigid motion, a float64 oracle of the kinematics, anatomy."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -128,6 +130,49 @@ def test_left_is_up_cross_forward_and_joints_are_where_anatomy_says(body):
   heights = [at[name][2] for name in ("lank", "lkne", "root", "belly", "neck", "nose", "head")]
   assert heights == sorted(heights)
   assert body.bone_names[body.parents[body.bone("foot.L")]] == "lowerleg02.L"
+
+
+def test_the_joints_of_coco_are_where_anatomy_says_and_the_body_where_human36m_puts_it(body):
+  rng = np.random.default_rng(6)
+  pose = jax.jit(functools.partial(body_lib.pose_body, joints_of=body_lib.h36m_and_coco_joints))
+  place = np.array([300.0, -200.0, 50.0], np.float32)
+  for _ in range(3):
+    arguments = (body, body_lib.shape_sample(rng), rest(body), place)
+    vertices, joints = map(np.asarray, pose(*arguments))
+    plain_vertices, plain = map(np.asarray, POSE(*arguments))
+    np.testing.assert_array_equal(vertices, plain_vertices)
+    np.testing.assert_array_equal(joints[:17], plain)
+    h36m = dict(zip(skeletons.H36M_17.joints, plain))
+    at = dict(zip(skeletons.COCO_17.joints, joints[17:], strict=True))
+    for name in sorted(at.keys() & h36m.keys()):
+      np.testing.assert_array_equal(at[name], h36m[name])
+    assert len(at.keys() & h36m.keys()) == 13
+    # It faces -y and its left is at +x; the head's parts are those of an adult.
+    middle = h36m["root"][0]
+    for side in (1, -1):
+      eye, ear = (at[f"{'l' if side > 0 else 'r'}{part}"] for part in ("eye", "ear"))
+      assert 20 < side * (eye[0] - middle) < 45 and 60 < side * (ear[0] - middle) < 110
+      assert 20 < eye[2] - at["nose"][2] < 65 and 10 < eye[1] - at["nose"][1] < 50
+      assert 65 < ear[1] - eye[1] < 130 and abs(ear[2] - eye[2]) < 45
+      assert 70 < h36m["head"][2] - ear[2] < 190
+
+
+def test_eyes_are_on_eyeballs_and_ears_stick_out(body):
+  eyeballs = np.unique(body.triangles[body.group == 1])
+  assert set(body.eye_vertices) <= set(eyeballs)
+  assert not set(body.ear_vertices) & set(eyeballs)
+  for left, right in (body.eye_vertices, body.ear_vertices):
+    np.testing.assert_array_equal(body.rest_vertices[left] * [-1, 1, 1], body.rest_vertices[right])
+  scalp = body.region_mask("scalp")
+  assert body.rest_vertices[scalp, 0].max() < body.rest_vertices[body.ear_vertices[0], 0]
+  turned = rest(body)
+  turn = transform.Rotation.from_euler("z", 50, degrees=True).as_matrix()
+  turned[body.bone("head")] = turn
+  vertices, heads, _ = map(np.asarray, SKIN(body, np.zeros(body.num_shapes, np.float32), turned))
+  pivot = heads[body.bone("head")]
+  for vertex in (*body.eye_vertices, *body.ear_vertices):
+    expected = (body.rest_vertices[vertex] - body.rest_heads[body.bone("head")]) @ turn.T
+    np.testing.assert_allclose(vertices[vertex] - pivot, expected, atol=0.05)
 
 
 def test_regions_cover_the_body_in_the_right_places(body):

@@ -12,8 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
+from configs import clothed
 from data.synthetic import builder, scene
 from data.synthetic import options as options_lib
+from epipolar_jax import skeletons
+from epipolar_jax.inputs import batches
 
 OPTIONS = options_lib.Options(
   image_size=48,
@@ -73,6 +76,7 @@ def test_every_option_changes_the_fingerprint_of_what_it_changes():
   before = fingerprints(OPTIONS)
   assert before == fingerprints(dataclasses.replace(OPTIONS)) and len(set(before.values())) == 3
   others = {"margin": 1.5, "actions": ("walking",), "suits": 0.5, "cameras": "far"}
+  others |= {"skeleton": "coco_17"}
   for field in dataclasses.fields(OPTIONS):
     value = getattr(OPTIONS, field.name)
     if field.name not in others:
@@ -84,9 +88,39 @@ def test_every_option_changes_the_fingerprint_of_what_it_changes():
       assert (value == before[base]) == same, (field.name, base)
 
 
+def test_data_of_other_joints_lie_beside_those_of_the_first_and_have_the_same_images(prepared):
+  folder, data = prepared
+  others = dataclasses.replace(OPTIONS, skeleton="coco_17")
+  made = builder.prepare(others, folder, "validation")
+  assert "_coco_17_" in made.data_dir and "coco" not in data["validation"].data_dir
+  first = data["validation"].as_data_source("validation")[0]
+  other = made.as_data_source("validation")[0]
+  np.testing.assert_array_equal(np.stack(other["image"]), np.stack(first["image"]))
+  nose = skeletons.H36M_17.index("nose")
+  np.testing.assert_array_equal(other["joints_3d"][0], first["joints_3d"][nose])
+
+
+def test_the_network_and_the_data_have_the_same_joints(tmp_path):
+  config = clothed.get_config("coco_17")
+  config.data.dir, config.data.flip_probability, config.train.batch_size = str(tmp_path), 1.0, 1
+  config.data.synthetic = dataclasses.asdict(OPTIONS) | {"skeleton": "coco_17"}
+  source = batches.open_split(config, "validation")
+  # Mirrored, every left joint is where the right one was.
+  (batch,) = batches.train_batches(config, source, start_step=0, num_steps=1)
+  joints = skeletons.COCO_17.joints
+  twin = [joints.index({"l": "r", "r": "l"}.get(x[0], x[0]) + x[1:]) for x in joints]
+  np.testing.assert_array_equal(batch["joints_3d"][0], source[0]["joints_3d"][twin])
+  assert twin[:5] == [0, 2, 1, 4, 3]
+  config.data.synthetic.skeleton = "h36m_17"
+  with pytest.raises(ValueError, match=r"skeleton is h36m_17: root, .* coco_17 has nose, .* same"):
+    batches.open_split(config, "validation")
+
+
 def test_options_out_of_range_are_refused():
   with pytest.raises(ValueError, match="num_views is 1"):
     dataclasses.replace(OPTIONS, num_views=1)
+  with pytest.raises(ValueError, match="skeleton is 'rhd_21'; it must be one of h36m_17, coco_17"):
+    dataclasses.replace(OPTIONS, skeleton="rhd_21")
   with pytest.raises(ValueError, match="one of train, validation"):
     options_lib.base_split("tset")
 

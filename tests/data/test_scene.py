@@ -8,6 +8,7 @@ import pytest
 
 from data.synthetic import furniture, rig, room, scene
 from data.synthetic import options as options_lib
+from epipolar_jax import skeletons
 
 OPTIONS = options_lib.Options(
   image_size=64, supersampling=1, camera_noise=0.0, train_identities=6, train_rigs=6
@@ -94,6 +95,26 @@ def test_frames_depend_on_seed_split_and_index_alone(generator, levels):
   np.testing.assert_array_equal(again.images, levels[1]["test_occluded_1"].images)
   other = scene.Generator(dataclasses.replace(OPTIONS, seed=1)).frame("test", 1)
   assert not np.array_equal(other.joints_3d, levels[1]["test"].joints_3d)
+
+
+def test_the_joints_that_are_stored_change_neither_image_nor_scene(levels):
+  """And 13 joints that both skeletons have are equal to the digit."""
+  generator = scene.Generator(dataclasses.replace(OPTIONS, skeleton="coco_17"))
+  h36m, coco = skeletons.H36M_17, skeletons.COCO_17
+  shared = [name for name in coco.joints if name in h36m.joints]
+  of_h36m, of_coco = ([s.index(name) for name in shared] for s in (h36m, coco))
+  for index, split in ((0, "test"), (1, "test_occluded_2")):
+    frame, other = levels[index][split], generator.frame(split, index)
+    np.testing.assert_array_equal(other.images, frame.images)
+    for name in ("intrinsics", "rotation", "translation"):
+      np.testing.assert_array_equal(getattr(other.rig, name), getattr(frame.rig, name))
+    np.testing.assert_array_equal(other.occluded, frame.occluded)
+    np.testing.assert_array_equal(other.joints_3d[of_coco], frame.joints_3d[of_h36m])
+    for name in ("joints_2d", "visible"):
+      found, expected = getattr(other, name), getattr(frame, name)
+      np.testing.assert_array_equal(found[:, of_coco], expected[:, of_h36m])
+    points, _ = rig.project(other.rig, other.joints_3d)
+    np.testing.assert_allclose(points, other.joints_2d, atol=1e-6)
 
 
 def test_splits_share_no_person_and_no_rig(generator):
