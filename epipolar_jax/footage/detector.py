@@ -137,17 +137,17 @@ class Detector:
 
 def decode(maps: np.ndarray, *, stride: int) -> tuple[np.ndarray, np.ndarray]:
   """`Detector.decode` of heatmap logits [n, h, w, j] of any network."""
-  return by_batches(lambda batch: _decode(batch, stride), maps)
+  return by_batches(lambda batch: _decode(batch, stride), maps, maps.shape[-1])
 
 
 def by_batches(
-  decode: Callable[[np.ndarray], tuple[jax.Array, jax.Array]], maps: np.ndarray
+  decode: Callable[[np.ndarray], tuple[jax.Array, jax.Array]], maps: np.ndarray, joints: int
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Joints [n, j, 2] and scores [n, j] of maps [n, h, w, j], decoded eight at a time.
+  """Joints [n, j, 2] and scores [n, j] of maps [n, h, w, c], decoded eight at a time.
 
   How many windows are looked at again is another number every time: this is one program for all.
   """
-  shape = 0, maps.shape[-1]
+  shape = 0, joints
   found = [(np.zeros((*shape, 2)), np.zeros(shape))]
   for batch, count in batches(maps):
     found.append(tuple(np.asarray(x, np.float64)[:count] for x in decode(batch)))

@@ -61,7 +61,7 @@ class Seen:
   """Each view's own detections in f frames, before fusion.
 
   Attributes:
-    maps: [f, v, h, w, j], the detector's.
+    maps: [f, v, h, w, c], the detector's.
     own, score, windows: as of `Part`.
   """
 
@@ -141,7 +141,7 @@ class Tracker:
     return Part(seen.own, seen.score, fused, score, seen.windows, found)
 
   def _detect(self, frames, boxes, which, state):
-    """(maps [f, v, h, w, j], joints [f, v, j, 2], score [f, v, j]), renewed where `which`."""
+    """(maps [f, v, h, w, c], joints [f, v, j, 2], score [f, v, j]), renewed where `which`."""
     joints = self._detector.skeleton.num_joints
     places = [(f, v) for f in which for v in range(boxes.shape[1]) if np.isfinite(boxes[f, v, 2])]
     crops = self._pool.map(lambda at: self._cut(frames[at[0]][at[1]], boxes[at], at[1]), places)

@@ -119,6 +119,34 @@ class EpipolarPose(nn.Module):
     self.sow("intermediates", "weights", attended.weights, reduce_fn=lambda _, last: last)
     return out if consistency is None else out | consistency._asdict()
 
+  def heatmaps_of(
+    self, features: jax.Array, cameras: Cameras, source: jax.Array, present: jax.Array
+  ) -> jax.Array:
+    """What a call gives, of features before the head that each view has by itself.
+
+    For networks whose views meet before the head alone, and whose attention compares features.
+
+    Args:
+      features: [b, v, h, w, c], of `backbone.late`.
+      cameras, source, present: as of a call.
+
+    Returns:
+      [b, v, h, w, j] float32.
+    """
+    b, v, h, w, c = features.shape
+    cameras = jax.tree.map(lambda x: x.astype(jnp.float32), cameras)
+    lines = self._lines(cameras, source, (h, w), self.late_fusion.num_samples)
+    fused, _ = self._fuse(
+      self.late_fusion,
+      features.reshape(b * v, h, w, c),
+      None,
+      pixels=None,
+      lines=lines,
+      present=present,
+      train=False,
+    )
+    return self._heatmaps(fused, b)
+
   def _heatmaps(self, features: jax.Array, batch: int) -> jax.Array:
     """Heatmaps [b, v, h, w, j] of features [b·v, h, w, c]."""
     maps = self.backbone.heatmaps(features)

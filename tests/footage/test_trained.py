@@ -14,15 +14,18 @@ from tests import small_network, walkers
 from tests.footage import dots
 
 
-def _config(merge):
+def _config(merge, sources="all"):
   config = people.config()
-  config.model.fusion.merge, config.model.fusion.sources = merge, "all"
+  config.model.fusion.merge, config.model.fusion.sources = merge, sources
   return config
 
 
-def test_it_finds_what_evaluation_predicts(monkeypatch):
+@pytest.mark.parametrize(
+  ("merge", "sources"), [("heatmaps", "all"), ("late", "all"), ("late", "nearest")]
+)
+def test_it_finds_what_evaluation_predicts(monkeypatch, merge, sources):
   monkeypatch.setattr(pose_resnet, "PoseResNet", small_network.SmallNetwork)
-  config = _config("heatmaps")
+  config = _config(merge, sources)
   task = tasks.build(config, axis_name=None)
   variables = jax.tree.map(lambda x: x + 0.1, task.init(jax.random.key(0)))
   frame = people.frames(1)[0] | {"present": np.array([True, True, False, True])}
@@ -44,8 +47,17 @@ def test_it_finds_what_evaluation_predicts(monkeypatch):
   unfused = trained.TrainedDetector(config, variables, fuse=False, doubt="learnt with fusion")
   assert unfused.gain == 0 and unfused.doubt is None and detector.doubt is None
   np.testing.assert_array_equal(unfused.fuse(maps, frame["present"], moved)[0], alone)
-  with pytest.raises(ValueError, match=r"works with heatmaps and none"):
-    trained.TrainedDetector(_config("late"), variables)
+  assert detector.maps([]).shape == (0, *maps.shape[1:])
+
+
+def test_it_says_which_networks_it_cannot_take():
+  config = _config("early")
+  with pytest.raises(ValueError, match=r"merge 'early' needs all views .* late, heatmaps and none"):
+    trained.TrainedDetector(config, {})
+  config = _config("late")
+  config.model.fusion.compare = "rgb"
+  with pytest.raises(ValueError, match=r"compare 'features' .*, not with 'rgb' and True"):
+    trained.TrainedDetector(config, {})
 
 
 def test_tiles_cover_the_image():
