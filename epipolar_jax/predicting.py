@@ -96,9 +96,10 @@ def load(name_or_folder: str | pathlib.Path, *, method: str = "robust") -> Model
   """A trained network of this project.
 
   Args:
-    name_or_folder: a shipped network's name (clothed, for people in everyday clothes;
-      synthetic_full, which knows people in two-coloured marker suits alone), a run folder (its
-      newest checkpoint), or a checkpoint `RUN/checkpoints/STEP`.
+    name_or_folder: a shipped network's name (clothed, for people in everyday clothes, and
+      clothed_coco with the joints of COCO; synthetic_full, which knows people in two-coloured
+      marker suits alone), a run folder (its newest checkpoint), or a checkpoint
+      `RUN/checkpoints/STEP`.
     method: of triangulation, in place of the config's `eval.triangulation`.
 
   Raises:

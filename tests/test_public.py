@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import epipolar_jax as ej
-from configs import synthetic_full
+from configs import clothed, synthetic_full
 from data.synthetic import scene
 from epipolar_jax import predicting
 from tests import scenes
@@ -53,11 +53,18 @@ assert not heavy & set(sys.modules), heavy & set(sys.modules)
   assert ran.returncode == 0, ran.stderr
 
 
-def test_the_shipped_network_finds_a_rendered_person():
-  """A person it has never seen, in crops made here; 35.6 mm is its mean over the test split."""
-  options = scene.options_lib.Options(**synthetic_full.get_config().data.synthetic.to_dict())
+@pytest.mark.parametrize(
+  ("name", "config"),
+  [
+    ("synthetic_full", synthetic_full.get_config()),
+    ("clothed_coco", clothed.get_config("coco_17")),
+  ],
+)
+def test_a_shipped_network_finds_a_rendered_person(name, config):
+  """A person it has never seen, in crops made here; of all the test split's, some 40 mm off."""
+  options = scene.options_lib.Options(**config.data.synthetic.to_dict())
   frame = scene.Generator(options).frame("test", 0)
-  model = ej.load("synthetic_full")
+  model = ej.load(name)
   size = model.image_size
   crops, images = [], []
   for image, middle, side in zip(frame.images, frame.box_center, frame.box_size):
@@ -70,7 +77,7 @@ def test_the_shipped_network_finds_a_rendered_person():
   translation = -np.einsum("vij,vj->vi", rig.rotation, rig.centers)
   cameras = ej.Cameras(rig.intrinsics, rig.rotation, translation).crop(np.stack(crops))
   found = model(np.stack(images)[None], cameras)
-  assert model.skeleton.name == "h36m_17" and found.valid.all()
+  assert model.skeleton.name == config.model.skeleton and found.valid.all()
   error = np.linalg.norm(found.points[0] - frame.joints_3d, axis=-1).mean()
   assert error < 80.0, error
   seen = np.asarray(cameras.project(np.float32(frame.joints_3d)))
@@ -92,7 +99,7 @@ def test_images_and_cameras_of_other_shapes_are_refused():
 
 
 def test_what_cannot_be_loaded_is_said(tmp_path):
-  with pytest.raises(FileNotFoundError, match="shipped: clothed, synthetic_full"):
+  with pytest.raises(FileNotFoundError, match="shipped: clothed, clothed_coco, synthetic_full"):
     predicting.load(tmp_path / "nothing")
   (tmp_path / "weights").mkdir()
   with pytest.raises(FileNotFoundError, match=r"without the config.json"):
