@@ -1,6 +1,6 @@
 """Trains the prior of poses for two cameras (`epipolar_jax.triangulation.body_prior`).
 
-python -m data.synthetic.bake_prior runs/clothed_none --output weights.npz [--steps 6500]
+python -m data.synthetic.bake_prior runs/clothed_none --output weights.npz [--steps 14000]
 
 The run is that of a network without fusion. Its errors on the training split are lent to people and
 cameras that are simulated (`two_views`); three of ten poses are the split's own, as the network saw
@@ -153,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   parser.add_argument("run", help="run folder or checkpoint of a network without fusion")
   parser.add_argument("--output", type=pathlib.Path, required=True, help="the weights, .npz")
   parser.add_argument("--data_dir", type=pathlib.Path, help="where data sets are; the run's own")
-  parser.add_argument("--steps", type=int, default=6500)
+  parser.add_argument("--steps", type=int, default=14_000)
   parser.add_argument("--batch", type=int, default=512)
   parser.add_argument("--poses", type=int, default=100_000, help="that are simulated")
   parser.add_argument("--seed", type=int, default=0)

@@ -125,7 +125,7 @@ class Predictor:
     own = outputs.sides_mended(own, _pinholes(rig), keep=options.keep_sides)
     if not options.keep_sides:
       fused = swaps.mend(fused, _pinholes(rig)).observations
-    # Fusion of two views makes them agree, which hides from a prior where they did not.
+    # Not the fused ones: the prior learnt from views by themselves (docs/fusion.md).
     if options.prior:
       score = own.score * (fused.score > 0).any(axis=(2, 3), keepdims=True)
       alone = dataclasses.replace(own, score=score)
