@@ -3,7 +3,7 @@
 import argparse
 import pathlib
 
-from epipolar_jax.cli import over_time, patterns
+from epipolar_jax.cli import over_time, patterns, priors
 
 
 def add(verbs) -> None:
@@ -86,6 +86,7 @@ def add(verbs) -> None:
     action="store_true",
     help="leave left and right as detected, even where a view contradicts the others",
   )
+  priors.add(verb)
   over_time.add(verb)
   verb.add_argument(
     "--bones",

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from epipolar_jax.calibration import diagnosis, telling, timing
-from epipolar_jax.cli import detectors, outputs, over_time
+from epipolar_jax.cli import detectors, outputs, over_time, priors
 from epipolar_jax.footage import finder as finders
 from epipolar_jax.footage import labelling, overlay, prediction, report, rigs, videos, windows
 from epipolar_jax.footage import tracker as trackers
@@ -125,9 +125,16 @@ class Predictor:
     own = outputs.sides_mended(own, _pinholes(rig), keep=options.keep_sides)
     if not options.keep_sides:
       fused = swaps.mend(fused, _pinholes(rig)).observations
-    estimated = estimate.triangulate(fused, rig.cameras, options.method)
-    if self._detector.doubt is not None and options.method == "robust":
-      estimated = self._detector.doubt.apply(estimated, fused.score)
+    # Not the fused ones: the prior learnt from views by themselves (docs/fusion.md).
+    if options.prior:
+      score = own.score * (fused.score > 0).any(axis=(2, 3), keepdims=True)
+      alone = dataclasses.replace(own, score=score)
+      estimated = estimate.triangulate(alone, rig.cameras, options.method)
+      estimated = priors.apply(estimated, alone, rig.cameras)
+    else:
+      estimated = estimate.triangulate(fused, rig.cameras, options.method)
+      if self._detector.doubt is not None and options.method == "robust":
+        estimated = self._detector.doubt.apply(estimated, fused.score)
     _tell_lost(there, self._detector.skeleton.size_mm, people_only=self._of_people)
     left_out = outputs.tell(estimated, own, rig, options.method)
     sides = found.windows[..., 2][np.isfinite(found.windows[..., 2])]
@@ -165,6 +172,8 @@ class Predictor:
     for name in self._formats:
       formats.check_fps(name, fps)
     over_time.check(options, fps)
+    if options.prior:
+      priors.check(options, self._detector.skeleton.joints, footage.names)
     rig, said = rigs.fitted(rig, dict(zip(footage.names, footage.sizes_wh)))
     if rig.unit_mm is None:
       said = (*said, f"{given.cameras} does not state its unit: mm were assumed (--unit)")

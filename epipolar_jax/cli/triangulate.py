@@ -3,7 +3,7 @@
 import argparse
 import pathlib
 
-from epipolar_jax.cli import over_time, patterns
+from epipolar_jax.cli import over_time, patterns, priors
 
 
 def add(verbs) -> None:
@@ -49,6 +49,7 @@ def add(verbs) -> None:
     action="store_true",
     help="leave left and right as detected, even where a view contradicts the others",
   )
+  priors.add(verb)
   over_time.add(verb)
   verb.set_defaults(run=run)
 
@@ -91,6 +92,8 @@ def run(options: argparse.Namespace) -> None:
   for name in chosen:
     formats.check_fps(name, observations.fps)
   over_time.check(options, observations.fps)
+  if options.prior:
+    priors.check(options, observations.joints, observations.views)
   sizes.check(observations, rig)
   outputs.prove_pairing(observations, rig, trust_names=options.trust_names)
   slots = observations.points.shape[1]
@@ -109,6 +112,8 @@ def run(options: argparse.Namespace) -> None:
   if rig.unit_mm is None:
     print(f"{options.cameras} does not state its unit: mm were assumed (--unit says otherwise)")
   outputs.tell(found, ideal, rig, options.method)
+  if options.prior:
+    found = priors.apply(found, ideal, rig.cameras)
   found = over_time.apply(found, options, observations.fps)
   outputs.write(
     options.out,

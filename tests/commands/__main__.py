@@ -30,7 +30,7 @@ from tests.commands import elsewhere, pages
 _INSTALL = "pip install -q -r requirements.txt -r tests/requirements.txt '.[video,files,onnx]'"
 STAND_INS = {
   **dict.fromkeys(("README.md", "docs/predict.md", "docs/own_data.md"), "film_a_person"),
-  **dict.fromkeys(("docs/benchmarks.md", "docs/check.md"), "film_a_person"),
+  **dict.fromkeys(("docs/benchmarks.md", "docs/check.md", "docs/fusion.md"), "film_a_person"),
   **dict.fromkeys(("docs/formats.md", "docs/calibrate.md"), "record_a_session"),
 }
 
