@@ -24,7 +24,7 @@ from epipolar_jax import predicting
 from epipolar_jax.evaluation import driver
 from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.runtime import parallel
-from epipolar_jax.triangulation import body_prior, methods
+from epipolar_jax.triangulation import body_network, body_prior, methods
 from epipolar_jax.triangulation.views import Views
 
 _SKELETON = body_prior.SKELETON
@@ -39,17 +39,17 @@ _LOGGED = 250  # steps
 _LEVEL = 0.683
 
 
-def objective(params: body_prior.Params, pairs: two_views.Pairs, seen: jax.Array) -> jax.Array:
+def objective(params: body_network.Params, pairs: two_views.Pairs, seen: jax.Array) -> jax.Array:
   """Mean distance in units of 50 mm, and the surprise at it of a t distribution; [] to minimise.
 
   Joints that not both views see count a fifth.
   """
   scene = pairs.xy, pairs.score, seen, pairs.rotation, pairs.centres
-  points, covariance = body_prior.predict(params, *scene)
+  points, covariance = body_network.predict(params, *scene)
   off = points - pairs.joints
   distance = jnp.sqrt(jnp.sum(off * off, axis=-1) + 1e-6)
   least = jnp.broadcast_to(9e-6 * jnp.eye(3), covariance.shape)
-  precision, volume = body_prior.inverse(covariance + least)
+  precision, volume = body_network.inverse(covariance + least)
   ratio = jnp.einsum("nja,njab,njb->nj", off, precision, off)
   surprise = 3.5 * jnp.log1p(ratio / 4.0) + 0.5 * jnp.log(volume)
   weight = jnp.where(seen.all(axis=1), 1.0, 0.2)
@@ -72,7 +72,7 @@ def varied(pairs: two_views.Pairs, key: jax.Array) -> tuple[two_views.Pairs, jax
   def either(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.where(flip.reshape(-1, *[1] * (a.ndim - 1)), b, a)
 
-  xy, score, seen, rotation, centres = map(either, scene, body_prior.mirrored(*scene))
+  xy, score, seen, rotation, centres = map(either, scene, body_network.mirrored(*scene))
   return two_views.Pairs(xy, score, rotation, centres, either(pairs.joints, joints)), seen
 
 
@@ -86,7 +86,7 @@ def train(
   width: int = _WIDTH,
   blocks: int = _BLOCKS,
   tell: Callable[[int, float], None] = lambda step, loss: None,
-) -> body_prior.Params:
+) -> body_network.Params:
   """Trains.
 
   Args:
@@ -99,7 +99,7 @@ def train(
     tell: called with step and mean loss every 250 steps and at the end.
   """
   key, start = jax.random.split(jax.random.key(seed))
-  params = body_prior.init(start, width=width, blocks=blocks)
+  params = body_network.init(start, width=width, blocks=blocks)
   rate = optax.warmup_cosine_decay_schedule(0.0, 1e-3, min(500, steps // 4 + 1), steps + 1, 1e-5)
   optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, weight_decay=1e-2))
   real = two_views.Pairs(*map(jnp.asarray, real))
@@ -124,7 +124,7 @@ def train(
   return jax.tree.map(np.asarray, carry[0])
 
 
-def scale_of(params: body_prior.Params, pairs: two_views.Pairs) -> float:
+def scale_of(params: body_network.Params, pairs: two_views.Pairs) -> float:
   """By what standard deviations are to be multiplied for 68 % of the coordinates within one."""
   found, covariance = _found(params, pairs)
   sigma = np.sqrt(np.einsum("njaa->nja", covariance))
@@ -135,7 +135,7 @@ def _found(params, pairs: two_views.Pairs) -> tuple[np.ndarray, np.ndarray]:
   """Points [n, j, 3], m, and covariances of pairs all of whose joints are seen."""
   seen = jnp.ones(pairs.score.shape, bool)
   scene = pairs.xy, pairs.score, seen, pairs.rotation, pairs.centres
-  found, covariance = body_prior.symmetric(params, *map(jnp.asarray, scene))
+  found, covariance = body_network.symmetric(params, *map(jnp.asarray, scene))
   return np.asarray(found, np.float64), np.asarray(covariance, np.float64)
 
 

@@ -10,7 +10,7 @@ from scipy.spatial import transform
 from data.synthetic import two_views
 from epipolar_jax.geometry.cameras import Cameras
 from epipolar_jax.keypoints.observations import Observations
-from epipolar_jax.triangulation import body_prior
+from epipolar_jax.triangulation import body_network, body_prior
 from epipolar_jax.triangulation import estimate as estimates
 
 _JOINTS = body_prior.SKELETON.joints
@@ -156,11 +156,11 @@ def test_rows_do_not_depend_on_each_other(scene):
 
 def test_gradients_are_finite_where_nothing_is_seen():
   rotation, centres = two_views.cameras(1, np.random.default_rng(3))
-  params = body_prior.init(jax.random.key(0), width=8, blocks=1)
+  params = body_network.init(jax.random.key(0), width=8, blocks=1)
   j = len(_JOINTS)
 
   def total(xy, seen):
-    points, covariance = body_prior.predict(
+    points, covariance = body_network.predict(
       params, xy, np.full((1, 2, j), 0.9), seen, np.float32(rotation), np.float32(centres)
     )
     return points.sum() + covariance.sum()
@@ -181,7 +181,7 @@ def test_others_are_refused_in_words(scene):
 
 
 def test_written_is_what_is_read_and_damage_is_named(tmp_path):
-  params = body_prior.init(jax.random.key(0), width=8, blocks=2)
+  params = body_network.init(jax.random.key(0), width=8, blocks=2)
   path = tmp_path / "weights.npz"
   body_prior.BodyPrior(params, 1.5).write(path)
   again = body_prior.read(path)
