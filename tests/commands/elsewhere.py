@@ -48,6 +48,7 @@ LONG = (
   (".github/CONTRIBUTING.md", "pytest -n 2", _SUITE),
   ("docs/own_data.md", "configs/footage.py", _OWN),
   ("docs/own_data.md", "--checkpoint runs/footage_", "after the training"),
+  ("docs/own_data.md", "tools.doubt", "after the training"),
   ("docs/own_data.md", "tools.few_labels", "90 trainings of one to six minutes each"),
   ("docs/viewing.md", "synthetic_full", _RENDERED),
   ("docs/viewing.md", "chromium", "after the viewer's page"),
